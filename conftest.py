@@ -1,0 +1,52 @@
+"""What holds for every test and doctest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+# One thread a process: tests run side by side, and results do not depend on the number of cores.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("NO_COLOR", "1")
+
+import pytest  # noqa: E402
+
+try:
+    from hypothesis import settings
+except ImportError:  # the doctests alone need no Hypothesis
+    pass
+else:
+    # No wall time decides a test, and CI draws the same examples every time.
+    settings.register_profile("whet", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+    settings.load_profile("whet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run: `gpu` without CUDA, `browser` without Chromium (never in CI)."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in gpu:
+                item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+    chromium = (shutil.which("chromium") or shutil.which("google-chrome")) and shutil.which("chromedriver")
+    if not chromium and not os.environ.get("CI"):
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason="needs Chromium and chromedriver"))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> object:
+    """Run doctests in an empty folder, so that an example that writes `runs/` leaves nothing in the tree."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    here = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("doctest"))
+    try:
+        yield
+    finally:
+        os.chdir(here)

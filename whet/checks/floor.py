@@ -1,0 +1,116 @@
+"""What a loss can be, whatever the model: its value for the best constant output, and for the best free outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from whet.checks.subject import Answer, tensors
+
+__all__ = ["best_constant", "far", "floor", "softmax_floor"]
+
+Cost = Callable[[Any, Any], Tensor]
+_LARGE = 200_000  # elements past which fitting outputs costs more than it tells
+
+
+def softmax_floor(classes: int) -> float:
+    """Return the least cross-entropy when probabilities are taken for logits: log(1 + (C-1)/e), in nats.
+
+    >>> round(softmax_floor(10), 4)
+    1.4612
+    """
+    return math.log(1 + (classes - 1) / math.e)
+
+
+def far(outputs: Tensor, targets: Tensor, kind: Answer, size: float) -> Tensor:
+    """Return outputs that are right (class scores `size` for the target, 0 else; the targets themselves for values)."""
+    if kind.kind == "values":
+        return targets.reshape(outputs.shape).to(outputs.dtype)
+    known = targets.clamp(0, kind.count - 1).long().unsqueeze(kind.axis)
+    return torch.zeros_like(outputs).scatter_(kind.axis, known, size)
+
+
+def best_constant(cost: Cost, outputs: Tensor, targets: Tensor, kind: Answer) -> Tensor:
+    """Return the one output row that, given for every example, has the least loss; shaped like one row, (1, ...).
+
+    Starts from the closed forms (log of the class shares; mean or median of the values) and improves on the best of
+    them by L-BFGS, which label smoothing, class weights or a loss of the user's own need.
+    """
+    row, starts = outputs[:1].detach(), []
+    if kind.kind == "classes":
+        known = targets[(targets >= 0) & (targets < kind.count)].long()
+        counts = torch.bincount(known.flatten(), minlength=kind.count).to(row.dtype)
+        shape = [1] * row.ndim
+        shape[kind.axis] = kind.count
+        starts += [(counts.clamp(min=1e-3) / counts.sum()).log().reshape(shape).expand_as(row), torch.zeros_like(row)]
+    else:
+        values = targets.reshape(outputs.shape).to(row.dtype)
+        middle = values.mean(0, keepdim=True)
+        share = middle.clamp(1e-4, 1 - 1e-4)
+        starts += [middle, values.median(0, keepdim=True).values, (share / (1 - share)).log(), torch.zeros_like(row)]
+
+    def value(constant: Tensor) -> Tensor:
+        return cost(constant.expand_as(outputs), targets)
+
+    best = min(starts, key=lambda c: _finite(value(c)))
+    better = _descend(value, best) if row.numel() <= 64 else best
+    return better if _finite(value(better)) < _finite(value(best)) else best
+
+
+def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float | None:
+    """Return about the least loss that any outputs reach on these targets; None when there are too many to fit.
+
+    0 for cross-entropy and squared error; the entropy of the smoothed targets under label smoothing.
+    """
+    if sum(t.numel() for t in tensors(outputs)) > _LARGE:
+        return None
+    starts = [tree_map(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, outputs)]
+    if kind is not None:
+        starts += [far(outputs, targets, kind, size) for size in ((5.0, 30.0) if kind.kind == "classes" else (0.0,))]
+    best = math.inf
+    for start in starts:
+        best = min(best, _finite(cost(start, targets)))
+        leaves = [t for t in tensors(start) if t.is_floating_point()]
+        if leaves:
+            best = min(best, _finite(cost(_descend_tree(cost, start, targets), targets)))
+    return best
+
+
+def _finite(value: Tensor) -> float:
+    """Return a loss as a float, infinity when it is not a number."""
+    number = float(value.detach())
+    return number if math.isfinite(number) else math.inf
+
+
+def _descend(value: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """Return where L-BFGS gets from `start`, or `start` where it cannot."""
+    return _descend_tree(lambda tree, _: value(tree), start, None)  # type: ignore[no-any-return]
+
+
+def _descend_tree(cost: Cost, start: Any, targets: Any) -> Any:
+    """Return a tree of outputs after L-BFGS on its floating tensors (50 iterations, strong Wolfe line search)."""
+    free = tree_map(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, start)
+    leaves = [t for t in tensors(free) if t.requires_grad]
+    optimizer = torch.optim.LBFGS(leaves, max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = cost(free, targets)
+        loss.backward()
+        return loss
+
+    try:
+        optimizer.step(closure)
+    except (RuntimeError, ValueError, IndexError):  # no gradient here, or a line search that left the finite numbers
+        return start
+    return tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, free)
+
+
+def _real(leaf: Any) -> bool:
+    """Whether a leaf is a tensor one can differentiate with respect to."""
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()

@@ -1,0 +1,217 @@
+"""OF: a few examples are learned by heart, judged by the loss and the floors that are known of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whet.checks.floor import best_constant, floor, softmax_floor
+from whet.checks.initial import quiet
+from whet.checks.registry import Fact, Stage
+from whet.checks.runner import LIMIT
+from whet.checks.subject import Answer, Subject, answer, tensors
+from whet.finding import Finding, NotRun, Severity
+
+__all__ = ["Overfit"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How far one optimizer got: its name, the factor on its learning rate, the least loss, the steps, out of time."""
+
+    name: str
+    factor: float
+    loss: float
+    steps: int
+    late: bool = False
+
+
+class Overfit:
+    """Train on 2 to 16 examples with regularisers off; WARN when the loss keeps 1 to 10 % of where it began, FAIL above.
+
+    The given optimizer at its learning rate times 1, 10 and 0.1, without weight decay, at most 500 steps each, then
+    Adam(1e-3) on every parameter, which tells a fault of the optimizer from one of the model; the best counts. The
+    loss falls from that of the best constant output (or of the model at initialisation, if that is less) to the floor that free
+    outputs reach, which holds for smoothed or soft targets too. Equal inputs are taken once, and classes in turn,
+    so that neither conflicting labels nor a single class decides. The number of examples is bounded by the number
+    of parameters: a linear model is not asked for more than it can hold.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3))
+    >>> s = Subject(net, torch.nn.CrossEntropyLoss(), (torch.randn(8, 4),), torch.arange(8) % 3)
+    >>> [type(i).__name__ for i in Overfit().look(s)]
+    ['Fact']
+    """
+
+    code, stage, passes = "OF", Stage.FIT, 150
+    most, steps, patience, good, bad = 16, 500, 150, 0.01, 0.1
+
+    def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
+        """Overfit a few examples of the batch."""
+        with subject.look(self.code):
+            index = self._choose(subject)
+            if len(index) < 2:
+                yield NotRun(self.code, "needs two different examples or more")
+                return
+            part = subject.take(index)
+            start, least, kind = self._bounds(part)
+            if start - least <= 1e-6 * (1 + abs(start)):
+                yield NotRun(self.code, f"the loss of these {len(index)} examples ({start:.3g}) is at its floor from the beginning")
+                return
+            if least < -10 * (1 + abs(start)):
+                yield NotRun(self.code, "the loss falls without end when the outputs are free, so no floor can be named")
+                return
+            tries = self._tries(part, least + self.good * (start - least))
+        best = min(tries, key=lambda a: a.loss)
+        left = (best.loss - least) / (start - least)
+        if left > self.good and any(a.late for a in tries):
+            yield NotRun(self.code, f"ran out of time after {sum(a.steps for a in tries)} steps, at loss {best.loss:.3g}")
+            return
+        numbers: dict[str, Any] = {
+            "loss": best.loss, "steps": best.steps, "floor": least, "start": start, "left": left, "n": len(index),
+            "warn": self.good, "fail": self.bad, "optimizer": best.name, "factor": best.factor,
+            "tries": [{"optimizer": a.name, "factor": a.factor, "loss": a.loss, "steps": a.steps} for a in tries],
+        }  # fmt: skip
+        if left <= self.good:
+            yield Fact(f"one batch overfits in {best.steps} steps", numbers)
+        else:
+            yield Fact(f"one batch stays at loss {best.loss:.3g} (floor {least + 0.0:.2g})", numbers)
+        yield from self._judge(subject, kind, tries, numbers, left)
+
+    def _judge(
+        self, subject: Subject, kind: Answer | None, tries: list[Attempt], numbers: dict[str, Any], left: float
+    ) -> Iterator[Finding | Fact | NotRun]:
+        """Name the cause."""
+        mine, loss, n = [a for a in tries if a.name != "reference"], numbers["loss"], numbers["n"]
+        best = min(mine, key=lambda a: a.loss)
+        apart = (best.loss - numbers["floor"]) / (numbers["start"] - numbers["floor"])
+        where = subject.at("model")
+        if left <= self.good and apart > self.good:
+            severity = Severity.FAIL if apart > self.bad else Severity.WARN
+            rates = ", ".join(f"x{a.factor:g}: {a.loss:.3g}" for a in mine)
+            yield Finding(
+                self.code, severity, _name(subject.optimizer), {**numbers, "loss": best.loss, "left": apart},
+                f"the optimizer does not overfit {n} examples ({apart:.0%} of the loss stays; by learning rate {rates}) but "
+                f"Adam(1e-3) does in {numbers['steps']} steps: the learning rate, or what the optimizer holds, is wrong",
+                "torch.optim.Adam(model.parameters(), lr=1e-3)",
+            )  # fmt: skip
+            return
+        if left <= self.good:
+            return
+        severity = Severity.FAIL if left > self.bad else Severity.WARN
+        text = f"{n} examples cannot be overfitted: loss {loss:.4g} after {numbers['steps']} steps, {left:.0%} of where it began"
+        fix = "look for cut gradients, targets that do not belong to the inputs, or an activation after the last layer"
+        if not math.isfinite(loss):
+            text, fix = f"training on {n} examples ends in a loss that is not a number", "lower the learning rate; look for log(0) and overflow"
+        elif kind is not None and kind.kind == "classes" and abs(loss - softmax_floor(kind.count)) < 0.02 and left > self.bad:
+            text = (f"the loss stops at {loss:.4g} = log(1 + (C-1)/e) for C={kind.count}, the floor of cross-entropy on "
+                    "probabilities: there is a softmax or sigmoid before it")  # fmt: skip
+            fix = "give cross_entropy the raw scores (logits)"
+        elif kind is not None and kind.kind == "values" and numbers["start"] > 10:
+            severity = Severity.WARN
+            fix = "scale the targets to mean 0 and deviation 1: a learning rate made for that scale is slow on this one"
+        elif left > 0.9:
+            text += ": the model learns nothing of the inputs"
+        yield Finding(self.code, severity, where, numbers, text, fix)
+
+    def _choose(self, subject: Subject) -> Tensor:
+        """Return which examples to learn: different inputs, the classes in turn, no more than the weights can hold."""
+        n, flat = subject.n, {}
+        first = tensors(subject.inputs)
+        for i in range(n):
+            same = b"".join(t[i].detach().cpu().reshape(-1).to(torch.float64).numpy().tobytes() for t in first if len(t) == n)
+            flat.setdefault(same or i, i)
+        index = list(flat.values())
+        targets, queues = subject.targets, {}
+        if isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point() and len(targets) == n:
+            for i in index:
+                queues.setdefault(int(targets[i]), []).append(i)
+            index = [q[k] for k in range(n) for q in queues.values() if k < len(q)]
+        with torch.no_grad():
+            subject.model.eval()
+            wide = max((t[0].numel() for t in tensors(subject.forward()) if t.ndim and len(t)), default=1)
+        room = sum(p.numel() for p in subject.model.parameters() if p.requires_grad) // (2 * max(1, wide))
+        return torch.tensor(index[: max(2, min(self.most, room))], dtype=torch.int64)
+
+    def _bounds(self, part: Subject) -> tuple[float, float, Answer | None]:
+        """Return the loss to fall from, and the least there is."""
+        quiet(part.model)
+        with torch.no_grad():
+            outputs = part.forward()
+            start = float(part.cost(outputs))
+        kind = answer(outputs, part.targets)
+        if kind is not None:
+            blind = best_constant(part.cost, outputs, part.targets, kind).expand_as(outputs).contiguous()
+            value = float(part.cost(blind))
+            start = min(start, value) if math.isfinite(value) else start
+        return start, min(floor(part.cost, outputs, part.targets, kind) or 0.0, start), kind
+
+    def _tries(self, part: Subject, goal: float) -> list[Attempt]:
+        """Return attempts, up to the first that reaches the goal."""
+        tries: list[Attempt] = []
+        trainable = [p for p in part.model.parameters() if p.requires_grad]
+        ends = time.monotonic() + 2 * LIMIT
+        for factor in (1.0, 10.0, 0.1):
+            with part.look(self.code):
+                optimizer = part.optimizer or torch.optim.Adam(trainable, 1e-3)
+                optimizer.state.clear()
+                for group in optimizer.param_groups:
+                    group["lr"] = group.get("lr", 1.0) * factor
+                    if "weight_decay" in group:
+                        group["weight_decay"] = 0.0
+                tries.append(self._train(part, optimizer, goal, type(optimizer).__name__, factor, ends))
+            if tries[-1].loss <= goal:
+                return tries
+        if part.optimizer is not None:
+            with part.look(self.code):
+                tries.append(self._train(part, torch.optim.Adam(trainable, 1e-3), goal, "reference", 1.0, ends))
+        return tries
+
+    def _train(
+        self, part: Subject, optimizer: torch.optim.Optimizer, goal: float, name: str, factor: float, ends: float
+    ) -> Attempt:
+        """Train until the goal, 500 steps, or 150 steps that brought nothing; return the least loss."""
+        model, least, begin = part.model, math.inf, math.inf
+        parameters = [*model.parameters(), *(p for g in optimizer.param_groups for p in g["params"])]
+
+        last = [math.inf]
+
+        def closure() -> Tensor:
+            for p in parameters:
+                p.grad = None
+            loss = part.cost(part.forward())
+            if loss.requires_grad:
+                loss.backward()
+            last[0] = float(loss.detach())
+            return loss
+
+        quiet(model)
+        for step in range(self.steps + 1):
+            if step < self.steps:
+                optimizer.step(closure)  # type: ignore[arg-type]
+            loss = last[0]  # before the step
+            if step and step % 50 == 0:  # dropout drawn in a forward method, and batch statistics, end with eval mode
+                model.eval()
+                with torch.no_grad():
+                    loss = min(loss, float(part.cost(part.forward())))
+                quiet(model)
+            begin = loss if step == 0 else begin
+            if math.isnan(loss):
+                return Attempt(name, factor, least, step)
+            least, late = min(least, loss), time.monotonic() > ends
+            if least <= goal or late or (step == self.patience and least > goal + 0.9 * (begin - goal)):
+                return Attempt(name, factor, least, step, late)
+        return Attempt(name, factor, least, self.steps)
+
+
+def _name(optimizer: Any) -> str:
+    """Return an optimizer as a person would write it."""
+    if optimizer is None:
+        return "the optimizer"
+    rate = optimizer.param_groups[0].get("lr")
+    return type(optimizer).__name__ + (f"(lr={float(rate):.3g})" if rate is not None else "")

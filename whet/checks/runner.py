@@ -1,0 +1,75 @@
+"""Runs checks in order, and makes of whatever happens a `Health`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from whet.checks.registry import Check, Fact, Stage
+from whet.checks.subject import Subject
+from whet.errors import one_line
+from whet.finding import Finding, Health, NotRun, Severity
+
+__all__ = ["LIMIT", "examine"]
+
+LIMIT = 60.0
+"""Seconds a check may be expected to take; one that would take longer does not run, and says so."""
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON: floats that JSON has no word for become text.
+
+    >>> plain({"loss": float("nan"), "n": 3})
+    {'loss': 'nan', 'n': 3}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
+
+
+def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] = ()) -> Health:
+    """Run `checks` on `subject` in the order given; codes in `allow` are declared exceptions and do not run.
+
+    A FAIL stops every check of a later stage. A check that raises did not run; the others go on.
+    """
+    allowed, findings, skipped, facts = set(allow), [], [], {}
+    stopped: tuple[Stage, str] | None = None
+    seconds = 0.0
+    for check in checks:
+        if check.code in allowed:
+            skipped.append(NotRun(check.code, "allowed by the caller"))
+        elif stopped and check.stage > stopped[0]:
+            skipped.append(NotRun(check.code, f"{stopped[1]} failed before it"))
+        elif check.passes * seconds > LIMIT:
+            skipped.append(NotRun(check.code, f"one step takes {seconds:.1f} s and it needs about {check.passes}"))
+        else:
+            for item in _look(check, subject):
+                if isinstance(item, Fact):
+                    facts[check.code] = {**plain(item.numbers), "text": item.text}
+                    seconds = item.seconds or seconds
+                elif isinstance(item, NotRun):
+                    skipped.append(item)
+                elif item.code not in allowed:
+                    findings.append(item)
+                    if item.severity is Severity.FAIL and stopped is None:
+                        stopped = (check.stage, item.code)
+    return Health(tuple(findings), tuple(skipped), facts)
+
+
+def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:
+    """Return what a check yields, evidence as JSON; what it raises becomes a reason."""
+    found: list[Finding | Fact | NotRun] = []
+    try:
+        for item in check.look(subject):
+            if isinstance(item, Finding):
+                item = Finding(item.code, item.severity, item.where, plain(item.evidence), item.message, item.fix)
+            found.append(item)
+    except Exception as error:  # a program under test may raise anything
+        found.append(NotRun(check.code, one_line(f"{type(error).__name__}: {error}")[:300]))
+    return found

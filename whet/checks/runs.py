@@ -1,0 +1,105 @@
+"""RUN: the program computes a finite loss with a gradient, and leaves its inputs alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whet.checks.registry import Fact, Stage
+from whet.checks.subject import Subject, call, tensors
+from whet.errors import one_line
+from whet.finding import Finding, NotRun, Severity
+
+__all__ = ["Runs", "shapes"]
+
+
+def shapes(tree: Any) -> str:
+    """Return the shapes and dtypes in a tree, as a person writes them.
+
+    >>> shapes((torch.zeros(4, 2), torch.ones(4, dtype=torch.int64)))
+    '(4, 2) float32, (4,) int64'
+    """
+    found = [f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors(tree)]
+    return ", ".join(found) or type(tree).__name__
+
+
+class Runs:
+    """FAIL when model or loss raises, the loss is no tensor, is not finite, or has no gradient; WARN when inputs are
+    edited in place; INFO when the loss is a vector.
+
+    >>> [type(i).__name__ for i in Runs().look(Subject(torch.nn.Linear(2, 1), torch.nn.MSELoss(),
+    ...  (torch.ones(4, 2),), torch.ones(4, 1)))]
+    ['Fact']
+    """
+
+    code, stage, passes = "RUN", Stage.RUNS, 1
+
+    def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
+        """Do one forward and backward pass in training mode."""
+        with subject.look(self.code):
+            yield from self._pass(subject)
+
+    def _pass(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
+        """Yield what one pass shows."""
+        model, inputs, targets = subject.model, subject.inputs, subject.targets
+        fits = "loss(model(inputs), targets) must run on one batch"
+
+        def bad(part: Any, message: str, fix: str, **evidence: Any) -> Finding:
+            return Finding(self.code, Severity.FAIL, subject.at(part), evidence, one_line(message), fix)
+
+        began = time.perf_counter()
+        model.train()
+        try:
+            outputs = subject.forward()
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+            yield bad("model", f"the model raises on inputs {shapes(inputs)}: {got}"[:400], fits, error=one_line(got)[:300])
+            return
+        if not tensors(outputs):
+            yield bad("model", f"the model returns {type(outputs).__name__} with no tensor in it", "return a tensor")
+            return
+        both = f"outputs {shapes(outputs)} and targets {shapes(targets)}"
+        try:
+            loss = subject.cost(outputs)
+            vector = subject.loss(outputs, targets)
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+            yield bad("loss", f"the loss raises on {both}: {got}"[:400], f"make both fit; {fits}", error=one_line(got)[:300])
+            return
+        if not bool(torch.isfinite(loss)):
+            part = "loss" if all(bool(torch.isfinite(t).all()) for t in tensors(outputs)) else "model"
+            yield bad(part, f"the loss on the first batch is {float(loss)}", "look for log(0), division by 0, overflow or "
+                      "missing values in the inputs: torch.isfinite(inputs).all()", loss=float(loss), n=subject.n)  # fmt: skip
+            return
+        if not loss.requires_grad:
+            yield bad("loss", "the loss has no gradient: the path to the weights is cut", "remove no_grad, detach, .item(), "
+                      "argmax and .data between the weights and the loss; set requires_grad=True on what should learn")  # fmt: skip
+            return
+        loss.backward()
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        if not all(bool(torch.isfinite(g).all()) for g in grads):
+            yield bad("model", "the loss is finite but its gradient is not", "look for sqrt, log, norm or division at 0; "
+                      "torch.autograd.detect_anomaly() names the operation", loss=float(loss.detach()))  # fmt: skip
+            return
+        numbers = {"loss": float(loss.detach()), "n": subject.n, "outputs": shapes(outputs), "targets": shapes(targets)}
+        yield Fact(f"runs on {subject.n} examples", numbers, time.perf_counter() - began)
+        if isinstance(vector, Tensor) and vector.numel() > 1:
+            yield Finding(self.code, Severity.INFO, subject.at("loss"), {"shape": list(vector.shape)},
+                          f"the loss returns {shapes(vector)} values; the checks take their mean", "loss(...).mean()")  # fmt: skip
+        if edited(subject):
+            yield Finding(self.code, Severity.WARN, subject.at("model"), {"n": subject.n},
+                          "the model changes its inputs in place, and with them the data they are a view of",
+                          "use x = x + 1 in place of x += 1, and no inplace=True on the first layer")  # fmt: skip
+
+
+def edited(subject: Subject) -> bool:
+    """Whether the model writes into the tensors it is given."""
+    given = subject.copies()
+    before = [t.clone() for t in tensors(given)]
+    with torch.no_grad():
+        call(subject.model, given)
+    return any(not torch.equal(a, b) for a, b in zip(tensors(given), before, strict=True))

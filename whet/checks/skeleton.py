@@ -1,0 +1,160 @@
+"""The two front doors: `check` for any PyTorch program with one batch, `check_task` for a whole task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from whet.checks.registry import Check, names, resolve
+from whet.checks.runner import examine
+from whet.checks.sandbox import randomness
+from whet.checks.source import name, place
+from whet.checks.subject import Subject, call, examples, tensors
+from whet.errors import TaskError, UsageError, WhetError, nearest, one_line
+from whet.finding import Finding, Health, NotRun, Severity
+from whet.seed import key
+
+if TYPE_CHECKING:
+    from whet.task import Task
+
+__all__ = ["check", "check_task"]
+
+_BATCH, _SAMPLE = 64, 512
+
+
+def check(
+    model: nn.Module,
+    loss: Callable[..., Any],
+    batch: tuple[Any, Any],
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    allow: Iterable[str] = (),
+) -> Health:
+    """Check a PyTorch program on one batch: what is wrong, what was measured, what did not run. Nothing is changed.
+
+    batch: (inputs, targets); inputs are a tensor, a tuple given as model(*inputs) or a dict given as model(**inputs),
+    and loss(outputs, targets) is a number. optimizer: the one that will train the model, if there is one.
+    allow: codes of checks whose subject is intended, e.g. ("DEP",) for a model that mixes the batch by design.
+    The same call gives the same health. Raises UsageError for what is no model, loss or batch, and for an unknown code.
+
+    >>> net = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3), nn.Softmax(dim=1))
+    >>> health = check(net, nn.CrossEntropyLoss(), (torch.randn(30, 4), torch.arange(30) % 3))
+    >>> health.failed, health.findings[0].code, health.findings[0].fix
+    (True, 'OUT', 'remove the Softmax from the model; the loss wants raw scores (logits)')
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"check: model must be a torch.nn.Module, got {type(model).__name__}.")
+    if not callable(loss):
+        raise UsageError(f"check: loss must be callable as loss(outputs, targets), got {type(loss).__name__}.")
+    if isinstance(batch, str) or not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+        raise UsageError(f"check: batch must be a pair (inputs, targets), got {type(batch).__name__}{size}. Give (x, y).")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise UsageError(f"check: optimizer must be a torch optimizer, got {type(optimizer).__name__}.")
+    allowed = _codes(allow)
+    why = _refusal(model, batch[0])
+    checks = resolve()
+    if why:
+        return Health((), tuple(NotRun(c.code, why) for c in checks))
+    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    inputs, targets = tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, (_arguments(batch[0]), batch[1]))
+    subject = Subject(model, loss, inputs, targets, optimizer)
+    return examine(_picked(subject), checks, allow=allowed)
+
+
+def check_task(
+    task: Task, params: Mapping[str, Any], seed: int = 0, *, allow: Iterable[str] = (), checks: Iterable[str | Check] | None = None
+) -> Health:
+    """Check a task with one configuration: everything `check` does, and what needs more than a batch.
+
+    Uses task.plain(params), so with augmentation and regularisers off. The batch is 64 training examples; the loss at
+    initialisation is averaged over 512. Only training and validation splits are looked at. The state of the global
+    random generators is left as it was. Raises WhetError when the data cannot be had; a task whose model, loss or
+    optimizer raises has a finding.
+    """
+    allowed, chosen, plain = _codes(allow), resolve(checks), task.plain(params)
+    data = task.data(plain).visible
+
+    def make(number: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+        with randomness(seed, "check", "model", number):
+            model = task.model(plain)
+            if not isinstance(model, nn.Module):
+                raise TaskError(f"{name(task)}.model returns {type(model).__name__}, not a torch.nn.Module.")
+            return model, task.optimizer(plain, model)
+
+    try:
+        model, optimizer = make(seed)
+        loss = task.loss(plain)
+    except WhetError:
+        raise
+    except Exception as error:
+        got = one_line(f"{type(error).__name__}: {error}")
+        finding = Finding("RUN", Severity.FAIL, place(task), {"error": got[:300]}, f"making the model raises {got}"[:400],
+                          "model, loss and optimizer must be made from these params")  # fmt: skip
+        return Health((finding,), tuple(NotRun(c.code, "RUN failed before it") for c in chosen if c.code != "RUN"))
+    why = _refusal(model, data.train.parts)
+    if why:
+        return Health((), tuple(NotRun(c.code, why) for c in chosen))
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(key(seed, "check", "batch")))
+    inputs, targets = data.train.batch(order[:_BATCH])
+    places = {"model": place(model, type(task).model), "loss": place(loss, type(task).loss)}
+    subject = Subject(model, loss, inputs, targets, optimizer, seed, data.train.batch(order[:_SAMPLE]), data, make,
+                      max(2, min(int(task.batch(plain)), 64)), places)  # fmt: skip
+    return examine(_picked(subject), chosen, allow=allowed)
+
+
+def _codes(allow: Iterable[str]) -> tuple[str, ...]:
+    """Return the allowed codes; raise UsageError for one that no check has."""
+    codes, known = (allow,) if isinstance(allow, str) else tuple(allow), names()
+    for code in codes:
+        if code not in known:
+            raise UsageError(f"allow: no check '{code}'.{nearest(code, known)} There are {', '.join(known)}.")
+    return codes
+
+
+def _arguments(inputs: Any) -> Any:
+    """Return inputs as positional (a tuple) or keyword (a dict) arguments of the model."""
+    if isinstance(inputs, Mapping):
+        return dict(inputs)
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+
+
+def _refusal(model: nn.Module, inputs: Any) -> str:
+    """Return why nothing can be looked at, or "" when something can."""
+    lazy = [k for k, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedTensorMixin)]
+    if lazy:
+        return f"{lazy[0]} has no shape yet: call the model once on a batch first"
+    if not tensors(inputs):
+        return "the batch's inputs hold no tensor"
+    if examples(inputs) == 0:
+        return "the batch is empty"
+    if any(p.is_meta for p in model.parameters()):
+        return "the model's weights are on the meta device: they have no values"
+    return ""
+
+
+def _picked(subject: Subject) -> Subject:
+    """Return the subject with the part of the outputs that its loss accepts: all, `logits`, or the first of several."""
+    try:
+        with subject.look("RUN"), torch.no_grad():
+            subject.model.eval()
+            outputs = call(subject.model, subject.copies())
+            choices: list[str | int | None] = [None]
+            if isinstance(outputs, Mapping):
+                choices += [k for k in ("logits", "prediction", "output", *outputs) if k in outputs]
+            elif isinstance(outputs, (tuple, list)) and outputs:
+                choices += [0]
+            for pick in choices:
+                try:
+                    subject.cost(outputs if pick is None else outputs[pick])
+                except Exception:
+                    continue
+                return replace(subject, pick=pick)
+    except Exception:
+        return subject  # the check RUN says what is wrong
+    return subject

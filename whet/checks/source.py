@@ -1,0 +1,56 @@
+"""Where something stands in the user's own code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["name", "place"]
+
+_NOT_OURS = tuple({str(Path(torch.__file__).parent), sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["purelib"]})
+
+
+def _code(thing: Any) -> Any:
+    """Return what of `thing` has source code: the function itself, else the class."""
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    if inspect.ismethod(thing) or inspect.isfunction(thing) or inspect.isclass(thing):
+        return thing
+    return type(thing)
+
+
+def name(thing: Any) -> str:
+    """Return the name a person would use: of the function, or of the class of an object.
+
+    >>> name(torch.nn.Linear(1, 1)), name(torch.nn.functional.mse_loss)
+    ('Linear', 'mse_loss')
+    """
+    code = _code(thing)
+    return str(getattr(code, "__qualname__", type(code).__name__)).rpartition("<locals>.")[2]
+
+
+def place(thing: Any, otherwise: Any = None) -> str:
+    """Return "file:line (name)" of a function or an object's class where that is the user's own code, else its name.
+
+    otherwise: what to point at when `thing` is a library's, such as the method that put an nn.Sequential together.
+
+    >>> place(torch.nn.CrossEntropyLoss())
+    'CrossEntropyLoss'
+    """
+    for at in (thing, otherwise):
+        if at is None:
+            continue
+        try:
+            file, line = inspect.getsourcefile(_code(at)), inspect.getsourcelines(_code(at))[1]
+        except (TypeError, OSError):  # built in, typed at a prompt, or made by exec
+            continue
+        if file and not str(Path(file).resolve()).startswith(_NOT_OURS):
+            near = os.path.relpath(file) if Path(file).resolve().is_relative_to(Path.cwd()) else file
+            return f"{near}:{max(line, 1)} ({name(at)})"
+    return name(thing)

@@ -1,0 +1,175 @@
+"""What a check looks at: a model, its loss, a batch, and whatever else there is, behind one way of calling them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from whet.checks.sandbox import sandbox
+from whet.checks.source import place
+from whet.data.split import Data
+
+__all__ = ["Answer", "Subject", "answer", "examples", "rows", "tensors"]
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dicts, in order.
+
+    >>> len(tensors({"a": torch.zeros(1), "b": (torch.ones(2), "text")}))
+    2
+    """
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def examples(tree: Any) -> int:
+    """Return how many examples a batch holds: the size of its first tensor's first dimension; 0 without one."""
+    return next((len(t) for t in tensors(tree) if t.ndim), 0)
+
+
+def rows(tree: Any, index: Tensor, n: int) -> Any:
+    """Return the examples at `index` (int64) of a tree of tensors that holds `n` examples.
+
+    The examples lie along the first dimension, n or a multiple of it long (tokens flattened to rows), else along
+    the only dimension of size n (time first). A tensor without such a dimension belongs to all and stays.
+
+    >>> rows((torch.arange(6), torch.zeros(5, 3)), torch.tensor([2]), 3)[0].tolist()
+    [4, 5]
+    """
+
+    def take(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.ndim == 0:
+            return leaf
+        at = index.to(leaf.device)
+        if len(leaf) == n:
+            return leaf[at]
+        if list(leaf.shape).count(n) == 1:
+            return leaf.index_select(leaf.shape.index(n), at)
+        if n and len(leaf) % n == 0:
+            return leaf.reshape(n, -1, *leaf.shape[1:])[at].flatten(0, 1)
+        return leaf
+
+    return tree_map(take, tree)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the outputs and targets of a model are to each other.
+
+    kind: "classes" (class numbers for targets, one output per class along `axis`) or "values" (a number for a number).
+
+    >>> answer(torch.zeros(4, 10), torch.tensor([0, 3, 9, 1]))
+    Answer(kind='classes', axis=1, count=10)
+    """
+
+    kind: Literal["classes", "values"]
+    axis: int = 1
+    count: int = 0
+
+
+def answer(outputs: Any, targets: Any) -> Answer | None:
+    """Return what kind of answer this is; None when it is neither kind (several outputs, masks, pairs ...)."""
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or not outputs.is_floating_point():
+        return None
+    o, t = tuple(outputs.shape), tuple(targets.shape)
+    if not targets.is_floating_point() and targets.dtype is not torch.bool and len(o) == len(t) + 1 and o[:1] == t[:1]:
+        if o[2:] == t[1:] and o[1] > 1:
+            return Answer("classes", 1, o[1])
+        if o[1:-1] == t[1:] and o[-1] > 1:
+            return Answer("classes", len(o) - 1, o[-1])
+    if outputs.numel() == targets.numel() and o[:1] == t[:1]:
+        return Answer("values")
+    return None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A program to look at. Checks call it; only inside a `look` may they change it.
+
+    inputs: what the model is called with, a tuple of positional or a dict of keyword arguments; targets: what the
+    loss compares with; sample: a larger (inputs, targets) for statistics; data and make (seed -> fresh model and
+    optimizer) are there when a whole task is looked at; places: where model and loss stand when they are a library's.
+    """
+
+    model: nn.Module
+    loss: Callable[..., Any]
+    inputs: Any
+    targets: Any
+    optimizer: torch.optim.Optimizer | None = None
+    seed: int = 0
+    sample: tuple[Any, Any] | None = None
+    data: Data | None = None
+    make: Callable[[int], tuple[nn.Module, torch.optim.Optimizer]] | None = None
+    batch: int = 32
+    places: Mapping[str, str] = field(default_factory=dict)
+    pick: str | int | None = None
+
+    @property
+    def n(self) -> int:
+        """How many examples the batch holds: the length of the targets, unless the inputs show it is flattened."""
+        n, m = examples(self.targets), examples(self.inputs)
+        return m if m and n % m == 0 and n != m and n not in tensors(self.inputs)[0].shape else n
+
+    @contextmanager
+    def look(self, code: str, *more: Any) -> Iterator[None]:
+        """Open a sandbox around model, loss and optimizer, its randomness keyed by (seed, code)."""
+        with sandbox(self.model, self.loss, self.optimizer, *more, seed=(self.seed, "check", code)):
+            yield
+
+    def at(self, part: Literal["model", "loss"]) -> str:
+        """Return where the model or the loss stands: file and line in the user's code, else its name."""
+        found = place(getattr(self, part))
+        return self.places.get(part, found) if ":" not in found else found
+
+    def take(self, index: Tensor) -> Subject:
+        """Return the same program with only the examples at `index` in its batch."""
+        n = self.n
+        return replace(self, inputs=rows(self.inputs, index, n), targets=rows(self.targets, index, n), sample=None)
+
+    def copies(self, inputs: Any = None, model: nn.Module | None = None) -> Any:
+        """Return copies of the inputs that the model may edit, in the precision it computes in."""
+        chosen = model or self.model
+        return tree_map(lambda leaf: _fit(leaf, chosen), self.inputs if inputs is None else inputs)
+
+    def forward(self, inputs: Any = None, model: nn.Module | None = None, *, copy: bool = True) -> Any:
+        """Return the outputs the loss wants. The model gets copies, unless `copy` is off: it may edit what it is given."""
+        outputs = call(model or self.model, self.copies(inputs, model) if copy else inputs)
+        return outputs if self.pick is None else outputs[self.pick]
+
+    def cost(self, outputs: Any, targets: Any = None) -> Tensor:
+        """Return the loss as one number; the mean when the loss returns a vector, its first item when a tuple."""
+        value = self.loss(outputs, self.targets if targets is None else targets)
+        value = value[0] if isinstance(value, tuple) and value else value
+        if not isinstance(value, Tensor):
+            raise TypeError(f"the loss returns {type(value).__name__}, not a tensor")
+        return value if value.ndim == 0 else value.mean()
+
+    def each(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the loss of every example by itself, shape (n,), without gradient."""
+        n = examples(targets)
+        with torch.no_grad():
+            value = self.loss(outputs, targets)
+            if isinstance(value, Tensor) and value.ndim and len(value) == n:
+                return value.reshape(n, -1).mean(1).double()
+            one = torch.arange(n)
+            pairs = ((rows(outputs, one[i : i + 1], n), rows(targets, one[i : i + 1], n)) for i in range(n))
+            return torch.stack([self.cost(o, t) for o, t in pairs]).double()
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Call a model with a dict as keyword arguments, a tuple as positional ones."""
+    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+
+
+def _fit(leaf: Any, model: nn.Module) -> Any:
+    """Return a copy of an input, half precision turned to float32 when the model computes in that."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    half = leaf.dtype in (torch.float16, torch.bfloat16) and weight is not None and weight.dtype is torch.float32
+    return leaf.detach().float() if half else leaf.detach().clone()

@@ -1,0 +1,48 @@
+"""`whet check`: the skeleton."""
+
+from __future__ import annotations
+
+import typer
+
+from whet.cli import options as o
+
+__all__ = ["add"]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("check")(check)
+
+
+def check(
+    task: o.TaskName,
+    target: o.Target = None,
+    kind: o.Kind = None,
+    set: o.Set = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+) -> int:
+    """Check the skeleton: loss at init, one batch overfits, inputs matter, examples are independent.
+
+    Exit code 1 when something is impossible in a correct program (a FAIL).
+    """
+    from whet.checks import check_task, lines
+    from whet.cli.job import configuration, make_task
+    from whet.cli.screen import Screen, emit_json
+    from whet.recipe.finish import one_thread
+    from whet.recipe.job import Job
+
+    one_thread()
+    made = make_task(task, target, kind, seed)
+    params = configuration(made.space, Job(made).first, set)
+    health = check_task(made, params, seed=seed)
+    if json:
+        emit_json(health.json())
+        return int(health.failed)
+    screen = Screen()
+    screen.block("check", lines(health))
+    for finding in health.findings:
+        screen.block(str(finding.severity), [f"{finding.where}: {finding.message}", f"fix: {finding.fix}"])
+    if not health.failed:
+        screen.block("next", [f"whet run {task}" + (f" --target {target[0]}" if target else "")])
+    return int(health.failed)

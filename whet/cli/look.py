@@ -1,0 +1,40 @@
+"""`whet look`: the data."""
+
+from __future__ import annotations
+
+import typer
+
+from whet.cli import options as o
+
+__all__ = ["add"]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("look")(look)
+
+
+def look(
+    task: o.TaskName,
+    target: o.Target = None,
+    kind: o.Kind = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+) -> int:
+    """Look at the data: sizes, classes, columns, and what is wrong with them.
+
+    The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
+    """
+    from whet.cli.job import make_task
+    from whet.cli.screen import Screen, emit_json
+    from whet.data.look import look as look_at
+
+    made = make_task(task, target, kind, seed)
+    found = look_at(made.data(getattr(made, "first", {})))
+    if json:
+        emit_json(found.json())
+    else:
+        screen = Screen()
+        screen.block("data", found.lines())
+        screen.block("next", [f"whet check {task}" + (f" --target {target[0]}" if target else "")])
+    return int(any(f.severity == "FAIL" for f in found.findings))

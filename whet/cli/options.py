@@ -1,0 +1,59 @@
+"""The options several verbs share: one spelling, one help text, one environment variable each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Budget", "Epochs", "Fresh", "Json", "Kind", "Name", "Plain", "Runs", "Schedule", "Search", "Seed", "Set", "Target",
+    "TaskName", "Workers",
+]  # fmt: skip
+
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK|PATH",
+        help="digits, diabetes, a CSV or Parquet file, a folder of images, file.py[:Name] or package.module:Name.",
+    ),
+]
+Target = Annotated[list[str] | None, typer.Option("--target", help="The column to predict, for a table.")]
+Kind = Annotated[str | None, typer.Option("--kind", help="classification or regression, instead of the guess.")]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", envvar="WHET_BUDGET", help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", envvar="WHET_WORKERS", help="Processes that train (default: one a core).")]
+Search = Annotated[str, typer.Option("--search", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid.")]
+Schedule = Annotated[str, typer.Option("--schedule", envvar="WHET_SCHEDULE", help="How long: auto, full, median, asha.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="The most epochs of a trial (default: the task's).")]
+Seed = Annotated[int, typer.Option("--seed", envvar="WHET_SEED", help="Of splits, search and training.")]
+Runs = Annotated[Path, typer.Option("--runs", envvar="WHET_RUNS", help="The folder for everything that is made.")]
+Name = Annotated[str, typer.Option("--name", help="The study's name (default: the task's).")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the study of this name first.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
+Plain = Annotated[bool, typer.Option("--plain", envvar="WHET_PLAIN", help="Plain lines instead of a live display.")]
+
+
+def cores() -> int:
+    """Return how many processes train when nobody says."""
+    from whet.execute.processes import cores as available
+
+    return min(8, available())
+
+
+def check_workers(workers: int | None) -> int:
+    """Return the number of workers; raise UsageError when it makes no sense."""
+    from whet.errors import UsageError
+
+    if workers is None:
+        return cores()
+    if workers < 1:
+        raise UsageError(f"--workers: must be at least 1, got {workers}.")
+    if workers > 64 * (os.cpu_count() or 1):
+        raise UsageError(f"--workers: {workers} is more than this machine of {os.cpu_count()} cores can bear.")
+    return workers

@@ -1,0 +1,38 @@
+"""Load data from what a person types: a table file, a folder of pictures, or a folder of IDX files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from whet.data.idx import idx_folder, is_idx_folder
+from whet.data.image import image_folder
+from whet.data.split import Data
+from whet.data.table import table
+from whet.errors import DataError
+
+__all__ = ["load"]
+
+
+def load(
+    path: str | Path, target: str | Sequence[str] | None = None, *, kind: str | None = None, seed: int = 0
+) -> Data:
+    """Return the data at `path`, divided by `seed` where it has no splits of its own.
+
+    A file is a table and needs `target`; a folder holds IDX files, or one sub-folder of pictures a class, and takes neither
+    `target` nor `kind`. Raises DataError for all that cannot be used, see `table`, `image_folder` and `idx_folder`.
+
+    >>> import tempfile, pathlib
+    >>> p = pathlib.Path(tempfile.mkdtemp(), "t.csv")
+    >>> _ = p.write_text("x,y\\n" + "".join(f"{i},{i % 2}\\n" for i in range(40)))
+    >>> load(p, "y").classes
+    ('0', '1')
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return table(path, target, kind=kind, seed=seed)
+    if target:
+        raise DataError(f"{path}: a folder of pictures has no target column, got {target!r}. Leave --target out.")
+    if kind not in (None, "classification"):
+        raise DataError(f"{path}: a folder of pictures is for classification, got {kind!r}. Leave --kind out.")
+    return idx_folder(path, seed=seed) if is_idx_folder(path) else image_folder(path, seed=seed)

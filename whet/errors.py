@@ -1,0 +1,90 @@
+"""The errors a user can meet: one root, and a few leaves that are also the built-in kind.
+
+A message is one line and says what, where, got, allowed and how to fix, in that order, as far as each applies:
+
+>>> raise SpaceError("lr: low must be > 0 when log=True, got 0.0. Use e.g. Float(1e-6, 1e-1, log=True).")
+Traceback (most recent call last):
+...
+whet.errors.SpaceError: lr: low must be > 0 when log=True, got 0.0. Use e.g. Float(1e-6, 1e-1, log=True).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError", "DataError", "ExportError", "MissingExtra", "SpaceError", "StoreError", "StudyError",
+    "TaskError", "UsageError", "WhetError", "nearest", "one_line",
+]  # fmt: skip
+
+
+class WhetError(Exception):
+    """A mistake in what whet was given, or a failure it can explain; `str(error)` is one line."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+class SpaceError(WhetError, ValueError):
+    """A search space, or a configuration of it, is not valid."""
+
+
+class StudyError(WhetError, ValueError):
+    """A study was asked for something that does not fit it (another space, a trial that is closed, ...)."""
+
+
+class StoreError(WhetError, OSError):
+    """The journal's database cannot be opened, read or written."""
+
+    def __str__(self) -> str:  # OSError formats (errno, text) pairs by itself
+        return one_line(" ".join(str(a) for a in self.args))
+
+
+class CheckpointError(WhetError, ValueError):
+    """A checkpoint is damaged, or a state holds something that cannot be written without pickle."""
+
+
+class DataError(WhetError, ValueError):
+    """The data cannot be used as it is."""
+
+
+class TaskError(WhetError, ValueError):
+    """A task, or the model, loss or optimizer it makes, does not do what a task must."""
+
+
+class ExportError(WhetError, RuntimeError):
+    """A model could not be exported, or the exported one does not equal its source."""
+
+
+class UsageError(WhetError, ValueError):
+    """A command or an argument is wrong."""
+
+
+class MissingExtra(WhetError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def one_line(text: str) -> str:
+    """Return `text` with every run of white space, newlines included, as one blank.
+
+    >>> one_line("two\\n  lines")
+    'two lines'
+    """
+    return " ".join(text.split())
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the word of `words` most like `word`, or "" when none is near.
+
+    >>> nearest("targte", ["target", "age"])
+    " Did you mean 'target'?"
+    >>> nearest("zzz", ["target", "age"])
+    ''
+    """
+    names = list(words)
+    lower = {n.lower(): n for n in reversed(names)}
+    found = difflib.get_close_matches(word, names, 1, 0.6) or [
+        lower[m] for m in difflib.get_close_matches(word.lower(), list(lower), 1, 0.6)
+    ]
+    return f" Did you mean '{found[0]}'?" if found else ""

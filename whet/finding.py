@@ -1,0 +1,96 @@
+"""What a check found: a value that a terminal, a report and a program can all use."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Finding", "Health", "NotRun", "Severity"]
+
+
+class Severity(str, enum.Enum):
+    """How sure a finding is: FAIL is impossible in a correct program, WARN is statistical, INFO is worth knowing."""
+
+    FAIL = "FAIL"
+    WARN = "WARN"
+    INFO = "INFO"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    code: short and stable, e.g. "INIT"; severity: "FAIL", "WARN" or "INFO"; where: the file and line, column,
+    split or module; evidence: the numbers behind it (statistic, threshold, n, ...), JSON values only;
+    message: what is wrong, with the number; fix: what to do, as code where possible.
+
+    >>> f = Finding("INIT", "WARN", "loss", {"loss": 28.8, "expected": 2.3}, "loss at init is 28.8", "scale the head down")
+    >>> f.severity == "WARN", str(f)
+    (True, 'WARN INIT loss: loss at init is 28.8. Fix: scale the head down')
+    """
+
+    code: str
+    severity: Severity
+    where: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    message: str = ""
+    fix: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "severity", Severity(self.severity))
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.code} {self.where}: {self.message}. Fix: {self.fix}"
+
+    def json(self) -> dict[str, Any]:
+        """Return the finding as JSON values."""
+        return {**asdict(self), "severity": self.severity.value, "evidence": dict(self.evidence)}
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A check that did not run, and why.
+
+    >>> str(NotRun("OF", "the loss at init already failed"))
+    'OF did not run: the loss at init already failed'
+    """
+
+    code: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.code} did not run: {self.why}"
+
+
+@dataclass(frozen=True)
+class Health:
+    """The outcome of a series of checks: what was found, what was measured, and what did not run.
+
+    facts: one JSON mapping a check that ran (statistic, threshold, n ...), healthy or not, keyed by code.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    not_run: tuple[NotRun, ...] = ()
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any finding is a FAIL."""
+        return any(f.severity is Severity.FAIL for f in self.findings)
+
+    def json(self) -> dict[str, Any]:
+        """Return the health as JSON values."""
+        return {
+            "findings": [f.json() for f in self.findings],
+            "not_run": [asdict(n) for n in self.not_run],
+            "facts": {k: dict(v) for k, v in self.facts.items()},
+        }
+
+    def __str__(self) -> str:
+        lines = [str(f) for f in self.findings] or [f"healthy: {', '.join(self.facts) or 'nothing'} looked at"]
+        return "\n".join(lines + [str(n) for n in self.not_run])

@@ -1,0 +1,52 @@
+"""Which process this is, and whether another one on this machine still lives.
+
+A process id alone is not enough: ids are used again. Host, boot and start time (in clock ticks since boot, so that no
+change of the wall clock matters) make it unique where the system tells them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+__all__ = ["dead", "who"]
+
+
+def _start(pid: int) -> str:
+    try:
+        # the name in field 2 may hold blanks and brackets: count from its end
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+@functools.cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        return ""
+
+
+def who(pid: int | None = None) -> str:
+    """Return the name of this process (or of `pid` on this machine): host/boot/pid/start.
+
+    >>> who() == who(), who().split("/")[2] == str(os.getpid())
+    (True, True)
+    """
+    pid = os.getpid() if pid is None else pid
+    return f"{platform.node() or 'host'}/{_boot()}/{pid}/{_start(pid)}"
+
+
+def dead(name: str) -> bool:
+    """Return whether the process `name` is known to be gone: False when it lives or nobody here can tell.
+
+    >>> dead(who()), dead(who().replace(str(os.getpid()), "999999999"))
+    (False, True)
+    """
+    host, boot, pid, start = (name.split("#")[0].split("/") + ["", "", ""])[:4]
+    if not pid.isdigit() or host != (platform.node() or "host") or not boot or boot != _boot() or not start:
+        return False
+    return _start(int(pid)) != start

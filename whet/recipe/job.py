@@ -1,0 +1,152 @@
+"""What a run of the recipe is about: the task, where it writes, and its study."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from whet.data.split import Data
+from whet.errors import StudyError
+from whet.journal.store import Store, check_name
+from whet.task import Task
+from whet.tasks import reference
+from whet.tune.budget import Budget
+from whet.tune.space import Params
+from whet.tune.strategy import Scheduler, Searcher
+from whet.tune.study import Study
+
+__all__ = ["Job"]
+
+SQUEEZING = 0.03  # of a budget in time that is kept for the ensemble
+
+
+@dataclass
+class Job:
+    """One task, one study, one folder.
+
+    task: with its seed set; runs: the folder of everything made; budget: the study's total, over tune and squeeze;
+    workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
+    None; command: how to do it again.
+    """
+
+    task: Task
+    runs: Path = Path("runs")
+    budget: Budget = field(default_factory=Budget)
+    workers: int = 1
+    name: str = ""
+    search: str | Searcher = "auto"
+    schedule: str | Scheduler = "auto"
+    steps: int | None = None
+    store: Store | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = check_name(self.name or self.task.name)
+        self.runs = Path(self.runs)
+        self.store = self.store or Store(str(self.runs / "whet.db"))
+        if self.steps is not None:
+            self.task.steps = self.steps
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.runs / self.name
+
+    @property
+    def limits(self) -> Budget:
+        """What the search may spend: the budget less the time that is kept for the ensemble."""
+        seconds = self.budget.seconds
+        return self.budget if seconds is None else replace(self.budget, seconds=seconds * (1 - SQUEEZING))
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """A configuration to begin with: the task's own, else the middle of its space."""
+        own = getattr(self.task, "first", None)
+        if own is not None:
+            self.task.space.check(own)
+            return dict(own)
+        middle = self.task.space.decode([0.5] * len(self.task.space.dims))
+        if self.task.space.allows(middle):
+            return middle
+        import numpy as np
+
+        return self.task.space.sample(np.random.default_rng(0))
+
+    def data(self, params: Params | None = None) -> Data:
+        """Return the task's data."""
+        return self.task.data(self.first if params is None else params)
+
+    def forget(self) -> None:
+        """Delete the study and its folder, to start over."""
+        assert self.store is not None
+        if self.store.path is not None and self.store.path.exists():
+            self.store.database().delete(self.name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def study(self, data: Data) -> Study:
+        """Return the study, new or as it stands; raise StudyError when it belongs to another task or other data."""
+        study = Study(
+            self.task.space, goal=[str(g) for g in self.task.goals(data)], search=self.search, schedule=self.schedule,
+            steps=self.task.steps, seed=self.task.seed, store=self.store, name=self.name,
+        )  # fmt: skip
+        try:
+            self._same(study, {"reference": reference(self.task), "data": fingerprint(data), "source": data.source})
+            if not study.trials:
+                study.enqueue(self.first, note="where to start")
+        except BaseException:
+            study.close()
+            raise
+        return study
+
+    def _same(self, study: Study, now: Mapping[str, Any]) -> None:
+        known = study.records("task")
+        if not known:
+            study.record("task", now)
+            return
+        before = known[-1]
+        how = f"Give another --name, or start over with --fresh (deletes study '{self.name}')."
+        if before["reference"] != now["reference"]:
+            a, b = before["reference"], now["reference"]
+            differs = ", ".join(f"{k} {a.get(k)!r}, not {b.get(k)!r}" for k in b if a.get(k) != b.get(k))
+            raise StudyError(f"study '{self.name}': belongs to {differs}. {how}")
+        if before["data"] != now["data"]:
+            raise StudyError(f"study '{self.name}': the data of {now['source']} changed since it began. {how}")
+
+
+def fingerprint(data: Data) -> str:
+    """Return a hash of the examples that a study may see.
+
+    >>> import torch
+    >>> from whet.data.split import Split
+    >>> d = Data(Split(torch.zeros(2, 1), torch.zeros(2)), Split(torch.zeros(1, 1), torch.zeros(1)), kind="regression")
+    >>> fingerprint(d) == fingerprint(d)
+    True
+    """
+    found = hashlib.blake2b(digest_size=8)
+    for split in (data.train, data.valid):
+        for part in (*split.parts, split.targets):
+            found.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            found.update(part.detach().contiguous().cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Return what a result depends on beside the code: versions and the machine."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, Any] = {"python": sys.version.split()[0], "machine": platform.machine(), "system": platform.platform()}
+    from whet.execute.processes import cores
+
+    found["cores"] = cores()
+    for package in ("whet", "torch", "numpy", "scikit-learn", "onnxruntime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

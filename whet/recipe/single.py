@@ -1,0 +1,89 @@
+"""One training on its own: shown as it goes, saved after every epoch, resumed on request."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from whet.errors import CheckpointError, UsageError
+from whet.journal.checkpoint import load, save
+from whet.metric import interval
+from whet.recipe.block import Began, Block, Progress
+from whet.recipe.job import Job, fingerprint
+from whet.recipe.words import configured
+from whet.train.checkpoint import pack, unpack
+from whet.train.run import Run
+
+__all__ = ["train_once"]
+
+
+def train_once(
+    job: Job, params: Mapping[str, Any], *, resume: bool = False, stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Began | Progress | Block]:
+    """Train `params` for the task's epochs; yield progress, then a block "train".
+
+    The state is saved after every epoch in RUNS/NAME/train/last.safetensors, with the configuration beside the weights.
+
+    Raises UsageError when there is nothing to resume, or it was another configuration.
+    """
+    yield Began("train")
+    path = job.folder / "train" / "last.safetensors"
+    data = job.data(params)
+    what = {"params": dict(params), "seed": job.task.seed, "steps": job.task.steps, "data": fingerprint(data)}
+    saved = _saved(path, what) if resume else None
+    run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"])
+    points = list(map(tuple, saved["points"])) if saved is not None else []
+    began, first = time.monotonic(), run.step
+    best = ""
+    for point in run:
+        points.append((point.step, point.value, dict(point.metrics)))
+        best = f"{run.goal.name} {point.value:.4g}"
+        save(path, pack({"what": what, "run": run.state(), "points": points}))
+        past = time.monotonic() - began
+        speed = (point.step - first) / max(past, 1e-9)
+        yield Progress(
+            "train", point.step / run.steps, f"{point.step}", f"{run.steps} epochs", (run.steps - point.step) / speed,
+            {"trials": 1, "epochs": point.step}, {"epochs": speed}, best, configured(params),
+        )  # fmt: skip
+        if stopping():
+            break
+    yield _block(run, path, points)
+
+
+def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
+    if not path.exists():
+        raise UsageError(f"--resume: nothing to go on from at {path}. Leave --resume out to begin.")
+    try:
+        saved: dict[str, Any] = unpack(load(path))
+    except CheckpointError as e:
+        raise UsageError(f"--resume: {e} Leave --resume out to begin again.") from e
+    for name, now in what.items():
+        if saved["what"].get(name) != now:
+            was = json.dumps(saved["what"].get(name))
+            raise UsageError(f"--resume: {path} was made with {name} {was}. Give the same, or leave --resume out.")
+    return saved
+
+
+def _block(run: Run, path: Path, points: list[Any]) -> Block:
+    goal = run.goal
+    if run.outputs is None:
+        run.evaluate()
+    assert run.outputs is not None
+    if run.over:
+        lines = [f"diverged: the loss is not finite after epoch {run.step}. Try a smaller lr (--set lr=...)"]
+        return Block("train", tuple(lines), {"step": run.step, "diverged": True}, failed=True)
+    score = interval(goal.name, run.outputs, run.data.valid.targets.numpy(), kind=run.data.kind)
+    top = min(points, key=lambda p: goal.score(p[1]), default=(run.step, score.value, {}))
+    train_loss = points[-1][2].get("train_loss") if points else None
+    lines = [f"{run.step} of {run.steps} epochs: {goal.name} {score} on validation"]
+    lines += [f"training loss {train_loss:.4g}; best epoch {top[0]} ({top[1]:.4g})"] if train_loss is not None else []
+    lines += textwrap.wrap(configured(run.params), 68) + [f"{path}"]
+    data = {
+        "step": run.step, "steps": run.steps, "metric": goal.name, "value": score.value, "interval": [score.low, score.high],
+        "params": dict(run.params), "path": str(path), "curve": [{"step": s, "value": v, **m} for s, v, m in points],
+    }  # fmt: skip
+    return Block("train", tuple(lines), data)

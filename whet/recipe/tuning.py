@@ -1,0 +1,163 @@
+"""The tuning step: worker processes search, and this process tells how far they are."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from whet.data.split import Data
+from whet.errors import CheckpointError, StudyError
+from whet.execute import Pool
+from whet.metric import Interval, interval
+from whet.recipe.block import Block, Progress
+from whet.recipe.job import Job
+from whet.recipe.words import configured, count, number
+from whet.tasks import reference
+from whet.tune.budget import Budget, duration
+from whet.tune.codec import unpack
+from whet.tune.loop import Crew, check_outcome, commonest, hopeless
+from whet.tune.study import Study
+from whet.tune.trial import State, Trial, Trials
+
+__all__ = ["outputs_of", "spent_enough", "tune", "tune_block"]
+
+_EVERY = 0.25  # seconds between two pictures of how far things are
+
+
+def spent_enough(study: Study, budget: Budget) -> bool:
+    """Return whether nothing of the budget is left for another step."""
+    spent = study.spent
+    pairs = ((spent.seconds, budget.seconds), (spent.steps, budget.steps), (spent.cost, budget.cost))
+    return any(limit is not None and (have or 0) >= limit for have, limit in pairs)
+
+
+def tune(
+    job: Job, study: Study, data: Data, pool: Pool, limits: Budget, stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Progress]:
+    """Let the workers search until `limits` are reached; yield how far they are.
+
+    Raises StudyError when every trial failed, or the workers could not do their work.
+    """
+    objective = {"ref": "whet.tune.worker:objective", "given": {"reference": reference(job.task)}}
+    crew = Crew(study, objective, limits, pool)
+    picture = _Picture(job, study, data, limits)
+    last, hopeless_at = 0.0, False
+    for _ in crew.watch(stopping=lambda: stopping() or hopeless_at):
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            hopeless_at = hopeless(study.trials)
+            yield picture.progress(crew.spending.update())
+    yield picture.progress(crew.spending.update())
+    if crew.error:
+        raise StudyError(crew.error)
+    check_outcome(study)
+
+
+class _Picture:
+    """How far the search is; remembers what it knew, so that looking often stays cheap."""
+
+    def __init__(self, job: Job, study: Study, data: Data, limits: Budget) -> None:
+        self._job, self._study, self._data, self._limits = job, study, data, limits
+        self._began = time.monotonic()
+        spent = study.spent
+        self._trials, self._steps, self._seconds = spent.trials or 0, spent.steps or 0, spent.seconds or 0.0
+        self._best: tuple[tuple[int, int], str] = ((-1, -1), "")
+
+    def progress(self, seconds: float) -> Progress:
+        """Return the picture after `seconds` of the study's time."""
+        trials, spent, limits = self._study.trials, self._study.spent, self._limits
+        started, steps = spent.trials or 0, spent.steps or 0
+        shares = [
+            (have / limit, text, str(whole))
+            for have, limit, text, whole in (
+                (seconds, limits.seconds, duration(seconds), duration(limits.seconds or 0)),
+                (started, limits.trials, f"{started}", f"{limits.trials} trials"),
+                (steps, limits.steps, f"{steps}", f"{limits.steps} epochs"),
+                (spent.cost or 0.0, limits.cost, number(spent.cost), f"{limits.cost} cost"),
+            )
+            if limit
+        ]
+        done, text, whole = max(shares, default=(0.0, count(started, "trial"), "no limit"))
+        past = max(1e-9, time.monotonic() - self._began)
+        gained = done - max(
+            (self._seconds / limits.seconds if limits.seconds else 0.0), self._trials / limits.trials if limits.trials else 0.0,
+            self._steps / limits.steps if limits.steps else 0.0,
+        )  # fmt: skip
+        left = past * (1 - done) / gained if gained > 0.01 else None
+        if limits.seconds is not None and done * limits.seconds <= seconds + 1e-6:
+            left = limits.seconds - seconds
+        running = [t for t in trials if t.state is State.RUNNING]
+        return Progress(
+            "tune", min(done, 1.0), text, whole, None if left is None else max(0.0, left),
+            {"trials": started, "finished": sum(t.state is State.DONE for t in trials),
+             "failed": sum(t.state is State.FAILED for t in trials), "epochs": steps},
+            {"trials": (started - self._trials) / past, "epochs": (steps - self._steps) / past},
+            self._best_text(trials), configured(running[-1].params) if running else "",
+        )  # fmt: skip
+
+    def _best_text(self, trials: Trials) -> str:
+        best = trials.best
+        if best is None:
+            return ""
+        if self._best[0] != (best.id, best.step):
+            found = score(self._study, best, self._data)
+            value = f"{best.value:.4g}" if found is None else f"{found.value:.4g} +- {(found.high - found.low) / 2:.2g}"
+            self._best = ((best.id, best.step), f"{value} (trial {best.id})")
+        return self._best[1]
+
+
+def outputs_of(study: Study, trial: int) -> tuple[Mapping[str, Any], np.ndarray] | None:
+    """Return the state of a trial's last whole checkpoint and its validation outputs, or None when there is none."""
+    for _, name in reversed(study.checkpoints(trial)):
+        try:
+            state = unpack(study.files.read(name))
+            return state, np.asarray(state["outputs"])
+        except (CheckpointError, KeyError):
+            continue
+    return None
+
+
+def score(study: Study, trial: Trial, data: Data) -> Interval | None:
+    """Return a trial's validation score with its interval, or None when its outputs are gone."""
+    found = outputs_of(study, trial.id)
+    if found is None:
+        return None
+    return interval(study.goals[0].name, found[1], data.valid.targets.numpy(), kind=data.kind)
+
+
+def tune_block(study: Study, data: Data) -> Block:
+    """Return what the search found."""
+    trials, best, spent = study.trials, study.best, study.spent
+    states = {s: sum(t.state is s for t in trials) for s in State}
+    counts = f"{count(spent.trials or 0, 'trial')}, {states[State.DONE]} finished, {states[State.FAILED]} failed"
+    how = f"{strategy(study.searcher)} over {count(len(study.space.dims), 'dimension')}, {strategy(study.scheduler)}"
+    found = score(study, best, data)
+    value = f"{best.value:.4g}" if found is None else str(found)
+    lines = [f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}", how]
+    if states[State.FAILED]:
+        lines += textwrap.wrap(commonest(trials), 76)
+    lines += textwrap.wrap(f"best trial {best.id}, {best.step} epochs: {configured(best.params)}", 76)
+    lines.append(f"validation {study.goals[0].name} {value}")
+    return Block(
+        "tune",
+        tuple(lines),
+        {
+            "trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds, "best": best.id, "params": dict(best.params),
+            "states": {s.value: n for s, n in states.items() if n}, "value": best.value,
+            "interval": None if found is None else [found.low, found.high], "metric": study.goals[0].name,
+            "search": strategy(study.searcher), "schedule": strategy(study.scheduler),
+        },
+    )  # fmt: skip
+
+
+def strategy(strategy: Any) -> str:
+    """Return a strategy and its options in a few words."""
+    from dataclasses import asdict, is_dataclass
+
+    options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
+    told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed")
+    return type(strategy).__name__.lower() + (f" ({told})" if told else "")

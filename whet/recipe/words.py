@@ -1,0 +1,46 @@
+"""Small texts the steps share: numbers, configurations, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["configured", "count", "number", "size"]
+
+
+def number(value: Any) -> str:
+    """Return a value as a person would write it.
+
+    >>> number(0.000123456), number(12), number("sgd"), number(0.98333333)
+    ('0.000123', '12', 'sgd', '0.983')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def configured(params: Mapping[str, Any]) -> str:
+    """Return a configuration in one line, names shortened to their last part.
+
+    >>> configured({"optimizer": "sgd", "optimizer.momentum": 0.9, "lr": 0.01})
+    'optimizer sgd, momentum 0.9, lr 0.01'
+    """
+    return ", ".join(f"{k.rpartition('.')[2]} {number(v)}" for k, v in params.items())
+
+
+def count(n: int, what: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "trial"), count(2000, "epoch")
+    ('1 trial', '2,000 epochs')
+    """
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def size(n: int) -> str:
+    """Return bytes as people read them.
+
+    >>> size(999), size(412_300), size(12_000_000)
+    ('999 B', '412 kB', '12.0 MB')
+    """
+    if n < 1000:
+        return f"{n} B"
+    return f"{n / 1000:.0f} kB" if n < 1_000_000 else f"{n / 1e6:.1f} MB"

@@ -1,0 +1,33 @@
+"""Where it ran, and how to do it again: versions, machine, seed; the command and the configuration to copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from whet.report.block import Block, Code, Facts, Section
+from whet.report.quantity import plain
+from whet.tune.trial import Trials
+
+__all__ = ["again"]
+
+
+def again(trials: Trials, environment: Mapping[str, Any], commands: Mapping[str, str]) -> Section:
+    """Return the section.
+
+    environment: facts by name; a mapping inside ("versions", ...) becomes a list of its own; commands: what a command
+    does -> the command, to be copied as it stands.
+    """
+    blocks: list[Block] = [Code(text, title) for title, text in commands.items() if text]
+    best = trials.best
+    if best is not None and best.params:
+        params = plain(dict(best.params))
+        blocks.append(Code(json.dumps(params, indent=2, ensure_ascii=False), f"The configuration of trial {best.id}"))
+    flat = {k: v for k, v in environment.items() if not isinstance(v, Mapping)}
+    if flat:
+        blocks.append(Facts(flat, "Environment"))
+    for name, inner in environment.items():
+        if isinstance(inner, Mapping) and inner:
+            blocks.append(Facts(inner, str(name).replace("_", " ").capitalize()))
+    return Section("again", "How to do it again", "", tuple(blocks))

@@ -1,0 +1,88 @@
+"""The trials as a table, and which of very many are worth drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whet.report.block import Table
+from whet.report.quantity import show
+from whet.tune.trial import State, Trial, Trials
+
+__all__ = ["brief", "ranked", "spent", "started", "thinned", "trial_table"]
+
+_ROWS = 1000
+
+
+def brief(params: Mapping[str, Any], most: int = 6) -> str:
+    """Return a configuration on one line, the first `most` of its values.
+
+    >>> brief({"optimizer": "sgd", "lr": 0.0710001})
+    'optimizer sgd, lr 0.071'
+    """
+    items = [f"{k} {show(v)}" for k, v in list(params.items())[:most]]
+    return ", ".join(items) + (", ..." if len(params) > most else "")
+
+
+def sound(trial: Trial) -> bool:
+    """Whether the trial counts: it did not fail and its value is a finite number."""
+    return trial.state is not State.FAILED and trial.value is not None and math.isfinite(trial.value)
+
+
+def ranked(trials: Trials) -> list[Trial]:
+    """Return all trials, the best first: those that got further before those stopped early, as `Trials.best` does.
+
+    Trials without a value follow, then failed ones.
+    """
+
+    def key(t: Trial) -> tuple[int, int, float, int]:
+        if not sound(t):
+            return (2 if t.state is State.FAILED else 1, 0, 0.0, t.id)
+        return (0, -trials.reach(t), trials.goal.score(float(t.value or 0.0)), t.id)
+
+    return sorted(trials, key=key)
+
+
+def thinned(order: Sequence[Trial], most: int) -> list[Trial]:
+    """Return at most `most` of ranked trials: the best half of them as they are, the rest evenly among the others."""
+    if len(order) <= most:
+        return list(order)
+    head = max(1, most // 2)
+    rest, room = order[head:], most - head
+    return [*order[:head], *(rest[i * len(rest) // room] for i in range(room))]
+
+
+def started(trials: Sequence[Trial]) -> int:
+    """Return how many trials were begun: those that only wait are none yet."""
+    return sum(t.state is not State.WAITING for t in trials)
+
+
+def spent(trials: Sequence[Trial]) -> tuple[int, float]:
+    """Return what the trials cost: epochs trained, and seconds. What a child took from its parent is not counted."""
+    epochs = sum(t.step - (min(t.parent[1], t.step) if t.parent else 0) for t in trials)
+    return epochs, sum(t.cost for t in trials if math.isfinite(t.cost))
+
+
+def trial_table(trials: Trials) -> Table:
+    """Return the trials, best first, with their configurations; at most 1,000 of them.
+
+    >>> from whet.tune.space import Float, Space
+    >>> trial = Trial(0, {"lr": 0.1}, State.DONE, value=0.5)
+    >>> trial_table(Trials([trial], space=Space(lr=Float(0, 1)))).columns
+    ('trial', 'state', 'epochs', 'loss', 'seconds', 'lr')
+    """
+    order = ranked(trials)
+    rows = order[:_ROWS]
+    taken = {name for t in rows for name in t.params}
+    names = [n for n in trials.space.names if n in taken]
+    names += sorted(taken - set(names))
+    cells = []
+    for t in rows:
+        value = t.value if t.value is None else float(t.value)
+        head = [t.id, t.state.value.lower(), t.step or None, value, round(t.cost, 2)]
+        cells.append([*head, *(t.params.get(n) for n in names)])
+    note = "" if len(order) <= _ROWS else f"The best {_ROWS:,} of {len(order):,} trials."
+    title = "All trials, the best first" if len(order) <= _ROWS else f"The best {_ROWS:,} trials"
+    columns = ("trial", "state", "epochs", trials.goal.name, "seconds", *names)
+    return Table(columns, cells, title=title, folded=True, note=note, trials=True)

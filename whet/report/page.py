@@ -1,0 +1,113 @@
+"""A report as one HTML page: Plotly's script inlined once, the numbers once, no network, nothing a user's text can run.
+
+What a user named (columns, classes, trials' errors) is escaped by Jinja2 in the page, as \\u003c inside the embedded
+JSON, and by `whet.report.block.label` inside plots. A content security policy that names the page's own two scripts by
+their hashes backs this up: nothing else runs and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from whet.errors import MissingExtra
+from whet.report.block import Plot, Section, Table
+from whet.report.palette import DARK, LIGHT
+from whet.report.quantity import clean, plain, point, show, show_column
+
+__all__ = ["embed", "render"]
+
+
+def compact(value: Any) -> Any:
+    """Return JSON values with six significant digits: more cannot be seen in a plot, and the file stays small.
+
+    >>> compact({"y": [0.123456789, float("nan"), 3]})
+    {'y': [0.123457, None, 3]}
+    """
+    if isinstance(value, dict):
+        return {k: compact(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [compact(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else compact(plain(value))
+
+
+def embed(value: Any) -> str:
+    """Return `value` as JSON that may stand inside a script element, whatever texts it holds.
+
+    >>> embed({"name": "</script><script>alert(1)</script>"}).count("<")
+    0
+    """
+    text = json.dumps(compact(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """The table's texts, column by column formatted, row by row placed."""
+    columns = [show_column([row[i] for row in table.rows]) for i in range(len(table.columns))]
+    # A column of numbers is set flush right; a text in it other than a missing value makes it a column of texts.
+    right = [bool(table.rows) and not any(isinstance(row[i], str) for row in table.rows) for i in range(len(columns))]
+    return {"head": [clean(c) for c in table.columns], "right": right, "rows": list(zip(*columns, strict=True))}
+
+
+def _style(text: str) -> str:
+    def variables(palette: dict[str, str]) -> str:
+        return "".join(f"--{name}:{colour};" for name, colour in palette.items())
+
+    dark = f"@media screen and (prefers-color-scheme: dark){{:root{{{variables(DARK)}}}}}"
+    return f":root{{{variables(LIGHT)}}}{dark}\n{text}"
+
+
+def _hash(script: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
+
+
+def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """Return the page; raise MissingExtra when plotly, jinja2 or pillow is not installed."""
+    try:
+        import jinja2
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
+
+        from whet.report.picture import data_uri
+    except ImportError as e:
+        raise MissingExtra(f"report: HTML needs {e.name}, which is not installed. Run: pip install {e.name}") from e
+    here = files("whet.report")
+    plots = [b for s in sections for b in s.blocks if isinstance(b, Plot)]
+    library = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n") if plots else ""
+    script = (here / "page.js").read_text(encoding="utf-8")
+    # A script element ends at the first "</script", so no script of ours or of Plotly's may hold one.
+    library = library.replace("</script", "<\\/script")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals.update(show=show, point=point, clean=clean, table=_table, picture=data_uri)
+    template = environment.from_string((here / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        title=clean(title),
+        subtitle=clean(subtitle),
+        sections=sections,
+        number={id(p): i for i, p in enumerate(plots)},
+        id=id,
+        kind=lambda b: type(b).__name__.lower(),
+        style=Markup(_style((here / "page.css").read_text(encoding="utf-8"))),
+        library=Markup(library),
+        script=Markup(script),
+        policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {_hash(library)} {_hash(script)}",
+        data=Markup(embed({"figures": [_figure(p) for p in plots], "light": LIGHT, "dark": DARK})),
+    )
+
+
+def _figure(plot: Plot) -> dict[str, Any]:
+    return {
+        "data": plot.figure["data"],
+        "layout": plot.figure["layout"],
+        "isolate": plot.isolate,
+        "square": plot.square,
+    }

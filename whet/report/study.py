@@ -1,0 +1,94 @@
+"""The report of a study: which sections there are, and in which order they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from whet.finding import Health
+from whet.report.again import again
+from whet.report.answer import answer
+from whet.report.anytime import History, anytime
+from whet.report.belief import belief
+from whet.report.block import Block, Section
+from whet.report.curves import curves
+from whet.report.dataset import Look, dataset
+from whet.report.document import Report
+from whet.report.ensemble import ensemble
+from whet.report.listing import spent, started, trial_table
+from whet.report.model import model
+from whet.report.parallel import parallel
+from whet.report.quantity import Seconds, show
+from whet.tune.trial import Trials
+
+if TYPE_CHECKING:
+    from whet.metric import Interval
+    from whet.report.judged import Judged
+
+__all__ = ["happened", "study_report"]
+
+
+def happened(trials: Trials, history: History = ()) -> Section:
+    """Return what the search did: the anytime curve, all learning curves, parallel coordinates, all trials."""
+    plots = (anytime(trials, history), curves(trials), parallel(trials))
+    blocks: list[Block] = [p for p in plots if p is not None]
+    if len(trials):
+        blocks.append(trial_table(trials))
+    epochs, seconds = spent(trials)
+    sentence = f"{started(trials):,} trials, {epochs:,} epochs" + (
+        f", {show(Seconds(seconds))} of training." if seconds else "."
+    )
+    return Section("happened", "What happened", sentence, tuple(blocks))
+
+
+def study_report(
+    name: str,
+    trials: Trials,
+    *,
+    scores: Mapping[str, Interval] | None = None,
+    history: History = (),
+    health: Health | None = None,
+    look: Look | None = None,
+    judged: Judged | None = None,
+    squeezed: Mapping[str, Any] | None = None,
+    records: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    commands: Mapping[str, str] | None = None,
+) -> Report:
+    """Return the report of a study; every argument but the first two may be missing, and makes the report shorter.
+
+    name: the study's; trials: all of it. scores: intervals of the goal's metric by name, "validation" (the best single
+    trial), "ensemble" (on validation), "test". history: (trial, step, seconds since the start) of every report, in the
+    order they came; without it the anytime curve takes one trial after the other. health: what the checks found.
+    look: the data. judged: the model's outputs on validation. squeezed: the ensemble, see `whet.report.ensemble`.
+    records: the journal's records by topic, of which "unsealed" (every one), "export" and "environment" (the last) are
+    read. commands: what a command does -> the command.
+
+    >>> from whet.tune.space import Float, Space
+    >>> report = study_report("digits", Trials([], space=Space(lr=Float(0, 1))))
+    >>> [s.name for s in report.sections], report.sections[0].sentence
+    (['answer', 'belief', 'happened'], 'There is no result yet: no trial has reported a value.')
+    """
+    records = records or {}
+
+    def last(topic: str) -> Mapping[str, Any]:
+        found = records.get(topic) or ()
+        return found[-1] if found else {}
+
+    sections = [
+        answer(trials, scores or {}, last("export")),
+        belief(trials, health, records.get("unsealed") or ()),
+        happened(trials, history),
+    ]
+    if look is not None:
+        sections.append(dataset(look))
+    if judged is not None:
+        sections.append(model(judged))
+    if squeezed:
+        sections.append(ensemble(trials, squeezed))
+    environment = last("environment")
+    best = trials.best
+    if environment or commands or (best is not None and best.params):
+        sections.append(again(trials, environment, commands or {}))
+    epochs, _ = spent(trials)
+    subtitle = f"{trials.goal} over {len(trials.space.dims)} dimensions, {started(trials):,} trials, {epochs:,} epochs"
+    return Report(name, tuple(sections), subtitle)

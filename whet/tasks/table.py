@@ -1,0 +1,93 @@
+"""The ready-made task of a table: a perceptron with embeddings, or a plain linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from whet.data.bundled import BUNDLED
+from whet.data.split import Data
+from whet.data.table import table
+from whet.models import Mlp, prior
+from whet.task import Task
+from whet.tasks.name import task_name
+from whet.tasks.spaces import table_space
+from whet.train.loss import loss
+from whet.tune.space import Params, Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TableTask"]
+
+
+class TableTask(Task):
+    """Predict a column of a table: CSV or Parquet file, DataFrame, or a built-in name.
+
+    The data is loaded here, so what is wrong with it is said at once; `space` fits its size. Regression is learned on the
+    scale of the training targets (the loss is 1 for predicting the mean) and answered in their units.
+
+    Raises DataError for a file, target or columns that cannot be used.
+
+    >>> task = TableTask("diabetes")
+    >>> task.name, task.model(task.first)(*task.data({}).valid.parts).shape
+    ('diabetes', torch.Size([66, 1]))
+    """
+
+    def __init__(
+        self, source: str | Path | pd.DataFrame, target: str | Sequence[str] | None = None, *, kind: str | None = None,
+        seed: int = 0, space: Space | None = None, name: str = "",
+    ) -> None:  # fmt: skip
+        self.source, self.target, self.kind, self.seed = source, target, kind, seed
+        self._loaded: dict[int, Data] = {}
+        data = self.data({})
+        self.name = name or task_name(source if isinstance(source, (str, Path)) else "table")
+        self.space = space or table_space(len(data.train), classes=data.kind == "classification")
+
+    def data(self, params: Params) -> Data:
+        """Return the table's splits for the task's seed; loaded once."""
+        if self.seed not in self._loaded:
+            bundled = BUNDLED.get(self.source) if isinstance(self.source, str) else None
+            self._loaded[self.seed] = (
+                bundled(seed=self.seed) if bundled else table(self.source, self.target, kind=self.kind, seed=self.seed)
+            )
+        return self._loaded[self.seed]
+
+    def model(self, params: Params) -> nn.Module:
+        """Return the Mlp that `net` and its branch describe; "linear" is the one without hidden layers."""
+        data = self.data(params)
+        sizes = data.meta["encoding"]["sizes"]
+        numbers = data.train.parts[0].shape[1]
+        outputs = len(data.classes) if data.classes else 1
+        start = prior(data.train.targets, outputs if data.classes else None)
+        if params.get("net", "mlp") == "linear":
+            return Mlp(numbers, outputs, categories=sizes, depth=0, prior=start)
+        options: dict[str, Any] = {
+            key: params[f"net.{key}"] for key in ("width", "depth", "dropout", "norm", "activation") if f"net.{key}" in params
+        }
+        return Mlp(numbers, outputs, categories=sizes, prior=start, **options)
+
+    def loss(self, params: Params) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the cross-entropy, or the squared error in units of the training targets' variance."""
+        return loss(params, scale=self.data(params).meta["target"].get("std", 1.0))
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """A configuration that does reasonably on most tables: where to start when nothing is known yet."""
+        wanted = {"net": "mlp", "net.width": 64, "net.depth": 2, "net.dropout": 0.1, "net.norm": "none", "lr": 2e-3,
+                  "net.activation": "relu", "optimizer": "adamw", "weight_decay": 1e-4, "rate": "cosine",
+                  "batch": batch_of(self.space, 32), "label_smoothing": 0.0}  # fmt: skip
+        return {k: v for k, v in wanted.items() if k in self.space.names}
+
+
+def batch_of(space: Space, wanted: int) -> int:
+    """Return the option of the space's `batch` nearest to `wanted`.
+
+    >>> batch_of(table_space(100_000), 8)
+    64
+    """
+    options = getattr(space.get("batch"), "values", (wanted,))
+    return min(options, key=lambda b: abs(b - wanted))

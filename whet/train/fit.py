@@ -1,0 +1,113 @@
+"""Do the parts of a task fit together? Asked once before the first step, so that a mistake is one line and no traceback."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whet.data.split import Data
+from whet.errors import TaskError
+from whet.train.loss import CLASSES, Loss
+
+__all__ = ["fit_loss", "fit_model"]
+
+
+def fit_model(model: Any, task: str) -> nn.Module:
+    """Return `model` when it is an `nn.Module`; raise TaskError else."""
+    if isinstance(model, nn.Module):
+        return model
+    what = f"the class {model.__name__}, not an object of it" if isinstance(model, type) else repr(type(model).__name__)
+    raise TaskError(f"{task}.model: must return a torch.nn.Module, got {what}. Return e.g. whet.models.Mlp(...).")
+
+
+def fit_loss(model: nn.Module, loss: Callable[[Tensor, Tensor], Any], data: Data, task: str) -> None:
+    """Try the model and the loss on two training examples, in evaluation mode; raise TaskError when they do not fit.
+
+    The message says the shapes of outputs and targets, the number of classes, and what to change.
+    """
+    index = torch.arange(min(2, len(data.train)), device=data.train.targets.device)
+    inputs, targets = data.train.batch(index)
+    name, shapes = type(model).__name__, ", ".join(str(tuple(x.shape)) for x in inputs)
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            outputs = model(*inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError) as e:
+        raise TaskError(
+            f"{task}.model: {name} fails on inputs {shapes} ({', '.join(str(x.dtype) for x in inputs)}): {e} "
+            "Make model(params) fit the data."
+        ) from e
+    finally:
+        model.train(was)
+    if not isinstance(outputs, Tensor):
+        raise TaskError(
+            f"{task}.model: {name} must return a Tensor (n, ...), got {type(outputs).__name__}. "
+            "Return the outputs alone, e.g. logits of shape (n, classes)."
+        )
+    _shapes(outputs, targets, loss, data, task, name)
+    _try(outputs, targets, loss, task, name)
+
+
+def _shapes(outputs: Tensor, targets: Tensor, loss: Any, data: Data, task: str, name: str) -> None:
+    """Raise TaskError when outputs do not fit the targets by shape or range, under a loss that whet knows."""
+    got = f"{name} gives outputs {tuple(outputs.shape)}, the targets are {tuple(targets.shape)} ({targets.dtype})"
+    if outputs.ndim == 0 or len(outputs) != len(targets):
+        raise TaskError(f"{task}.model: {got}. Return one row of outputs for each example.")
+    if not isinstance(loss, Loss) and not isinstance(loss, nn.CrossEntropyLoss):
+        return
+    classes = isinstance(loss, nn.CrossEntropyLoss) or loss.named(targets) in CLASSES
+    if not classes:
+        if data.kind == "classification":
+            raise TaskError(f'{task}.loss: {loss} is for numbers, the targets are classes. Use e.g. "cross_entropy".')
+        return
+    if targets.is_floating_point() and targets.ndim < 2:
+        raise TaskError(
+            f'{task}.loss: {loss} is for classes, the targets are numbers ({targets.dtype}). Use e.g. "mse".'
+        )
+    if targets.is_floating_point() or targets.ndim > 1 or outputs.ndim > 2:
+        return  # class probabilities, or one class a pixel: the trial step below decides
+    highest = max(int(s.targets.max()) for s in (data.train, data.valid))
+    lowest = min(int(s.targets.min()) for s in (data.train, data.valid))
+    count = len(data.classes) if data.classes else highest + 1
+    last = f"nn.Linear(..., {count})"
+    if outputs.ndim != 2 or outputs.shape[1] < count:
+        raise TaskError(
+            f"{task}.model: {got} with {count} classes: they do not fit. Return logits (n, {count}), e.g. end in {last}."
+        )
+    if lowest < 0 or highest >= outputs.shape[1]:
+        raise TaskError(
+            f"{task}.data: targets run from {lowest} to {highest}, but {name} has {outputs.shape[1]} outputs "
+            f"{tuple(outputs.shape)} for targets {tuple(targets.shape)}. Number the classes from 0 to {outputs.shape[1] - 1}."
+        )
+    if data.classes and outputs.shape[1] != count:
+        raise TaskError(
+            f"{task}.model: {got} with {count} classes: {outputs.shape[1] - count} outputs too many. End in {last}."
+        )
+
+
+def _try(outputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Any], task: str, name: str) -> None:
+    """Raise TaskError when the loss of outputs and targets is no finite-shaped scalar."""
+    got = f"outputs {tuple(outputs.shape)} ({outputs.dtype}) and targets {tuple(targets.shape)} ({targets.dtype})"
+    try:
+        with warnings.catch_warnings():
+            # What F.mse_loss says when (n, 1) meets (n,) and becomes (n, n): a loss that never was meant.
+            warnings.filterwarnings("error", message="Using a target size")
+            value = loss(outputs, targets)
+    except (RuntimeError, ValueError, IndexError, TypeError, UserWarning) as e:
+        fix = (
+            f"Return outputs of shape {tuple(targets.shape)}"
+            if targets.is_floating_point()
+            else "Return logits (n, classes)"
+        )
+        raise TaskError(f"{task}.loss: cannot compare {got} of {name}: {e} {fix}.") from e
+    if not isinstance(value, Tensor):
+        raise TaskError(f"{task}.loss: must return a scalar Tensor, got {type(value).__name__} for {got}.")
+    if value.ndim:
+        raise TaskError(
+            f"{task}.loss: must return one number a batch, got shape {tuple(value.shape)} for {got}. Take its mean()."
+        )

@@ -1,0 +1,157 @@
+"""One stretch of one trial: what an objective is handed beside its configuration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from whet.errors import CheckpointError, StudyError
+from whet.journal.checkpoint import Files
+from whet.tune.codec import pack, unpack
+from whet.tune.trial import State, Trial, Verdict
+
+__all__ = ["Attempt"]
+
+
+class Desk(Protocol):
+    """The part of a study an attempt needs: where to report, and which checkpoints there are."""
+
+    files: Files
+    steps: int
+
+    def checkpoints(self, trial: int) -> list[tuple[int, str]]:
+        """Return (step, file name) of the trial's checkpoints, the latest last."""
+        ...
+
+    def note_report(
+        self, trial: int, step: int, value: float, cost: float | None, metrics: dict[str, float], checkpoint: str | None
+    ) -> Verdict:
+        """Record a report and return its verdict."""
+        ...
+
+
+class Attempt:
+    """The steps a trial has still to do, one at a time, and where to report each.
+
+    Iterate it: it yields the numbers of the steps to train, from where the trial stands until the verdict is no longer
+    GO. `load` returns the state of the last checkpoint, or None when the trial starts afresh; `report` records the
+    value after the current step, with a state to go on from. Without states a trial that was paused or interrupted
+    starts again at step 1: the points it already has stand, and the cost of repeating them is counted.
+
+    >>> import whet
+    >>> def objective(params, run):
+    ...     total = run.load() or 0
+    ...     for step in run:
+    ...         total += params["x"]
+    ...         run.report(total, total)
+    >>> study = whet.Study(whet.Space(x=whet.Float(0, 1)), goal="max total", schedule="full", steps=3, seed=0)
+    >>> study.run(objective, trials=2).best.step
+    3
+    """
+
+    def __init__(self, desk: Desk, trial: Trial, *, stopping: Callable[[], bool] = lambda: False) -> None:
+        self.trial = trial
+        self.params = dict(trial.params)
+        self.verdict = Verdict.GO
+        self.interrupted = False
+        self._desk = desk
+        self._stopping = stopping
+        self._start = 0  # the step the state in hand stands at
+        self._step: int | None = None
+        self._reported = False
+
+    @property
+    def id(self) -> int:
+        """The trial's number."""
+        return self.trial.id
+
+    @property
+    def steps(self) -> int:
+        """The most steps a trial of this study may do."""
+        return self._desk.steps
+
+    @property
+    def last(self) -> int:
+        """The last step that was done, in this attempt or before it."""
+        return self._step or self._start
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last step was done and reported."""
+        return self._reported and self.last >= self.steps
+
+    def load(self) -> Any | None:
+        """Return the state of the latest checkpoint that is whole, or None when there is none.
+
+        A damaged checkpoint is skipped with a warning and the one before it used.
+        """
+        if self._step is not None:
+            raise StudyError(f"trial {self.id}: load() after the first step. Call it before the loop.")
+        for step, name in reversed(self._desk.checkpoints(self.id)):
+            try:
+                state = unpack(self._desk.files.read(name))
+            except CheckpointError as e:
+                warnings.warn(f"trial {self.id}: {e} Using the one before it.", RuntimeWarning, stacklevel=2)
+                continue
+            self._start = step
+            return state
+        return None
+
+    def __iter__(self) -> Iterator[int]:
+        known = self.trial.step
+        own = self.trial.parent is None or known > self.trial.curve[0].step
+        if known > self._start and own:
+            # the same text for every trial: Python shows a warning once
+            warnings.warn(
+                "a paused trial trains its first steps again: no state was given to go on from. "
+                "Give run.report(value, state) what run.load() should return.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        while self.last < self.steps:
+            if self.verdict is not Verdict.GO:
+                return
+            if self._stopping():
+                self.interrupted = True
+                return
+            self._step, self._reported = self.last + 1, False
+            yield self._step
+        self._reported = self._reported or self._start >= self.steps
+
+    def report(
+        self,
+        value: float,
+        state: Any = None,
+        *,
+        cost: float | None = None,
+        gradient: dict[str, float] | None = None,
+        **metrics: float,
+    ) -> Verdict:
+        """Record the value after the current step; return whether to go on (iteration ends by itself when not).
+
+        state: what `load` returns if the trial is resumed: a tree of dicts, lists, numbers, text, arrays and tensors;
+        cost: what the step cost in your unit (default: its duration in seconds); gradient: d value / d parameter, for
+        searchers that follow gradients; metrics: other numbers, by name.
+
+        Raises CheckpointError when the state holds something else, StudyError outside the loop.
+        """
+        if self._step is None or self._reported:
+            why = "outside its loop" if self._step is None else f"a second time for step {self._step}"
+            raise StudyError(f"trial {self.id}: report() {why}. Report once inside `for step in run:`.")
+        checkpoint = None
+        if state is not None:
+            checkpoint = self._desk.files.write(self.id, self._step, pack(state))
+        extra = {f"gradient.{k}": float(v) for k, v in (gradient or {}).items()}
+        numbers = {k: float(v) for k, v in metrics.items()} | extra
+        self._reported = True
+        self.verdict = self._desk.note_report(self.id, self._step, float(value), cost, numbers, checkpoint)
+        return self.verdict
+
+    def __repr__(self) -> str:
+        return f"<attempt at trial {self.id}, step {self.last} of {self.steps}>"
+
+
+def finished(trial: Trial) -> bool:
+    """Return whether nothing is left to do for the trial."""
+    return trial.state in (State.DONE, State.STOPPED, State.FAILED)

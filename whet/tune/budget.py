@@ -1,0 +1,105 @@
+"""What a study may spend in all, over every process and every start: trials, steps, time, cost."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+
+from whet.errors import UsageError
+
+__all__ = ["Budget"]
+
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_COUNTS = {"trial": "trials", "trials": "trials", "epoch": "steps", "epochs": "steps", "step": "steps",
+           "steps": "steps", "cost": "cost"}  # fmt: skip
+_ALLOWED = "Use e.g. 90s, 10m, 1h30m, 200trials, 500epochs, 12.5cost, or several with commas"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most a study may spend; None means no limit. All are totals of the study.
+
+    >>> Budget.of("1h30m,200trials")
+    Budget(trials=200, steps=None, seconds=5400.0, cost=None)
+    """
+
+    trials: int | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+    @classmethod
+    def of(cls, given: Budget | str | float | None) -> Budget:
+        """Return the budget that a text names, such as "10m", "200trials" or "500epochs"; a number means seconds.
+
+        Raises UsageError when it cannot be read, or is not above 0.
+        """
+        if given is None:
+            return cls()
+        if isinstance(given, Budget):
+            return given
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            given = f"{given}s"
+        found: dict[str, float] = {}
+        for part in str(given).split(","):
+            name, amount = _part(part.strip(), str(given))
+            if name in found:
+                raise UsageError(f'budget "{given}": {name} is given twice. Give it once.')
+            found[name] = amount
+        whole = {k: int(v) if k in ("trials", "steps") else v for k, v in found.items()}
+        return cls(**whole)  # type: ignore[arg-type]
+
+    def both(self, other: Budget) -> Budget:
+        """Return the budget that holds where both do.
+
+        >>> Budget(trials=5).both(Budget(trials=3, steps=9)).trials
+        3
+        """
+        pairs = {f.name: [v for v in (getattr(self, f.name), getattr(other, f.name)) if v is not None] for f in fields(self)}
+        return Budget(**{k: min(v) if v else None for k, v in pairs.items()})
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, f.name) is not None for f in fields(self))
+
+    def __str__(self) -> str:
+        parts = [f"{v:g} {k}" for k, v in (("trials", self.trials), ("epochs", self.steps), ("cost", self.cost)) if v]
+        if self.seconds is not None:
+            parts.append(duration(self.seconds))
+        return ", ".join(parts) or "no limit"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people write it.
+
+    >>> duration(4), duration(75), duration(5400)
+    ('4 s', '1:15 min', '1:30 h')
+    """
+    seconds = max(0.0, seconds)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d} h"
+
+
+def _part(part: str, whole: str) -> tuple[str, float]:
+    number = r"(\d+(?:\.\d*)?(?:e\d+)?|\.\d+)"
+    if m := re.fullmatch(rf"([-+]?){number}\s*([A-Za-z]+)", part):
+        amount, unit = float(m[1] + m[2]), m[3].lower()
+        if unit in _COUNTS:
+            name = _COUNTS[unit]
+            if amount <= 0 or not math.isfinite(amount) or (name != "cost" and amount != int(amount)):
+                kind = "above 0" if name == "cost" else "a whole number above 0"
+                raise UsageError(f'budget "{whole}": {name} must be {kind}, got {part}. {_ALLOWED}.')
+            return name, amount
+    sign, rest = (-1, part[1:]) if part.startswith("-") else (1, part)
+    if re.fullmatch(rf"(?:{number}\s*(?:{'|'.join(_SECONDS)})\s*)+", rest, re.IGNORECASE):
+        pieces = re.findall(rf"{number}\s*([a-z]+)", rest.lower())
+        seconds = sign * sum(float(a) * _SECONDS[u] for a, u in pieces)
+        if seconds <= 0 or not math.isfinite(seconds):
+            raise UsageError(f'budget "{whole}": the time must be above 0, got {part}. {_ALLOWED}.')
+        return "seconds", seconds
+    if re.fullmatch(rf"[-+]?{number}", part):
+        raise UsageError(f'budget "{whole}": {part} of what? {_ALLOWED}.')
+    raise UsageError(f'budget "{whole}": cannot be read. {_ALLOWED}.')

@@ -1,0 +1,314 @@
+"""Running a study: one trial after the other here, or in worker processes that each open the study themselves."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from whet.errors import StudyError, UsageError, one_line
+from whet.execute import Message, Pool, refer
+from whet.journal.event import Journal
+from whet.journal.store import Store
+from whet.tune.attempt import Attempt, Desk
+from whet.tune.budget import Budget
+from whet.tune.space import Space
+from whet.tune.strategy import Searcher
+from whet.tune.trial import Bound, Goal, Idle, State, Trial, Trials, Verdict
+
+__all__ = ["Crew", "Spending", "Study", "commonest", "drive", "run_inline", "run_processes", "train"]
+
+_HOPELESS = 12  # trials, all failed, after which a run gives up
+_POLL = 0.05
+
+
+class Study(Desk, Protocol):
+    """What running needs of a study (`whet.tune.study.Study` is one)."""
+
+    name: str
+    worker: str
+    space: Space
+    searcher: Searcher
+    store: Store
+    journal: Journal
+    goals: tuple[Goal | Bound, ...]
+
+    @property
+    def trials(self) -> Trials:
+        """All trials as they are now."""
+        ...
+
+    @property
+    def spent(self) -> Budget:
+        """What the study has spent so far."""
+        ...
+
+    def ask_within(self, budget: Budget) -> Trial | Idle:
+        """Return the next trial."""
+        ...
+
+    def tell(self, trial: Trial | int, value: float, **metrics: float) -> None:
+        """Close a trial."""
+        ...
+
+    def fail(self, trial: Trial | int, error: str | BaseException, *, transient: bool = False) -> None:
+        """Record a failure."""
+        ...
+
+    def release(self, trial: Trial | int) -> None:
+        """Hand a trial back."""
+        ...
+
+
+def train(study: Study, trial: Trial, objective: Callable[..., Any], stopping: Callable[[], bool] = lambda: False) -> None:
+    """Train one trial as far as it goes: until its verdict, its last step, or a request to stop."""
+    attempt = Attempt(study, trial, stopping=stopping)
+    try:
+        result = objective(attempt.params, attempt) if _takes_run(objective) else objective(attempt.params)
+    except (Exception, MemoryError) as e:
+        if study.trials[trial.id].state is State.RUNNING:
+            study.fail(trial, e)
+        return
+    except BaseException:  # Ctrl-C, exit: not the trial's fault
+        study.release(trial)
+        raise
+    if attempt.verdict is not Verdict.GO:
+        return
+    if attempt.interrupted:
+        return study.release(trial)
+    value, metrics = _value(study, result)
+    if value is None and (now := study.trials[trial.id]).value is not None and now.step:
+        value = now.value
+    if value is None:
+        study.fail(trial, f"the objective returned {type(result).__name__} and reported nothing. Return or report a number.")
+    else:
+        study.tell(trial, value, **metrics)
+
+
+def _takes_run(objective: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(objective).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _value(study: Study, result: Any) -> tuple[float | None, dict[str, float]]:
+    if isinstance(result, Mapping):
+        name = study.goals[0].name
+        if name not in result:
+            raise StudyError(f"objective: returned {sorted(result)}, but the goal is {name}. Return it under that name.")
+        return float(result[name]), {k: float(v) for k, v in result.items() if k != name}
+    if isinstance(result, bool) or result is None:
+        return None, {}
+    try:
+        return float(result), {}
+    except (TypeError, ValueError):
+        return None, {}
+
+
+def drive(study: Study, objective: Callable[..., Any], limits: Budget, stopping: Callable[[], bool]) -> None:
+    """Ask and train until nothing is left, a limit is reached, or `stopping` says so."""
+
+    def enough() -> bool:
+        if stopping():
+            return True
+        if limits.steps is None and limits.cost is None:
+            return False
+        spent = study.spent
+        over = limits.steps is not None and (spent.steps or 0) >= limits.steps
+        return over or (limits.cost is not None and (spent.cost or 0.0) >= limits.cost)
+
+    while not enough():
+        trial = study.ask_within(limits)
+        if trial is Idle.DONE:
+            return
+        if isinstance(trial, Idle):
+            time.sleep(_POLL)
+            continue
+        train(study, trial, objective, enough)
+        if hopeless(study.trials):
+            return
+
+
+def hopeless(trials: Trials) -> bool:
+    """Return whether many trials failed and none ever had a value."""
+    if len(trials) < _HOPELESS:
+        return False
+    return sum(t.state is State.FAILED for t in trials) >= _HOPELESS and all(t.value is None for t in trials)
+
+
+def commonest(trials: Trials) -> str:
+    """Return one line on what made trials fail most often, or "" when none failed."""
+    errors = Counter(
+        (t.error or {}).get("type", "") + ": " + one_line(str((t.error or {}).get("message", "")))[:300]
+        for t in trials
+        if t.state is State.FAILED
+    )
+    if not errors:
+        return ""
+    (text, times), total = errors.most_common(1)[0], sum(errors.values())
+    return f"{total} failed; most often ({times} times) {text}"
+
+
+def check_outcome(study: Study) -> None:
+    """Raise StudyError when trials ended and every one of them failed."""
+    trials = study.trials
+    ended = [t for t in trials if t.state in (State.FAILED, State.DONE, State.STOPPED, State.PAUSED)]
+    if ended and all(t.state is State.FAILED for t in ended) and all(t.value is None for t in trials):
+        raise StudyError(f"study '{study.name}': all {len(ended)} trials failed. {commonest(trials)}.")
+
+
+class Spending:
+    """The time this run adds to the study's account, and whether the study's budget is spent.
+
+    The account is written every second, so a run that is killed has paid for what it used.
+    """
+
+    def __init__(self, study: Study, limits: Budget) -> None:
+        self._study, self._limits = study, limits
+        self._began = time.monotonic()
+        self._written = 0.0
+        self._others = 0.0
+        self.update(force=True)
+
+    def update(self, *, force: bool = False) -> float:
+        """Return the seconds the study has spent in all, this run included."""
+        mine = time.monotonic() - self._began
+        if force or mine - self._written >= 1.0:
+            self._written = mine
+            self._study.journal.spend(self._study.worker, mine)
+            self._others = self._study.journal.spent() - mine
+        return self._others + mine
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is spent."""
+        return self.update() >= (self._limits.seconds if self._limits.seconds is not None else float("inf"))
+
+    def close(self) -> None:
+        """Write the account a last time."""
+        self.update(force=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Make the first Ctrl-C set an event and the second one raise KeyboardInterrupt."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handle(signum: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run_inline(study: Study, objective: Callable[..., Any], limits: Budget) -> None:
+    """Run in this process; the first Ctrl-C ends it after the current step and is raised again at the end."""
+    if not limits and study.space.size is None and getattr(study.searcher, "size", lambda _: None)(study.space) is None:
+        raise UsageError(f'study "{study.name}": would run for ever. Give trials=100 or budget="10m".')
+    spending = Spending(study, limits)
+    try:
+        with interruptible() as asked:
+            drive(study, objective, limits, lambda: asked.is_set() or spending.over)
+        if asked.is_set():
+            raise KeyboardInterrupt
+    finally:
+        spending.close()
+    check_outcome(study)
+
+
+class Crew:
+    """The workers of one run of a study in other processes: started, watched, restarted when they die.
+
+    objective: {"ref": "file.py:name"} for a function, or with "given": {...} for one that makes the objective. Iterate
+    over `watch` to wait; it yields now and then so that the owner may draw a picture of how far things are.
+    """
+
+    def __init__(self, study: Study, objective: Mapping[str, Any], limits: Budget, pool: Pool) -> None:
+        if study.store.url is None:
+            raise UsageError(
+                'study: workers in other processes need a store they can open. Give store="sqlite:///study.db", or workers=1.'
+            )
+        self._study, self._limits, self.pool = study, limits, pool
+        self.spending = Spending(study, limits)
+        self.error: str | None = None
+        self._payload = {
+            "store": study.store.url, "durability": study.store.durability, "name": study.name,
+            "objective": dict(objective), "threads": pool.threads,
+            "trials": limits.trials, "steps": limits.steps, "cost": limits.cost,
+        }  # fmt: skip
+        self._busy = set(range(pool.workers))
+        self._deaths = 0
+        for i in range(pool.workers):
+            self._call(i)
+
+    def _call(self, worker: int) -> None:
+        self.pool.call(worker, "whet.tune.study:work", self._payload)
+
+    def watch(self, every: float = 0.1, stopping: Callable[[], bool] = lambda: False) -> Iterator[Message | None]:
+        """Yield messages (or None, at least every `every` seconds) until all workers are done."""
+        stopped = False
+        try:
+            while self._busy:
+                if not stopped and (stopping() or self.spending.over):
+                    stopped = True
+                    self.pool.stop()
+                message = self.pool.get(every)
+                if message is not None:
+                    self._take(message, stopped)
+                yield message
+        finally:
+            self.spending.close()
+
+    def _take(self, message: Message, stopped: bool) -> None:
+        if message.worker not in self._busy:
+            return
+        if message.kind == "result":
+            self._busy.discard(message.worker)
+        elif message.kind == "error":
+            self._busy.discard(message.worker)
+            self.error = self.error or str(message.data["error"])
+            self.pool.stop()
+        elif message.kind == "exit":
+            self._deaths += 1
+            if stopped or self._deaths > 20 + self.pool.workers:
+                self._busy.discard(message.worker)
+                return
+            self.pool.restart(message.worker)
+            self._call(message.worker)
+
+
+def run_processes(study: Study, objective: Callable[..., Any], limits: Budget, workers: int) -> None:
+    """Run in `workers` processes that find the objective by name."""
+    if not isinstance(workers, int) or workers < 1:
+        raise UsageError(f"workers must be a whole number of at least 1, got {workers!r}.")
+    if os.environ.get("WHET_WORKER"):
+        raise UsageError('study.run: called again inside a worker. Put the call under `if __name__ == "__main__":`.')
+    reference = {"ref": refer(objective)}
+    if study.store.url is None:
+        raise UsageError('study: workers > 1 need a store they can open. Give store="sqlite:///study.db", or workers=1.')
+    with Pool(workers) as pool, interruptible() as asked:
+        crew = Crew(study, reference, limits, pool)
+        for _ in crew.watch(stopping=asked.is_set):
+            pass
+    if crew.error:
+        raise StudyError(crew.error)
+    if asked.is_set():
+        raise KeyboardInterrupt
+    check_outcome(study)

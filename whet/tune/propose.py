@@ -1,0 +1,53 @@
+"""One configuration for one trial: the searcher's, or a person's guess filled in, and never one that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from whet import seed as streams
+from whet.tune.history import configuration
+from whet.tune.space import Space
+from whet.tune.strategy import Proposal, Searcher
+from whet.tune.trial import Trials
+
+__all__ = ["propose"]
+
+_ASKS = 4  # times the searcher is asked for something new
+_DRAWS = 200  # random draws after that
+
+
+def propose(
+    searcher: Searcher, trials: Trials, id: int, given: Mapping[str, Any] | None, taken: Callable[[str], bool], seed: int
+) -> tuple[Proposal, int]:
+    """Return the configuration of trial `id` and the number of the random stream it was drawn with.
+
+    given: values that were set before; taken: whether a configuration (its key) exists. One that exists is returned only
+    when it was given completely (a person asked for the repetition), or when a long search finds nothing else.
+    """
+    space = trials.space
+    if given is not None:
+        for draw in range(_DRAWS):
+            params = space.fill(given, streams.rng(seed, id, draw, "propose"))
+            if not taken(configuration(params)) or len(given) == len(params):
+                break
+        return Proposal(params), draw
+    proposal = Proposal({})
+    for draw in range(_ASKS):
+        proposal = searcher.propose(trials, streams.rng(seed, id, draw, "propose"))
+        proposal = Proposal(space.clean(proposal.params), proposal.origin)
+        if not taken(configuration(proposal.params)):
+            return proposal, draw
+    fresh, draw = _fresh(space, id, taken, seed)
+    return (proposal, _ASKS - 1) if fresh is None else (Proposal(fresh, {**proposal.origin, "instead": "random"}), draw)
+
+
+def _fresh(space: Space, id: int, taken: Callable[[str], bool], seed: int) -> tuple[dict[str, Any] | None, int]:
+    """Return a random configuration that does not exist yet, and its stream, or None when there seems to be none."""
+    for draw in range(_ASKS, _ASKS + _DRAWS):
+        params = space.sample(streams.rng(seed, id, draw, "propose"))
+        if not taken(configuration(params)):
+            return params, draw
+    if space.size is not None and space.size <= 1_000_000:
+        return next((p for p in space.points() if not taken(configuration(p))), None), _ASKS + _DRAWS
+    return None, 0

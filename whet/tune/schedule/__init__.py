@@ -1,0 +1,78 @@
+"""How long to train what is tried: schedulers, by name or as objects.
+
+| name | what it does |
+|---|---|
+| auto | `asha` when a trial has more than one step, else `full`; what it became is recorded |
+| full | trains every trial to the end |
+| median | stops a trial whose best is worse than the median of the others' running averages |
+| asha | pauses trials at rungs and promotes the best third |
+
+Other packages add names as entry points of the group `whet.schedule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whet.tune.named import Names
+from whet.tune.space import Space
+from whet.tune.strategy import Scheduler
+from whet.tune.trial import Bound, Goal
+
+__all__ = ["NAMES", "describe", "rebuild", "scheduler"]
+
+NAMES = Names(
+    "schedule",
+    "judge",
+    {
+        "full": "whet.tune.schedule.full:Full",
+        "median": "whet.tune.schedule.median:Median",
+        "asha": "whet.tune.schedule.asha:Asha",
+    },
+)
+
+
+def scheduler(
+    given: str | Mapping[str, Any] | Scheduler,
+    space: Space,
+    steps: int = 1,
+    goals: Sequence[Goal | Bound] = (),
+    *,
+    seed: int = 0,
+) -> Scheduler:
+    """Return the scheduler that `given` names or records, or `given` itself when it is one.
+
+    "auto" is `asha` when steps > 1, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
+    name that has one. Raises StudyError when there is no such scheduler.
+
+    >>> from whet.tune.space import Float
+    >>> space = Space(lr=Float(0, 1))
+    >>> scheduler("auto", space, steps=27), scheduler("auto", space, steps=1)
+    (Asha(factor=3, first=1), Full())
+    """
+    if isinstance(given, Mapping):
+        return rebuild(given)
+    if not isinstance(given, str):
+        return NAMES.ready(given)
+    name = given if given != "auto" else "asha" if steps > 1 else "full"
+    return NAMES.make(name, seed=seed)
+
+
+def describe(strategy: Scheduler) -> dict[str, Any]:
+    """Return {"name", "options"} of a scheduler, as the journal records it.
+
+    >>> from whet.tune.schedule.full import Full
+    >>> describe(Full())
+    {'name': 'full', 'options': {}}
+    """
+    return NAMES.describe(strategy)
+
+
+def rebuild(record: Mapping[str, Any]) -> Scheduler:
+    """Return the scheduler that `describe` described.
+
+    >>> rebuild({"name": "asha", "options": {"factor": 4, "first": 2}})
+    Asha(factor=4, first=2)
+    """
+    return NAMES.rebuild(record)

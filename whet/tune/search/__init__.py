@@ -1,0 +1,76 @@
+"""What to try next: searchers, by name or as objects.
+
+| name | what it does |
+|---|---|
+| auto | `sobol` for now; what it became is recorded |
+| random | independent draws: the baseline of every comparison |
+| sobol | evenly spread points |
+| grid | every combination of a few values each |
+
+Other packages add names as entry points of the group `whet.search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whet.tune.named import Names
+from whet.tune.space import Space
+from whet.tune.strategy import Searcher
+from whet.tune.trial import Bound, Goal
+
+__all__ = ["NAMES", "describe", "rebuild", "searcher"]
+
+NAMES = Names(
+    "search",
+    "propose",
+    {
+        "random": "whet.tune.search.random:Random",
+        "sobol": "whet.tune.search.sobol:Sobol",
+        "grid": "whet.tune.search.grid:Grid",
+    },
+)
+
+
+def searcher(
+    given: str | Mapping[str, Any] | Searcher,
+    space: Space,
+    steps: int = 1,
+    goals: Sequence[Goal | Bound] = (),
+    *,
+    seed: int = 0,
+) -> Searcher:
+    """Return the searcher that `given` names or records, or `given` itself when it is one.
+
+    "auto" is `sobol` whatever the space, steps and goals are, for now. `seed`, the study's, becomes the option `seed`
+    of a searcher given by name that has one; an object or a record keeps its own. Raises StudyError when there is no such searcher.
+
+    >>> from whet.tune.space import Float
+    >>> searcher("auto", Space(lr=Float(0, 1)), seed=3)
+    Sobol(seed=3)
+    """
+    if isinstance(given, Mapping):
+        return rebuild(given)
+    if not isinstance(given, str):
+        return NAMES.ready(given)
+    return NAMES.make("sobol" if given == "auto" else given, seed=seed)
+
+
+def describe(strategy: Searcher) -> dict[str, Any]:
+    """Return {"name", "options"} of a searcher, as the journal records it.
+
+    >>> from whet.tune.search.sobol import Sobol
+    >>> describe(Sobol(seed=3))
+    {'name': 'sobol', 'options': {'seed': 3}}
+    """
+    return NAMES.describe(strategy)
+
+
+def rebuild(record: Mapping[str, Any]) -> Searcher:
+    """Return the searcher that `describe` described.
+
+    >>> rebuild({"name": "grid", "options": {"points": 3}})
+    Grid(points=3)
+    """
+    return NAMES.rebuild(record)
