@@ -28,12 +28,12 @@ $(MADE):
 
 $(VENV)/runtime: pyproject.toml constraints.txt | $(MADE)
 	@echo "installing whet and what it stands on into $(VENV) (some minutes, once)"
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install -qq --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(MADE)
 	@echo "installing whet, what it stands on and the tools for its tests into $(VENV) (some minutes, once)"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/runtime
 
 demo: $(VENV)/runtime

@@ -1,8 +1,9 @@
 """Write the pages that follow from the code: reference.md, cli.md, findings.md. `--check` only says which are out of date.
 
 reference.md: what people import, with signature and docstring, read from the syntax tree, so nothing is imported.
-cli.md: every verb and flag, from the Typer app. findings.md: every finding code in the code; what it means is written by
-hand in the page's last column, and kept.
+cli.md: every verb and flag, from the Typer app. findings.md: every finding code in the code; what it means comes from
+the docstring of a module that reads `CODE: what a healthy program does.`, else it is written by hand in the page's last
+column, and kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib
 import io
 import re
 import sys
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -183,11 +185,12 @@ def options(command: Any) -> list[Any]:
 def spelling(parameter: Any) -> str:
     """Return how a parameter is written, e.g. `--budget TEXT` or `TASK`."""
     if parameter.param_type_name == "argument":
-        return f"`{parameter.metavar or parameter.name.upper()}`"
+        return f"`{flat(parameter.metavar or parameter.name.upper())}`"
     names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     is_switch = getattr(parameter, "is_flag", False)
-    kind = getattr(parameter.type_descriptor.annotation, "__name__", "value").upper().replace("STR", "TEXT")
-    return f"`{names}`" if is_switch else f"`{names} {parameter.metavar or kind}`"
+    annotation = parameter.type_descriptor.annotation
+    kind = getattr((typing.get_args(annotation) or [annotation])[0], "__name__", "value").upper().replace("STR", "TEXT")
+    return f"`{names}`" if is_switch else f"`{names} {flat(parameter.metavar or kind)}`"
 
 
 def cli() -> str | None:
@@ -234,6 +237,7 @@ FINDINGS = """# Findings
 
 What `whet look`, `whet check` and `whet run` may report. FAIL is impossible in a correct program, WARN is statistical, INFO is
 worth knowing. Each finding shows the numbers behind it and what to do; `whet.check(..., allow=("CODE",))` silences one.
+A row that begins with "Broken" tells what a healthy program does.
 
 | code | from | what it means |
 |---|---|---|
@@ -263,12 +267,14 @@ def codes() -> dict[str, list[str]]:
             elif isinstance(node, ast.ClassDef):
                 for part in node.body:
                     target = part.targets[0] if isinstance(part, ast.Assign) else getattr(part, "target", None)
-                    if (
-                        target is not None
-                        and ast.unparse(target) == "code"
-                        and getattr(part, "value", None) is not None
-                    ):
-                        given.append(part.value)  # type: ignore[attr-defined]
+                    value = getattr(part, "value", None)
+                    if isinstance(target, ast.Tuple) and isinstance(
+                        value, ast.Tuple
+                    ):  # code, stage = "INIT", Stage.START
+                        pairs = list(zip(target.elts, value.elts, strict=False))
+                    else:
+                        pairs = [(target, value)]
+                    given += [v for t, v in pairs if isinstance(t, ast.Name) and t.id == "code" and v is not None]
             for value in given:
                 for leaf in [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]:
                     if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str):
@@ -282,9 +288,20 @@ def meanings(page: str) -> dict[str, str]:
     return {row[1]: row[2].strip() for row in rows if row}
 
 
+def expectations() -> dict[str, str]:
+    """Return what each check expects, from module docstrings that read `CODE: what a healthy program does.`"""
+    found, trees = {}, sources()
+    for code, modules in codes().items():
+        for module in modules:
+            about = flat((ast.get_docstring(trees[module]) or "").split("\n\n")[0])
+            if about.startswith(f"{code}: "):
+                found[code] = "Broken: " + about.removeprefix(f"{code}: ")
+    return found
+
+
 def findings(page: str) -> str:
     """Return the text of findings.md; what `page`, the present one, says of a code is kept."""
-    known = meanings(page)
+    known = meanings(page) | expectations()
     rows = (
         f"| `{code}` | {', '.join(f'`{m}`' for m in at)} | {known.get(code, '')} |\n" for code, at in codes().items()
     )

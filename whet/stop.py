@@ -118,8 +118,7 @@ class Any(_Joins):
 
     def __call__(self, curve: Curve) -> str | None:
         """Return the reasons of all that say stop, or None."""
-        reasons = [why for c in self.criteria if (why := c(curve))]
-        return "; ".join(reasons) or None
+        return "; ".join(why for c in self.criteria if (why := c(curve))) or None
 
 
 @dataclass(frozen=True)

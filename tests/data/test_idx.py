@@ -32,18 +32,24 @@ def test_four_files_keep_their_test_split(tmp_path, packed):
     tx, ty = family(tmp_path, "t10k", 20, packed=packed, seed=1)
     assert is_idx_folder(tmp_path)
     data = load(tmp_path, seed=2)
-    assert data.meta["examples"] == {"train": 85, "valid": 15, "test": 20} and data.classes == ("0", "1", "2", "3")
-    assert data.train.inputs.shape == (85, 1, 6, 5) and data.train.inputs.dtype == torch.uint8
-    assert np.array_equal(data.valid.inputs[:, 0].numpy(), x[data.valid.ids]) and np.array_equal(data.valid.targets, y[data.valid.ids])
-    assert np.array_equal(data.sealed().inputs[:, 0].numpy(), tx) and np.array_equal(data.sealed().targets, ty)
-    assert data.findings[0].code == "SPLIT" and "85/15" in data.findings[0].message
+    assert data.meta["examples"] == {"train": 85, "valid": 15, "test": 20}
+    assert data.classes == ("0", "1", "2", "3")
+    assert data.train.inputs.shape == (85, 1, 6, 5)
+    assert data.train.inputs.dtype == torch.uint8
+    assert np.array_equal(data.valid.inputs[:, 0].numpy(), x[data.valid.ids])
+    assert np.array_equal(data.valid.targets, y[data.valid.ids])
+    assert np.array_equal(data.sealed().inputs[:, 0].numpy(), tx)
+    assert np.array_equal(data.sealed().targets, ty)
+    assert data.findings[0].code == "SPLIT"
+    assert "85/15" in data.findings[0].message
 
 
 @pytest.mark.parametrize("split", ["train", "t10k"])
 def test_one_pair_is_divided_in_three_and_said_so(tmp_path, split):
     family(tmp_path, split, 100)
     data = idx_folder(tmp_path)
-    assert data.meta["examples"] == {"train": 70, "valid": 15, "test": 15} and len(data.sealed()) == 15
+    assert data.meta["examples"] == {"train": 70, "valid": 15, "test": 15}
+    assert len(data.sealed()) == 15
     assert f"only {split}-* is there" in data.findings[0].message
     assert not set(data.sealed().ids) & {*data.train.ids, *data.valid.ids}
 
@@ -82,4 +88,5 @@ def test_labels_of_the_test_files_only_are_refused(tmp_path):
 def test_types_and_ranks(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(struct.pack(">HBBII", 0, 0x0D, 2, 1, 2) + struct.pack(">ff", 1.5, -2))
-    assert read_idx(path).tolist() == [[1.5, -2.0]] and read_idx(path).dtype == np.float32
+    assert read_idx(path).tolist() == [[1.5, -2.0]]
+    assert read_idx(path).dtype == np.float32

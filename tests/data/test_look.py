@@ -18,7 +18,12 @@ from whet.data.table import table
 
 def noise(n=400, seed=0, **more):
     rng = np.random.default_rng(seed)
-    columns = {"a": rng.normal(size=n), "b": rng.normal(size=n), "c": rng.choice(list("xyz"), n), "y": rng.choice(["no", "yes"], n)}
+    columns = {
+        "a": rng.normal(size=n),
+        "b": rng.normal(size=n),
+        "c": rng.choice(list("xyz"), n),
+        "y": rng.choice(["no", "yes"], n),
+    }
     return pd.DataFrame(columns | more)
 
 
@@ -60,7 +65,8 @@ def test_duplicates_within_across_and_with_another_target():
     assert not duplicates(train, valid).any
     twice = Split(torch.cat([x[:30], x[:2]]), torch.cat([y[:30], torch.tensor([y[0], 3])]))
     d = duplicates(twice, Split(torch.cat([x[30:], x[5:8]]), torch.cat([y[30:], y[5:8]])))
-    assert (d.train, d.valid, d.across, d.disagree) == (2, 0, 3, 2) and d.pairs[0] == ("train", 0, "train", 30)
+    assert (d.train, d.valid, d.across, d.disagree) == (2, 0, 3, 2)
+    assert d.pairs[0] == ("train", 0, "train", 30)
     assert found(Data(twice, valid, classes=tuple("abcd")))["DUPLICATE"].severity == "WARN"
 
 
@@ -85,7 +91,8 @@ def test_a_column_that_gives_the_target_away(seed):
 
 def test_separates():
     y = np.array([0, 0, 1, 1, 2, 2])
-    assert separates(np.array([1, 1, 5, 6, 8, 9.0]), y) and not separates(np.array([1, 1, 8, 9, 5, 8.0]), y)
+    assert separates(np.array([1, 1, 5, 6, 8, 9.0]), y)
+    assert not separates(np.array([1, 1, 8, 9, 5, 8.0]), y)
     assert separates(np.repeat([3, 1, 2, 1], 5), np.repeat([0, 1, 0, 1], 5), ordered=False)
     assert not separates(np.arange(6), y, ordered=False), "every example its own value says nothing"
     assert not separates(np.zeros(6), y)
@@ -97,18 +104,23 @@ def test_missing_near_constant_imbalance_and_rare_classes():
     frame["still"] = [1.0] * 997 + [2.0] * 3
     frame["y"] = ["no"] * 960 + ["yes"] * 36 + ["may"] * 4
     seen = found(table(frame, "y"))
-    assert seen["MISSING"].severity == "WARN" and "a 69" in seen["MISSING"].message
-    assert "still" in seen["NEAR-CONSTANT"].evidence and "'no' has" in seen["IMBALANCE"].message and "'may'" in seen["RARE"].message
+    assert seen["MISSING"].severity == "WARN"
+    assert "a 69" in seen["MISSING"].message
+    assert "still" in seen["NEAR-CONSTANT"].evidence
+    assert "'no' has" in seen["IMBALANCE"].message
+    assert "'may'" in seen["RARE"].message
 
 
 def test_samples_are_of_each_class_and_the_same_each_time():
     data = digits(seed=1)
     a, b = samples(data, 3, seed=0), samples(data, 3, seed=0)
     assert [s.index for s in a] == [s.index for s in b] != [s.index for s in samples(data, 3, seed=1)]
-    assert [s.label for s in a] == [str(i // 3) for i in range(30)] and a[0].picture.shape == (8, 8)
+    assert [s.label for s in a] == [str(i // 3) for i in range(30)]
+    assert a[0].picture.shape == (8, 8)
     assert all(data.train.ids[s.index] == s.id and int(data.train.targets[s.index]) == int(s.label) for s in a)
     numbers = samples(diabetes(), 2)
-    assert len(numbers) == 6 and numbers[0].picture is None
+    assert len(numbers) == 6
+    assert numbers[0].picture is None
     assert sorted(float(s.label) for s in numbers) == [float(s.label) for s in numbers]
 
 

@@ -32,18 +32,23 @@ def test_the_kind_is_inferred(values, kind):
 
 def test_the_guess_is_stated_with_the_way_to_override():
     found = encode_target(col(list(range(10)) * 5, "label"), "t.csv").findings
-    assert found[0].code == "KIND" and found[0].message == "classification: 10 distinct integers in `label`"
+    assert found[0].code == "KIND"
+    assert found[0].message == "classification: 10 distinct integers in `label`"
     assert "--kind regression" in found[0].fix
     assert not encode_target(col([1, 2] * 5), "t.csv", "regression").findings
 
 
 def test_classes_are_numbered_in_order_and_named():
     t = encode_target(col([10, 2, 10, 2, 3, 3]), "t", "classification")
-    assert t.classes == ("2", "3", "10") and t.values.tolist() == [2, 0, 2, 0, 1, 1] and t.values.dtype == np.int64
+    assert t.classes == ("2", "3", "10")
+    assert t.values.tolist() == [2, 0, 2, 0, 1, 1]
+    assert t.values.dtype == np.int64
     t = encode_target(col(["b", "a", "b", "a"]), "t")
-    assert t.classes == ("a", "b") and t.values.tolist() == [1, 0, 1, 0]
+    assert t.classes == ("a", "b")
+    assert t.values.tolist() == [1, 0, 1, 0]
     t = encode_target(col([True, False] * 3).astype("boolean"), "t")
-    assert t.classes == ("False", "True") and t.values.tolist() == [1, 0] * 3
+    assert t.classes == ("False", "True")
+    assert t.values.tolist() == [1, 0] * 3
     t = encode_target(col(pd.Categorical(["x", "z", "x", "z"], ["z", "y", "x"])), "t")
     assert t.classes == ("x", "z"), "categories that do not occur are no classes"
 
@@ -54,7 +59,8 @@ def test_close_numbers_keep_different_names():
 
 def test_rows_without_target_are_left_out_and_counted():
     t = encode_target(col([1.5, None, 2.5, np.inf, 3.25]), "t")
-    assert t.kept.tolist() == [0, 2, 4] and t.findings[0].evidence == {"rows": 2, "of": 5}
+    assert t.kept.tolist() == [0, 2, 4]
+    assert t.findings[0].evidence == {"rows": 2, "of": 5}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ def test_the_target_is_found_or_the_nearest_named():
     frame = pd.DataFrame(columns=["age", "survived"])
     assert find_target(frame, "age", "t") == "age"
     assert find_target(frame, ["age"], "t") == "age"
-    with pytest.raises(DataError, match="no column 'survivd'. Did you mean 'survived'"):
+    with pytest.raises(DataError, match=r"no column 'survivd'\. Did you mean 'survived'"):
         find_target(frame, "survivd", "t")
     with pytest.raises(DataError, match="Give --target COLUMN, one of: age, survived"):
         find_target(frame, None, "t")

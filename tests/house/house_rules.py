@@ -33,7 +33,7 @@ LAYERS = (
     "testing cli __main__",
 )
 # Search is tested in milliseconds and `whet --help` is quick because these load no torch when they are imported.
-TORCH_FREE = "errors seed finding metric stop journal execute tune cli __main__".split()
+TORCH_FREE = "errors seed finding metric stop journal execute tune cli.main __main__".split()
 MAY_LOAD_TORCH = ["tune.worker"]
 BRING_TORCH = {"torch", "onnxscript", "torchmetrics", "torchvision", "kornia", "captum", "torchao", "torch_pruning"}
 

@@ -162,13 +162,18 @@ def test_every_constraint_has_a_pin() -> None:
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
 
 
+def test_a_finding_code_means_one_thing() -> None:
+    rooms = {code: {module.split(".")[1] for module in modules} for code, modules in docs.codes().items()}
+    assert {code: at for code, at in rooms.items() if len(at) > 1} == {}
+
+
 # --- the scans themselves ---------------------------------------------------------------------------------------------
 
 
 def test_the_code_scan_sees_every_way_to_give_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = ast.parse(
-        "def drop(code, why): return Finding(code, 'WARN', why)\n"
-        "class Init:\n    code = 'INIT'\n    stage: str = 'skeleton'\n"
+        "'BLIND: learns more\\nthan a blind one.\\n\\nMore.'\ndef drop(code, why): return Finding(code, 'WARN', why)\n"
+        "class Init:\n    code, stage = 'INIT', 'skeleton'\n"
         "class Blind:\n    code: str = 'BLIND'\n"
         "def f(x):\n    drop('ID', 'x'); drop(code='EMPTY', why='x')\n"
         "    Finding('LEAK' if x else 'TWIN', 'WARN', 'x'); finding.NotRun('ONE-BATCH', 'x'); print('NOT-A-CODE')\n"
@@ -178,6 +183,7 @@ def test_the_code_scan_sees_every_way_to_give_a_code(monkeypatch: pytest.MonkeyP
     page = docs.findings("| `ID` | `whet.x` | numbers the rows |\n| `GONE` | `whet.x` | was once |\n")
     assert docs.meanings(page)["ID"] == "numbers the rows"
     assert docs.meanings(page)["INIT"] == ""
+    assert docs.meanings(page)["BLIND"] == "Broken: learns more than a blind one."
     assert "GONE" not in page
 
 

@@ -48,7 +48,9 @@ SOUND = {
     "train/loss.py": "import torch\nfrom torch import nn\nclass Net(nn.Module): ...\nclass Deep(Net): ...\nclass End(Deep): ...\n",
     "train/run.py": "from whet.train import loss\ndef baseline(a, b, c, d, *, e=1): ...\n",
     "metric.py": "def f():\n    import torch\n",
-    "cli/__init__.py": "def main(a, b, c, d, e, f, g, h, i, j, k): ...\n",
+    "cli/__init__.py": "",
+    "cli/main.py": "def main(a, b, c, d, e, f, g, h, i, j, k): ...\n",
+    "cli/run.py": "from whet.train import run\n",
     "__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from whet.train.run import baseline\n",
 }
 

@@ -15,7 +15,9 @@ from whet.tasks.spaces import batches, image_space, table_space
 
 def shop(n=200, seed=0, target="good"):
     r = np.random.default_rng(seed)
-    frame = pd.DataFrame({"price": r.normal(10, 3, n), "colour": r.choice(["red", "blue"], n), "size": r.choice(["S", "M"], n)})
+    frame = pd.DataFrame(
+        {"price": r.normal(10, 3, n), "colour": r.choice(["red", "blue"], n), "size": r.choice(["S", "M"], n)}
+    )
     frame["good"] = np.where((frame["price"] > 10) ^ (frame["colour"] == "red"), "yes", "no")
     return frame.drop(columns="price") if target == "categories" else frame
 
@@ -58,7 +60,8 @@ def test_every_configuration_of_the_spaces_trains_a_step(seed, digits):
             loss = task.loss(params)(model(*inputs), targets)
             loss.backward()
             task.optimizer(params, model).step()
-            assert loss.isfinite() and task.rate(params) is None or 0 <= task.rate(params)(1.0) <= 1
+            assert loss.isfinite()
+            assert task.rate(params) is None or 0 <= task.rate(params)(1.0) <= 1
 
 
 def test_the_first_configuration_is_in_the_space_and_complete(digits):
@@ -75,7 +78,7 @@ def test_the_loss_at_the_start_is_what_theory_says(seed, digits):
         model = task.model(params).eval()
         with torch.no_grad():
             loss = task.loss(params)(model(*data.train.parts), data.train.targets).item()
-        assert loss == pytest.approx(expected, rel=0.05)
+        assert loss == pytest.approx(expected, rel=0.1)  # the head is drawn small, not zero
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -85,13 +88,15 @@ def test_a_table_with_an_interaction_is_learned_by_the_perceptron_and_not_by_the
     for net in ("mlp", "linear"):
         outputs, targets = train(task, task.first | {"net": net, "lr": 0.01}, 12, seed)
         score[net] = (outputs.argmax(1) == targets).float().mean().item()
-    assert score["mlp"] > 0.93 and score["linear"] < 0.75
+    assert score["mlp"] > 0.93
+    assert score["linear"] < 0.75
 
 
 def test_regression_answers_in_the_units_of_the_target():
     task = TableTask("diabetes", seed=0)
     outputs, targets = train(task, task.first, 10)
-    assert ((outputs[:, 0] - targets) ** 2).mean().sqrt() < 0.85 * targets.std() and 100 < outputs.mean() < 200
+    assert ((outputs[:, 0] - targets) ** 2).mean().sqrt() < 0.85 * targets.std()
+    assert 100 < outputs.mean() < 200
 
 
 def test_digits_are_learned_in_a_few_epochs(digits):
@@ -106,7 +111,8 @@ def test_data_is_kept_a_seed_and_splits_do_not_depend_on_params(digits):
     task.seed = 2
     two = task.data({}).train.ids
     task.seed = 1
-    assert not np.array_equal(one, two) and np.array_equal(one, task.data({}).train.ids)
+    assert not np.array_equal(one, two)
+    assert np.array_equal(one, task.data({}).train.ids)
 
 
 def test_models_do_not_share_their_statistics(digits):
@@ -115,7 +121,8 @@ def test_models_do_not_share_their_statistics(digits):
 
 
 def test_plain_turns_augmentation_off(digits):
-    assert digits.augment(digits.first) is not None and digits.augment(digits.plain(digits.first)) is None
+    assert digits.augment(digits.first) is not None
+    assert digits.augment(digits.plain(digits.first)) is None
     assert digits.plain(digits.first)["net.dropout"] == 0
 
 
@@ -126,8 +133,12 @@ def test_augmentation_moves_pictures_and_nothing_else(seed, shape):
     y = torch.arange(6)
     chance = torch.Generator().manual_seed(seed)
     (a,), targets = RandomAffine(1.0)((x,), y, chance)
-    assert a.dtype == torch.float32 and a.shape == x.shape and torch.equal(targets, y)
-    assert a.min() >= 0 and a.max() <= 255 and not torch.equal(a, x.float())
+    assert a.dtype == torch.float32
+    assert a.shape == x.shape
+    assert torch.equal(targets, y)
+    assert a.min() >= 0
+    assert a.max() <= 255
+    assert not torch.equal(a, x.float())
     (b,), _ = RandomAffine(1.0)((x,), y, torch.Generator().manual_seed(seed))
     assert torch.equal(a, b), "all chance comes from the generator"
     (c,), _ = RandomAffine(0.0)((x,), y, chance)
@@ -139,7 +150,8 @@ def test_flips_mirror_about_half():
     (y,), _ = RandomAffine(0.0, flip=True)((x,), torch.zeros(200), torch.Generator().manual_seed(0))
     same = torch.isclose(y, x, atol=1e-3).flatten(1).all(1)
     mirrored = torch.isclose(y, x.flip(3), atol=1e-3).flatten(1).all(1)
-    assert (same | mirrored).all() and 60 < mirrored.sum() < 140
+    assert (same | mirrored).all()
+    assert 60 < mirrored.sum() < 140
 
 
 def test_stronger_means_further():

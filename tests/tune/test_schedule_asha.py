@@ -133,6 +133,32 @@ def test_the_highest_rung_comes_first():
     assert pick(made, study) == Resume(3)
 
 
+def test_a_trial_goes_on_only_where_it_would_be_the_next_to_be_resumed():
+    made, study = Asha(factor=2), Play(SPACES["line"], 4)
+    verdicts = [report(made, study, id, 1, value) for id, value in zip(start(study, 4), (2, 9, 9, 3), strict=True)]
+    assert verdicts == [PAUSE] * 4  # two of four have a place, 0 and 3, but 0 waits and is better
+    assert pick(made, study) == Resume(0)
+
+    made, study = Asha(factor=2), Play(SPACES["line"], 4)
+    for id in start(study, 2):
+        for step in (1, 2):
+            study.report(id, step, id + 1, State.PAUSED if step == 2 else State.RUNNING)
+    start(study)
+    assert report(made, study, 2, 1, 0.5) is PAUSE  # the best of rung 1, but trial 0 may go on from rung 2
+    assert pick(made, study) == Resume(0)
+    study.set(0, state=State.RUNNING)
+    assert pick(made, study) == Resume(2)
+
+    made, study = Asha(factor=2), Play(SPACES["line"], 4)
+    first, cut, last = start(study, 3)
+    report(made, study, first, 1, 5)
+    study.set(cut, state=State.PAUSED)  # interrupted before its first step
+    assert report(made, study, last, 1, 1) is PAUSE
+    assert pick(made, study) == Resume(cut)
+    study.set(cut, state=State.RUNNING)
+    assert pick(made, study) == Resume(last)
+
+
 def test_equal_values_are_ranked_by_age():
     made, study = Asha(), Play(SPACES["line"], 9)
     for id in start(study, 3):
@@ -188,6 +214,10 @@ def test_finish_waits_for_those_that_run():
     assert made.finish(study.trials) is Idle.WAIT
     report(made, study, 1, 1, 2.0)
     assert made.finish(study.trials) == Resume(0)
+    study.ask({"search": "enqueue"})  # may wait for ever
+    assert made.finish(study.trials) == Resume(0)
+    study.ask()  # a worker is about to run it
+    assert made.finish(study.trials) is Idle.WAIT
 
 
 @pytest.mark.parametrize("seed", range(6))

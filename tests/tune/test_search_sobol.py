@@ -81,6 +81,16 @@ def test_workers_that_ask_together_share_the_points_among_them():
     assert sorted(map(str, got)) == sorted(map(str, want))
 
 
+def test_a_worker_leaves_a_point_to_one_that_asked_before_it():
+    study, made = Play(CUBE), Sobol(seed=3)
+    moments = []
+    for _ in range(3):  # three ask, before any of them has proposed
+        study.ask()
+        moments.append(study.trials)
+    got = [made.propose(m, streams.rng(0)).origin["index"] for m in (moments[1], moments[2], moments[0])]
+    assert got == [1, 2, 0]
+
+
 @pytest.mark.parametrize("name", ["finite", "constrained", "one point"])
 def test_rebuilt_equals_cached_where_points_are_skipped(name):
     space = SPACES[name]

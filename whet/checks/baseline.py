@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whet.checks.floor import best_constant
+from whet.checks.floor import best_constant, linked
 from whet.checks.registry import Fact, Stage
 from whet.checks.sandbox import sandbox
-from whet.checks.subject import Answer, Subject, answer
+from whet.checks.subject import Answer, Subject
 from whet.data.split import Data, Split
 from whet.finding import Finding, NotRun, Severity
 
@@ -76,10 +76,11 @@ class Baseline:
         draw = torch.Generator().manual_seed(subject.seed + attempt)
         valid = data.valid.take(torch.randperm(len(data.valid), generator=draw)[: self.most])
         outputs = self._outputs(subject, model, valid)
-        kind = answer(outputs, valid.targets)
+        with torch.no_grad():
+            free, outputs, kind = linked(subject, outputs, valid.targets)
         if kind is None:
             return NotRun(self.code, "no input-blind model is known for this pair of outputs and targets")
-        blind = subject.each(self._blind(subject, outputs, data.train.targets, kind).expand_as(outputs).contiguous(), valid.targets)
+        blind = free.each(self._blind(free, outputs, data.train.targets, kind).expand_as(outputs).contiguous(), valid.targets)
         best: dict[str, Any] = {}
         order: list[int] = []
         with sandbox(model, seed=(subject.seed, "check", self.code, attempt)):  # float32, randomness of its own

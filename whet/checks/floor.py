@@ -1,18 +1,23 @@
-"""What a loss can be, whatever the model: its value for the best constant output, and for the best free outputs."""
+"""What a loss can be, whatever the model: its value for the best constant output, and for the best free outputs.
+
+Outputs that a model has already turned into probabilities or log-probabilities, for a loss that wants them so, are
+looked at before that step (`linked`), where every number is allowed.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from whet.checks.subject import Answer, tensors
+from whet.checks.subject import Answer, Subject, answer, tensors
 
-__all__ = ["best_constant", "far", "floor", "softmax_floor"]
+__all__ = ["best_constant", "far", "floor", "linked", "softmax_floor"]
 
 Cost = Callable[[Any, Any], Tensor]
 _LARGE = 200_000  # elements past which fitting outputs costs more than it tells
@@ -25,6 +30,44 @@ def softmax_floor(classes: int) -> float:
     1.4612
     """
     return math.log(1 + (classes - 1) / math.e)
+
+
+def linked(subject: Subject, outputs: Any, targets: Any) -> tuple[Subject, Any, Answer | None]:
+    """Return the program with its loss after the last link (softmax, log-softmax or sigmoid), the outputs before it, the kind.
+
+    A softmax only when the loss minds that a number is added to all scores, for cross-entropy does not and wants none;
+    a sigmoid only when the loss has no value outside [0, 1]. Without a link everything comes back as it is.
+    """
+    kind = answer(outputs, targets)
+    if kind is None:
+        return subject, outputs, None
+    link: Callable[[Tensor], Tensor] | None = None
+    free, loss, axis = outputs, subject.loss, kind.axis
+    with torch.no_grad():
+        if kind.kind == "classes":
+            here, moved = float(subject.cost(outputs, targets)), _attempt(subject, outputs + 3, targets)
+            if abs(here - moved) <= 1e-3 * (1 + abs(here)):
+                return subject, outputs, kind
+            if bool((outputs >= 0).all()) and bool(((outputs.sum(axis) - 1).abs() < 1e-3).all()):
+                link, free = lambda z: z.softmax(axis), outputs.clamp(min=1e-12).log()
+            elif bool(((outputs.exp().sum(axis) - 1).abs() < 1e-3).all()):
+                link = lambda z: z.log_softmax(axis)  # noqa: E731
+        elif bool(((outputs >= 0) & (outputs <= 1)).all()) and not math.isfinite(_attempt(subject, outputs + 2, targets)):
+            inside = outputs.clamp(1e-6, 1 - 1e-6)
+            link, free = torch.sigmoid, (inside / (1 - inside)).log()
+    if link is None:
+        return subject, outputs, kind
+    chosen = link
+    places = {**subject.places, "loss": subject.at("loss")}
+    return replace(subject, loss=lambda z, t: loss(chosen(z), t), places=places), free, kind
+
+
+def _attempt(subject: Subject, outputs: Tensor, targets: Any) -> float:
+    """Return a loss, not-a-number when it refuses these outputs."""
+    try:
+        return float(subject.cost(outputs, targets))
+    except (RuntimeError, ValueError):
+        return math.nan
 
 
 def far(outputs: Tensor, targets: Tensor, kind: Answer, size: float) -> Tensor:
@@ -65,7 +108,7 @@ def best_constant(cost: Cost, outputs: Tensor, targets: Tensor, kind: Answer) ->
 def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float | None:
     """Return about the least loss that any outputs reach on these targets; None when there are too many to fit.
 
-    0 for cross-entropy and squared error; the entropy of the smoothed targets under label smoothing.
+    -infinity when it falls without end (a density that may be as sharp as it likes). 0 for cross-entropy and squared error; the entropy of the smoothed targets under label smoothing.
     """
     if sum(t.numel() for t in tensors(outputs)) > _LARGE:
         return None
@@ -75,10 +118,32 @@ def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float 
     best = math.inf
     for start in starts:
         best = min(best, _finite(cost(start, targets)))
-        leaves = [t for t in tensors(start) if t.is_floating_point()]
-        if leaves:
-            best = min(best, _finite(cost(_descend_tree(cost, start, targets), targets)))
-    return best
+        if not any(_real(t) for t in tensors(start)):
+            continue
+        there = _descend_tree(cost, start, targets)
+        first, again = float(cost(there, targets).detach()), float(cost(_descend_tree(cost, there, targets), targets).detach())
+        if not (math.isfinite(first) and math.isfinite(again)):
+            best = min(best, _slide(cost, start, targets))
+        elif again < -1e-3 and (kind is None or _slide(cost, there, targets) < again - 0.05 * (_finite(cost(start, targets)) - again)):
+            return -math.inf  # still under way after all these steps, or about to be: a density
+        else:
+            best = min(best, again)
+    return -math.inf if best < -10 * (1 + abs(_finite(cost(outputs, targets)))) else best
+
+
+def _slide(cost: Cost, start: Any, targets: Any) -> float:
+    """Return where 300 steps of Adam end; -infinity when the last hundred still brought a good part of the way."""
+    free = tree_map(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, start)
+    optimizer = torch.optim.Adam([t for t in tensors(free) if t.requires_grad], 0.1)
+    values = []
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = cost(free, targets)
+        values.append(float(loss.detach()))
+        loss.backward()
+        optimizer.step()
+    least = min(v for v in (*values, math.inf) if not math.isnan(v))
+    return -math.inf if min(values[:200]) - least > 0.05 * (values[0] - least) else least
 
 
 def _finite(value: Tensor) -> float:

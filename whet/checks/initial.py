@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whet.checks.floor import best_constant
+from whet.checks.floor import best_constant, linked
 from whet.checks.registry import Fact, Stage
-from whet.checks.subject import Answer, Subject, answer
+from whet.checks.subject import Answer, Subject
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Initial", "quiet"]
@@ -44,8 +44,11 @@ class Initial:
 
     d_i = loss_i + log p(y_i) for cross-entropy; in general loss_i minus the loss of the best constant output (entropy
     of the class shares; variance; mean absolute deviation). Pairing cancels the noise of drawing labels.
-    WARN if |mean d| > 4 sd(d)/sqrt(n) + 5 % of the expected loss; FAIL if the loss of class scores is above it by
-    more than 50 % and uniform shares do not explain it. WARN when the loss is a sum over the batch.
+    WARN if mean d > 4 sd(d)/sqrt(n) + 5 % of the expected loss, both as it is and averaged with the mirrored outputs
+    (twice the constant minus the output): random weights are as likely as their opposite, so a chance agreement or
+    disagreement with the targets, which is large when inputs are few and telling, cancels and their size remains.
+    FAIL if class scores cost more than 50 % and 1 nat too much and uniform shares do not explain it. A loss less than
+    half the expected one is WARN for a fresh model of a task, INFO else. WARN when the loss sums over the batch.
 
     >>> hot = nn.Linear(4, 3); hot.weight.data *= 100
     >>> s = Subject(hot, nn.CrossEntropyLoss(), (torch.randn(90, 4),), torch.arange(90) % 3)
@@ -70,7 +73,7 @@ class Initial:
         quiet(subject.model)
         with torch.no_grad():
             outputs = subject.forward(inputs)
-            kind = answer(outputs, targets)
+            subject, outputs, kind = linked(subject, outputs, targets)
             if kind is None:
                 yield NotRun(self.code, "no expected loss is known for this pair of outputs and targets")
                 return
@@ -89,9 +92,9 @@ class Initial:
             yield NotRun(self.code, "the targets are all alike, so nothing can be expected of the loss")
             return
         loss, d = float(losses.mean()), losses - base
-        optimism = (blind.numel() if kind.kind == "values" else kind.count) / len(known)  # the constant was fitted on these
-        tolerance = 4 * float(d.std()) / math.sqrt(n) + (self.share + (optimism if kind.kind == "values" else 0)) * abs(expected)
-        tolerance += optimism if kind.kind == "classes" else 0.0
+        tolerance = 4 * float(d.std()) / math.sqrt(n) + self.share * abs(expected)
+        if bool((blind != 0).any()):  # fitted on these targets, the constant flatters itself by about this much
+            tolerance += kind.count / known.numel() if kind.kind == "classes" else blind.numel() / len(known) * abs(expected)
         numbers: dict[str, Any] = {"loss": loss, "expected": expected, "tolerance": tolerance, "n": n,
                                    "excess": float(d.mean()), "sd": float(d.std()), "answer": kind.kind}  # fmt: skip
         yield Fact(f"loss at init {_short(loss, tolerance)} (expected {_short(expected, tolerance)} +- "
@@ -100,8 +103,11 @@ class Initial:
             yield Finding(self.code, Severity.WARN, subject.at("loss"), {**numbers, "whole": whole},
                           f"the loss of a batch is {n} times that of an example: it is summed, so steps grow with the batch",
                           "use reduction='mean', or divide by the number of examples")  # fmt: skip
-        if abs(float(d.mean())) > tolerance:
-            uniform = self._uniform(subject, outputs, targets, kind, losses, keep)
+        mirrored = subject.each(2 * blind - outputs, targets)[keep]
+        numbers["mirrored"] = float(((losses + mirrored) / 2 - base).mean())
+        uniform = kind.kind == "classes" and self._uniform(subject, outputs, targets, losses, keep, expected + tolerance)
+        high = loss - expected > tolerance and (uniform or numbers["mirrored"] > tolerance)
+        if high or expected - loss > max(tolerance, self.fail * abs(expected)):
             yield self._finding(subject, outputs, numbers, kind, known, uniform)
 
     def _blind(self, subject: Subject, outputs: Tensor, known: Tensor, kind: Answer) -> Tensor:
@@ -111,10 +117,12 @@ class Initial:
         like = torch.zeros(1, *outputs.shape[1:], dtype=outputs.dtype, device=outputs.device)
         return best_constant(subject.cost, like.expand(len(known), *outputs.shape[1:]), known.to(outputs.device), kind)
 
-    def _uniform(self, subject: Subject, outputs: Tensor, targets: Tensor, kind: Answer, losses: Tensor, keep: Tensor) -> bool:
-        """Whether the loss is what equal scores for all classes (or outputs of 0) give, up to 10 %."""
+    def _uniform(self, subject: Subject, outputs: Tensor, targets: Tensor, losses: Tensor, keep: Tensor, above: float) -> bool:
+        """Whether the loss is what equal scores for all classes give, up to 10 %, and that is itself too much."""
         even = subject.each(torch.zeros_like(outputs), targets)[keep]
         gap = losses - even
+        if float(even.mean()) <= above:
+            return False
         return abs(float(gap.mean())) <= 4 * float(gap.std()) / math.sqrt(len(gap)) + 0.1 * abs(float(even.mean()))
 
     def _finding(
@@ -140,7 +148,7 @@ class Initial:
                            f"model.head.bias.data[:] = torch.tensor([{bias}{more}])  # log of the shares")  # fmt: skip
         spread = float(outputs.double().std(kind.axis).mean())
         numbers["score_sd"] = spread
-        severity = Severity.FAIL if loss - expected > self.fail * abs(expected) else Severity.WARN
+        severity = Severity.FAIL if loss - expected > max(1.0, self.fail * expected) else Severity.WARN
         return Finding(self.code, severity, where, numbers, f"{gap}: scores are spread by {spread:.3g} before any training",
                        f"scale the last layer down (weight *= {0.1 / max(spread, 1e-9):.2g}, bias = 0); check the input scale")  # fmt: skip
 

@@ -27,7 +27,7 @@ class Modes:
     ['WARN']
     """
 
-    code, stage, passes = "MODE", Stage.STEPS, 2
+    code, stage, passes = "MODE", Stage.START, 2
 
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
         """Do two passes in eval mode and compare them."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from whet.checks.floor import far, floor, softmax_floor
+from whet.checks.floor import far, floor, linked, softmax_floor
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Answer, Subject, answer, tensors
 from whet.finding import Finding, NotRun, Severity
@@ -39,13 +40,14 @@ class Objective:
             subject.model.eval()
             with torch.no_grad():
                 outputs = subject.forward()
-            kind = answer(outputs, subject.targets)
+                misfit = self._misfit(subject, outputs, answer(outputs, subject.targets))
+                subject, outputs, kind = linked(subject, outputs, subject.targets)
             start = float(subject.cost(outputs))
             least = floor(subject.cost, outputs, subject.targets, kind)
             numbers: dict[str, Any] = {"loss": start, "floor": least, "n": subject.n, "answer": kind.kind if kind else "other"}
-            text = "" if least is None or least == float("inf") else f"the loss can fall to {least + 0.0:.2g}"
+            text = "" if least is None or not math.isfinite(least) else f"the loss can fall to {least + 0.0:.2g}"
             yield Fact(text, numbers)
-            found = self._judge(subject, outputs, kind, numbers)
+            found = self._judge(subject, outputs, kind, numbers) if misfit is None else misfit
             if found is not None:
                 message, fix = found
                 yield Finding(self.code, Severity.FAIL, subject.at("loss"), numbers, message, fix)
@@ -73,6 +75,20 @@ class Objective:
             return ("wild guesses cost less than the model's outputs: the loss has the wrong sign", "return loss, not -loss")
         return None
 
+    def _misfit(self, subject: Subject, outputs: Any, kind: Answer | None) -> tuple[str, str] | None:
+        """Return what is wrong when the loss only negates the target's output (NLL) and that is no log-probability."""
+        if kind is None or kind.kind != "classes":
+            return None
+        flat = torch.zeros_like(outputs)
+        level, moved = float(subject.cost(flat)), float(subject.cost(flat + 3))
+        if abs(level) > 1e-3 or abs(moved - level + 3) > 1e-3:
+            return None
+        mass = outputs.exp().sum(kind.axis)
+        if bool(((mass - 1).abs() < 1e-3).all()):
+            return None
+        return ("the loss takes log-probabilities (it has no floor) but the outputs are not: exp of a row sums to "
+                f"{float(mass.flatten()[0]):.3g}", "use CrossEntropyLoss on raw scores, or end the model in LogSoftmax(dim=1)")  # fmt: skip
+
     def _gradient(self, subject: Subject, outputs: Any) -> float | None:
         """Return the largest gradient of the loss at these outputs; None when there is none to take."""
         leaves = [t.requires_grad_() for t in tensors(outputs) if t.is_floating_point()]
@@ -89,13 +105,6 @@ class Objective:
         flat, up = torch.zeros_like(outputs), far(outputs, subject.targets, kind, 30.0)
         level, right, wrong = (float(subject.cost(o)) for o in (flat, up, -up))
         numbers |= {"level": level, "right": right, "wrong": wrong, "classes": kind.count}
-        moved = float(subject.cost(flat + 3))
-        if abs(moved - level + 3) < 1e-3 and abs(level) < 1e-3:  # the negative of one chosen output: NLL
-            mass = outputs.exp().sum(kind.axis)
-            if not bool(((mass - 1).abs() < 1e-3).all()):
-                return ("the loss takes log-probabilities (it has no floor) but the outputs are not: exp of a row sums to "
-                        f"{float(mass.flatten()[0]):.3g}", "use CrossEntropyLoss, or end the model in LogSoftmax(dim=1)")  # fmt: skip
-            return None
         if right > level + 1e-3 and wrong < level - 1e-3:
             return (f"right answers cost more than wrong ones ({right:.3g} against {wrong:.3g})", "return loss, not -loss")
         least, hidden = numbers["floor"], softmax_floor(kind.count)

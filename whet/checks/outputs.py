@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from whet.checks.floor import far, softmax_floor
+from whet.checks.floor import far, linked, softmax_floor
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Answer, Subject, answer
 from whet.finding import Finding, NotRun, Severity
@@ -47,6 +47,8 @@ class Outputs:
                 now = float(outputs.min()), float(outputs.max())
                 numbers = {"low": low, "high": high, "n": len(outputs), "draws": self.draws, "now": list(now)}
                 yield Fact(f"outputs {now[0]:.2g} to {now[1]:.2g}", numbers)
+                if linked(subject, outputs, subject.targets)[0] is not subject:
+                    return  # the loss wants probabilities, and gets them
                 if kind.kind == "classes":
                     yield from self._classes(subject, outputs, kind, low, high)
                 else:
@@ -78,6 +80,9 @@ class Outputs:
             what, least = "probabilities (rows >= 0 that sum to 1): a softmax", softmax_floor(kind.count)
             message = f"outputs are {what} before a loss that applies its own; it cannot fall below {least:.3f}"
             fix = "remove the Softmax from the model; the loss wants raw scores (logits)"
+        elif low >= -1e-6 and bool(((outputs.sum(0) - 1).abs() < 1e-4).all()):
+            message = "outputs are a softmax over the examples of the batch (columns sum to 1), before a loss that applies its own"
+            fix = "remove the Softmax(dim=0) from the model; the loss wants raw scores (logits)"
         elif low >= -1e-6 and high <= 1 + 1e-6:
             message = (f"outputs stay in [0, 1] whatever the weights: a sigmoid before a loss that applies its own softmax; "
                        f"it cannot fall below {softmax_floor(kind.count):.3f}")  # fmt: skip

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.checks.floor import best_constant, floor, softmax_floor
+from whet.checks.floor import best_constant, floor, linked, softmax_floor
 from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.runner import LIMIT
-from whet.checks.subject import Answer, Subject, answer, tensors
+from whet.checks.subject import Answer, Subject, tensors
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Overfit"]
@@ -34,6 +34,8 @@ class Attempt:
 
 class Overfit:
     """Train on 2 to 16 examples with regularisers off; WARN when the loss keeps 1 to 10 % of where it began, FAIL above.
+
+    WARN also when the given learning rate leaves over 10 % and only a tenth of it works.
 
     The given optimizer at its learning rate times 1, 10 and 0.1, without weight decay, at most 500 steps each, then
     Adam(1e-3) on every parameter, which tells a fault of the optimizer from one of the model; the best counts. The
@@ -63,7 +65,7 @@ class Overfit:
             if start - least <= 1e-6 * (1 + abs(start)):
                 yield NotRun(self.code, f"the loss of these {len(index)} examples ({start:.3g}) is at its floor from the beginning")
                 return
-            if least < -10 * (1 + abs(start)):
+            if least == -math.inf:
                 yield NotRun(self.code, "the loss falls without end when the outputs are free, so no floor can be named")
                 return
             tries = self._tries(part, least + self.good * (start - least))
@@ -102,6 +104,11 @@ class Overfit:
             )  # fmt: skip
             return
         if left <= self.good:
+            first = (mine[0].loss - numbers["floor"]) / (numbers["start"] - numbers["floor"])
+            if best.factor < 1 and first > self.bad:
+                yield Finding(self.code, Severity.WARN, _name(subject.optimizer), {**numbers, "first": first},
+                              f"at its learning rate {first:.0%} of the loss of {n} examples stays; at a tenth of it they are "
+                              "overfitted: the rate is too high", "divide the learning rate by 10 or more")  # fmt: skip
             return
         severity = Severity.FAIL if left > self.bad else Severity.WARN
         text = f"{n} examples cannot be overfitted: loss {loss:.4g} after {numbers['steps']} steps, {left:.0%} of where it began"
@@ -144,7 +151,7 @@ class Overfit:
         with torch.no_grad():
             outputs = part.forward()
             start = float(part.cost(outputs))
-        kind = answer(outputs, part.targets)
+            part, outputs, kind = linked(part, outputs, part.targets)
         if kind is not None:
             blind = best_constant(part.cost, outputs, part.targets, kind).expand_as(outputs).contiguous()
             value = float(part.cost(blind))
@@ -156,7 +163,8 @@ class Overfit:
         tries: list[Attempt] = []
         trainable = [p for p in part.model.parameters() if p.requires_grad]
         ends = time.monotonic() + 2 * LIMIT
-        for factor in (1.0, 10.0, 0.1):
+        factors = [1.0, 10.0, 0.1]
+        for factor in factors:
             with part.look(self.code):
                 optimizer = part.optimizer or torch.optim.Adam(trainable, 1e-3)
                 optimizer.state.clear()
@@ -167,6 +175,8 @@ class Overfit:
                 tries.append(self._train(part, optimizer, goal, type(optimizer).__name__, factor, ends))
             if tries[-1].loss <= goal:
                 return tries
+            if len(tries) == 2 and tries[1].loss < 0.5 * tries[0].loss:
+                factors[2] = 100.0  # faster was better: a linear model wants more of it
         if part.optimizer is not None:
             with part.look(self.code):
                 tries.append(self._train(part, torch.optim.Adam(trainable, 1e-3), goal, "reference", 1.0, ends))

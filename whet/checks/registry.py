@@ -21,7 +21,7 @@ class Stage(IntEnum):
 
     RUNS = 0  # does the program run at all
     PARTS = 1  # inputs, outputs and loss, each by itself
-    START = 2  # the whole at initialisation
+    START = 2  # the whole at initialisation, its modes
     WIRING = 3  # what depends on what
     STEPS = 4  # a few steps
     FIT = 5  # one batch
@@ -65,9 +65,9 @@ BUILT_IN = {
     "OUT": "whet.checks.outputs:Outputs",
     "LOSS": "whet.checks.objective:Objective",
     "INIT": "whet.checks.initial:Initial",
+    "MODE": "whet.checks.modes:Modes",
     "SEP": "whet.checks.separation:Separation",
     "DEP": "whet.checks.dependence:Dependence",
-    "MODE": "whet.checks.modes:Modes",
     "PC": "whet.checks.updates:Updates",
     "OF": "whet.checks.overfit:Overfit",
     "IIB": "whet.checks.baseline:Baseline",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from whet.checks.registry import Fact, Stage
-from whet.checks.subject import Subject, call, tensors
+from whet.checks.subject import Subject, answer, call, tensors
 from whet.errors import one_line
 from whet.finding import Finding, NotRun, Severity
 
@@ -49,7 +49,7 @@ class Runs:
         fits = "loss(model(inputs), targets) must run on one batch"
 
         def bad(part: Any, message: str, fix: str, **evidence: Any) -> Finding:
-            return Finding(self.code, Severity.FAIL, subject.at(part), evidence, one_line(message), fix)
+            return Finding(self.code, Severity.FAIL, subject.at(part), evidence, one_line(message).rstrip("."), fix)
 
         began = time.perf_counter()
         model.train()
@@ -68,7 +68,11 @@ class Runs:
             vector = subject.loss(outputs, targets)
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
-            yield bad("loss", f"the loss raises on {both}: {got}"[:400], f"make both fit; {fits}", error=one_line(got)[:300])
+            fix, kind = f"make both fit; {fits}", answer(outputs, targets)
+            if kind is not None and kind.kind == "classes" and int(targets.max()) >= kind.count:
+                both += f", class numbers up to {int(targets.max())} for {kind.count} outputs"
+                fix = f"give the model {int(targets.max()) + 1} outputs"
+            yield bad("loss", f"the loss raises on {both}: {got}"[:400], fix, error=one_line(got)[:300])
             return
         if not bool(torch.isfinite(loss)):
             part = "loss" if all(bool(torch.isfinite(t).all()) for t in tensors(outputs)) else "model"
@@ -76,7 +80,8 @@ class Runs:
                       "missing values in the inputs: torch.isfinite(inputs).all()", loss=float(loss), n=subject.n)  # fmt: skip
             return
         if not loss.requires_grad:
-            yield bad("loss", "the loss has no gradient: the path to the weights is cut", "remove no_grad, detach, .item(), "
+            part = "loss" if any(t.requires_grad for t in tensors(outputs)) else "model"
+            yield bad(part, "the loss has no gradient: the path to the weights is cut", "remove no_grad, detach, .item(), "
                       "argmax and .data between the weights and the loss; set requires_grad=True on what should learn")  # fmt: skip
             return
         loss.backward()

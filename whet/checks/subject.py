@@ -123,8 +123,7 @@ class Subject:
 
     def at(self, part: Literal["model", "loss"]) -> str:
         """Return where the model or the loss stands: file and line in the user's code, else its name."""
-        found = place(getattr(self, part))
-        return self.places.get(part, found) if ":" not in found else found
+        return self.places.get(part) or place(getattr(self, part))
 
     def take(self, index: Tensor) -> Subject:
         """Return the same program with only the examples at `index` in its batch."""

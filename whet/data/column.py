@@ -96,7 +96,9 @@ def as_dates(column: pd.Series, form: str) -> pd.Series:
     import pandas as pd
 
     if not pd.api.types.is_datetime64_any_dtype(column):
-        column = pd.to_datetime(column.astype(object).where(column.notna(), None), format=form, errors="coerce", utc=True)
+        column = pd.to_datetime(
+            column.astype(object).where(column.notna(), None), format=form, errors="coerce", utc=True
+        )
     return column.dt.tz_convert(None) if column.dt.tz is not None else column
 
 

@@ -59,5 +59,7 @@ def divide(
     done = tuple(np.sort(np.concatenate(p)) if p else np.empty(0, np.int64) for p in parts)
     for part_share, index in zip(share, done, strict=True):
         if part_share > 0 and len(index) == 0:
-            raise DataError(f"{n} examples are too few to divide as {tuple(shares)}: a part is empty. Give at least 10.")
+            raise DataError(
+                f"{n} examples are too few to divide as {tuple(shares)}: a part is empty. Give at least 10."
+            )
     return done

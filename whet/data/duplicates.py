@@ -33,7 +33,9 @@ def digests(split: Split) -> np.ndarray:
 
 
 def _bytes(part: Tensor) -> np.ndarray:
-    flat = (part + 0 if part.is_floating_point() else part).reshape(len(part), -1).contiguous()  # + 0 makes -0.0 into 0.0
+    flat = (
+        (part + 0 if part.is_floating_point() else part).reshape(len(part), -1).contiguous()
+    )  # + 0 makes -0.0 into 0.0
     return flat.view(torch.uint8).numpy() if flat.numel() else np.empty((len(part), 0), np.uint8)
 
 
@@ -73,7 +75,7 @@ def duplicates(train: Split, valid: Split, *, shown: int = 10) -> Duplicates:
     targets: defaultdict[int, set[float]] = defaultdict(set)
     seen: list[tuple[int, float]] = []
     count = {"train": 0, "valid": 0, "across": 0}
-    pairs = []
+    pairs: list[tuple[str, int, str, int]] = []
     for name, split in (("train", train), ("valid", valid)):
         own: set[int] = set()
         hashes = digests(split).tolist()

@@ -40,7 +40,9 @@ def read_idx(path: str | Path) -> np.ndarray:
         except (OSError, EOFError, zlib.error) as e:
             raise DataError(f"{path}: the gzip file is damaged ({e}). Download it again.") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or raw[3] == 0:
-        raise DataError(f"{path}: not an IDX file: it starts with {raw[:4].hex(' ') or 'nothing'}, not 00 00 type rank.")
+        raise DataError(
+            f"{path}: not an IDX file: it starts with {raw[:4].hex(' ') or 'nothing'}, not 00 00 type rank."
+        )
     rank, kind = raw[3], np.dtype(TYPES[raw[2]])
     head = 4 + 4 * rank
     if len(raw) < head:
@@ -74,7 +76,9 @@ def is_idx_folder(folder: str | Path) -> bool:
 def _pair(folder: Path, split: str) -> tuple[Path, Path] | None:
     images, labels = _find(folder, split, "images"), _find(folder, split, "labels")
     if images and not labels:
-        raise DataError(f"{folder}: {images.name} has no labels. Put {STEMS[split][0]}-labels-idx1-ubyte[.gz] beside it.")
+        raise DataError(
+            f"{folder}: {images.name} has no labels. Put {STEMS[split][0]}-labels-idx1-ubyte[.gz] beside it."
+        )
     return (images, labels) if images and labels else None
 
 
@@ -103,7 +107,9 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
     train, test = _pair(folder, "train"), _pair(folder, "test")
     given = train or test
     if given is None:
-        raise DataError(f"{folder}: no IDX files. Expected train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz].")
+        raise DataError(
+            f"{folder}: no IDX files. Expected train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz]."
+        )
     x, y = _load(given)
     names = np.unique(y)
     findings = []
@@ -115,7 +121,9 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
         there, absent = ("train-*", "t10k-*") if train else ("t10k-*", "train-*")
         with_test, count = None, len(parts[2])
         text = f"only {there} is there, {absent} is not: {len(y):,} images are divided 70/15/15 by the seed"
-    findings.append(Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, text, "put the other files beside them"))
+    findings.append(
+        Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, text, "put the other files beside them")
+    )
     if len(names) < 2:
         raise DataError(f"{given[1]}: all {len(y)} labels are {names[0]}. Classification needs at least two classes.")
     rank = {int(v): i for i, v in enumerate(names)}

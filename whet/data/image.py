@@ -54,7 +54,9 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     for split, listing in lists.items():
         unknown = sorted(set(listing.names) - set(classes))
         if unknown:
-            raise DataError(f"{given[split]}: class folders {', '.join(unknown)} are not under train/. Give the same classes.")
+            raise DataError(
+                f"{given[split]}: class folders {', '.join(unknown)} are not under train/. Give the same classes."
+            )
     if len(classes) < 2:
         raise DataError(f"{folder}: one class only ({classes[0]}). Classification needs at least two class folders.")
     labels = {s: np.array([classes.index(n) for n in x.names], dtype=np.int64) for s, x in lists.items()}
@@ -88,7 +90,9 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
         found.append(Finding("UNREADABLE", Severity.WARN, str(folder), evidence, text, "restore or delete these files"))
     if (present := np.unique(train.targets.numpy())).size < len(classes):
         lost = [c for i, c in enumerate(classes) if i not in present]
-        raise DataError(f"{folder}: no readable training picture of class {', '.join(lost)}. Restore some, or remove it.")
+        raise DataError(
+            f"{folder}: no readable training picture of class {', '.join(lost)}. Restore some, or remove it."
+        )
     examples = {"train": len(train), "valid": len(valid), "test": len(parts["test"][1])}
     meta: dict[str, Any] = {
         "examples": examples,
@@ -113,14 +117,18 @@ def _list(folder: Path) -> _Listing:
     if not kinds:
         loose = sum(p.suffix.lower() in ENDINGS for p in folder.iterdir())
         got = f"{loose} loose pictures" if loose else "no folder"
-        raise DataError(f"{folder}: no class folders, got {got}. Put the pictures of each class into a folder of its name.")
+        raise DataError(
+            f"{folder}: no class folders, got {got}. Put the pictures of each class into a folder of its name."
+        )
     out = _Listing([], [], [], [])
     for kind in kinds:
         files = sorted(p for p in kind.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
         if not files:
             other = Counter(p.suffix.lower() or "no ending" for p in kind.rglob("*") if p.is_file())
             got = ", ".join(f"{n} {s}" for s, n in other.most_common(3)) or "nothing"
-            raise DataError(f"{kind}: class folder without pictures, got {got}. Allowed: {' '.join(ENDINGS)}; or delete it.")
+            raise DataError(
+                f"{kind}: class folder without pictures, got {got}. Allowed: {' '.join(ENDINGS)}; or delete it."
+            )
         good = 0
         for file in files:
             head = header(file)
@@ -160,13 +168,17 @@ def _stated(folder: Path, seen: Sequence[Header], height: int, width: int, grey:
     sizes = Counter((h.width, h.height) for h in seen)
     found = []
     if set(sizes) != {(width, height)}:
-        common = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(3)) + (", ..." if len(sizes) > 3 else "")
+        common = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(3)) + (
+            ", ..." if len(sizes) > 3 else ""
+        )
         text = f"{len(sizes)} sizes, width x height {common}; all become {width}x{height}"
         evidence = {"sizes": len(sizes), "height": height, "width": width}
         fix = "none needed" if asked else "ImageTask(path, size=(height, width)) to override"
         found.append(Finding("SIZE", Severity.INFO, str(folder), evidence, text, fix))
     modes = Counter(h.mode for h in seen)
     if len(modes) > 1 or next(iter(modes)) not in ("L", "RGB"):
-        text = f"modes {', '.join(f'{m} ({n:,})' for m, n in modes.most_common())}; all become {'grey' if grey else 'RGB'}"
+        text = (
+            f"modes {', '.join(f'{m} ({n:,})' for m, n in modes.most_common())}; all become {'grey' if grey else 'RGB'}"
+        )
         found.append(Finding("MODE", Severity.INFO, str(folder), dict(modes), text, "none needed"))
     return found

@@ -153,7 +153,9 @@ def _missing(data: Data) -> list[Finding]:
     if not rates:
         return []
     worst = sorted(rates, key=lambda k: -rates[k])
-    text = "missing values: " + ", ".join(f"{k} {rates[k]:.1%}" for k in worst[:6]) + (", ..." if len(worst) > 6 else "")
+    text = (
+        "missing values: " + ", ".join(f"{k} {rates[k]:.1%}" for k in worst[:6]) + (", ..." if len(worst) > 6 else "")
+    )
     severity = Severity.WARN if rates[worst[0]] > 0.5 else Severity.INFO
     fix = "imputed by the median, or a code of their own, with a column that says so"
     return [Finding("MISSING", severity, "columns", {k: round(rates[k], 6) for k in worst}, text, fix)]
@@ -188,10 +190,14 @@ def _balance(facts: Mapping[str, Any]) -> list[Finding]:
         evidence = {"most": most["n"], "least": least["n"]}
         text = f"'{most['name']}' has {most['n']:,} examples, '{least['name']}' {least['n']:,}; always '{most['name']}' is "
         text += f"already {most['share']:.1%} accurate"
-        found.append(Finding("IMBALANCE", Severity.WARN, "classes", evidence, text, "judge by f1 or balanced scores too"))
+        found.append(
+            Finding("IMBALANCE", Severity.WARN, "classes", evidence, text, "judge by f1 or balanced scores too")
+        )
     rare = [c for c in classes if c["n"] < 10]
     if rare:
         shown = ", ".join(f"'{c['name']}' {c['n']}" for c in rare[:6]) + (", ..." if len(rare) > 6 else "")
         text = f"{len(rare)} classes have under 10 examples outside the test split: {shown}"
-        found.append(Finding("RARE", Severity.WARN, "classes", {"n": len(rare)}, text, "merge them, or find more examples"))
+        found.append(
+            Finding("RARE", Severity.WARN, "classes", {"n": len(rare)}, text, "merge them, or find more examples")
+        )
     return found

@@ -35,7 +35,11 @@ class Header:
 
 
 def _reason(error: Exception) -> str:
-    return "not a picture" if "cannot identify" in str(error) else " ".join(str(error).split())[:80] or type(error).__name__
+    return (
+        "not a picture"
+        if "cannot identify" in str(error)
+        else " ".join(str(error).split())[:80] or type(error).__name__
+    )
 
 
 def header(path: Path) -> Header | str:
@@ -64,7 +68,9 @@ def _pixels(path: Path, height: int, width: int, grey: bool) -> np.ndarray:
     """Return uint8 (C, height, width)."""
     with Image.open(path) as image:
         if image.format == "JPEG":
-            image.draft("L" if grey else "RGB", (2 * width, 2 * height))  # decodes at 1/2, 1/4 or 1/8 when that is enough
+            image.draft(
+                "L" if grey else "RGB", (2 * width, 2 * height)
+            )  # decodes at 1/2, 1/4 or 1/8 when that is enough
         image.load()
         picture: Image.Image = ImageOps.exif_transpose(image)
         if picture.mode in ("I", "F", "I;16", "I;16B", "I;16L", "I;16N"):

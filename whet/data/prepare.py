@@ -57,7 +57,7 @@ def fit_encoding(frame: pd.DataFrame, source: str = "table") -> tuple[dict[str, 
     if not columns:
         why = "; ".join(f"{n}: {w}" for n, w in list(dropped.items())[:5])
         raise DataError(f"{source}: no column is left to learn from ({why or 'only the target'}). Give at least one.")
-    encoding = {"columns": columns, "dropped": dropped}
+    encoding: dict[str, Any] = {"columns": columns, "dropped": dropped}
     encoding["numbers"] = sum(len(c.get("parts", ())) + bool(c["missing"]) for c in columns if c["kind"] != "category")
     encoding["sizes"] = [len(c["values"]) + 2 for c in columns if c["kind"] == "category"]
     return encoding, tuple(found)
@@ -122,7 +122,9 @@ def _fit_category(column: pd.Series, name: str, n: int) -> tuple[dict[str, Any] 
         text = f"{distinct:,} distinct texts in {known:,} rows: a name or free text, not a category"
         return _drop("ID", name, text, "make features of it, e.g. its first word", distinct=distinct, rows=known)
     if distinct == 1 and known == n:
-        return _drop("CONSTANT", name, f"every row is {counts.index[0]}", "delete the column", value=str(counts.index[0]))
+        return _drop(
+            "CONSTANT", name, f"every row is {counts.index[0]}", "delete the column", value=str(counts.index[0])
+        )
     least = 1 if n < 50 else 2 if n < 500 else 5
     values = sorted(str(v) for v in counts.index[:MOST][counts.iloc[:MOST] >= least])
     pooled, found = distinct - len(values), None
@@ -164,7 +166,9 @@ def apply_encoding(encoding: Encoding, frame: pd.DataFrame) -> tuple[Tensor, ...
     names = [str(c) for c in frame.columns]
     absent = [c["name"] for c in encoding["columns"] if c["name"] not in names]
     if absent:
-        raise DataError(f"columns {', '.join(map(repr, absent))} are not there.{nearest(absent[0], names)} Give all of them.")
+        raise DataError(
+            f"columns {', '.join(map(repr, absent))} are not there.{nearest(absent[0], names)} Give all of them."
+        )
     numbers, codes = [], []
     for entry in encoding["columns"]:
         column = frame[entry["name"]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
+import warnings
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from whet.errors import DataError
 from whet.finding import Finding, Severity
@@ -89,6 +89,12 @@ def _bytes(path: Path, size: int) -> bytes:
         raise DataError(f"{path}: cannot be read ({e}).") from None
 
 
+def _open(path: Path, encoding: str) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding=encoding, newline="")
+    return open(path, encoding=encoding, newline="")
+
+
 def _encoding(path: Path, head: bytes) -> str:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
@@ -98,7 +104,7 @@ def _encoding(path: Path, head: bytes) -> str:
             "file .parquet."
         )
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as f:
+        with _open(path, "utf-8") as f:
             while f.read(1 << 20):
                 pass
     except UnicodeDecodeError:
@@ -134,7 +140,7 @@ def has_header(rows: list[list[str]], target: str | None = None) -> tuple[bool, 
     (False, "'39' in the first row is a number")
     """
     first, rest = [c.strip() for c in rows[0]], rows[1:]
-    if target is not None and target in first:
+    if target is not None and target in first and not _is_number(target):  # a number may be the column's position
         return True, "the target is in the first row"
     if first == [str(i) for i in range(len(first))]:
         return True, "the first row counts the columns"
@@ -167,11 +173,7 @@ def _text(path: Path, target: str | None) -> tuple[pd.DataFrame, tuple[Finding, 
     if not head.strip():
         raise DataError(f"{path}: the file is empty (white space only). Give a table with a header row and rows.")
     encoding = _encoding(path, head)
-    opened = gzip.open(path, "rt", encoding=encoding, newline="") if path.suffix == ".gz" else open(
-        path, encoding=encoding, newline=""
-    )  # fmt: skip
-    with opened as f:
-        assert isinstance(f, io.TextIOBase)
+    with _open(path, encoding) as f:
         lines = list(islice(f, 200))
         sep, fields = _separator(lines)
         if fields < 2:
@@ -206,13 +208,12 @@ def _text(path: Path, target: str | None) -> tuple[pd.DataFrame, tuple[Finding, 
     else:
         names = [f"c{i + 1}" for i in range(len(rows[0]))]
     try:
-        frame = pd.read_csv(
-            path, sep=sep, header=None, skiprows=0, names=names, index_col=False, skipinitialspace=True,
-            na_values=list(MISSING), encoding=encoding, low_memory=False,
-        ) if not header else pd.read_csv(
-            path, sep=sep, header=0, names=names, index_col=False, skipinitialspace=True, na_values=list(MISSING),
-            encoding=encoding, low_memory=False,
-        )  # fmt: skip
+        with warnings.catch_warnings():  # a line too long past the checked ones is cut off with a warning only
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path, sep=sep, header=0 if header else None, names=names, index_col=False, skipinitialspace=True,
+                na_values=list(MISSING), encoding=encoding, low_memory=False,
+            )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
         raise DataError(f"{path}: not CSV ({e}). Give every line {len(names)} fields.") from None
     findings = []

@@ -54,7 +54,9 @@ def samples(data: Data, k: int = 5, seed: int = 0) -> list[Sample]:
         chosen = []
         for c in range(len(names)):
             of = np.flatnonzero(y == c)
-            chosen += sorted(rng(seed, "samples", c).choice(of, min(k, len(of)), replace=False).tolist()) if len(of) else []
+            chosen += (
+                sorted(rng(seed, "samples", c).choice(of, min(k, len(of)), replace=False).tolist()) if len(of) else []
+            )
         labels = [names[y[i]] for i in chosen]
     else:
         order = np.argsort(y if y.ndim == 1 else y[:, 0], kind="stable")

@@ -122,14 +122,18 @@ class Data:
         y = _tensor(y)
         chosen: Kind = kind or ("regression" if y.is_floating_point() else "classification")
         if chosen == "classification" and (y.is_floating_point() or y.ndim != 1 or (len(y) and int(y.min()) < 0)):
-            raise DataError(f"{source}: class numbers must be whole, from 0, of shape (n,); got {y.dtype} {tuple(y.shape)}.")
+            raise DataError(
+                f"{source}: class numbers must be whole, from 0, of shape (n,); got {y.dtype} {tuple(y.shape)}."
+            )
         y = y.float() if chosen == "regression" else y.long()
         inputs = tuple(_tensor(p) for p in x) if isinstance(x, tuple) else _tensor(x)
         whole = Split(inputs, y)
         if chosen == "classification":
             classes = tuple(str(c) for c in (classes if classes is not None else range(int(y.max()) + 1)))
             if len(classes) <= int(y.max()):
-                raise DataError(f"{source}: class number {int(y.max())} but {len(classes)} classes. Name one for each number.")
+                raise DataError(
+                    f"{source}: class number {int(y.max())} but {len(classes)} classes. Name one for each number."
+                )
         labels = y.numpy() if chosen == "classification" else None
         parts = divide(len(y), labels=labels, seed=seed, shares=(0.85, 0.15) if test else (0.7, 0.15, 0.15))
         examples = {"train": len(parts[0]), "valid": len(parts[1]), "test": len(test[1]) if test else len(parts[2])}

@@ -91,7 +91,7 @@ def _spread(y: Target, train: np.ndarray, label: str) -> dict[str, float]:
 
 def _far(encoding: dict[str, Any], rows: pd.DataFrame) -> list[Finding]:
     """Return a finding that names the columns with values so far out that the encoding cuts them off, if any."""
-    counts = {}
+    counts: dict[str, int] = {}
     for c in encoding["columns"]:
         if c["kind"] == "number" and c["parts"]:
             part, values = c["parts"][0], as_numbers(rows[c["name"]])
@@ -115,7 +115,12 @@ def profile(frame: pd.DataFrame) -> list[dict[str, Any]]:
     for name in frame.columns:
         column = frame[name]
         kind, form = kind_of(column)
-        fact: dict[str, Any] = {"name": str(name), "kind": kind, "dtype": str(column.dtype), "missing": int(column.isna().sum())}
+        fact: dict[str, Any] = {
+            "name": str(name),
+            "kind": kind,
+            "dtype": str(column.dtype),
+            "missing": int(column.isna().sum()),
+        }
         if kind in ("number", "flag"):
             values = as_numbers(column)
             values = values[~np.isnan(values)]

@@ -116,7 +116,9 @@ def encode_target(column: pd.Series, source: str, kind: str | None = None) -> Ta
     if len(kept) < len(column):
         text = f"{len(column) - len(kept):,} of {len(column):,} rows have no target and are left out"
         evidence = {"rows": len(column) - len(kept), "of": len(column)}
-        found.append(Finding("NO-TARGET", Severity.WARN, name, evidence, text, "fill the target in, or delete the rows"))
+        found.append(
+            Finding("NO-TARGET", Severity.WARN, name, evidence, text, "fill the target in, or delete the rows")
+        )
     column = column.iloc[kept]
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         raise DataError(f"{where} is a date; allowed are classes and numbers. Turn it into a number, e.g. days.")
@@ -133,13 +135,17 @@ def encode_target(column: pd.Series, source: str, kind: str | None = None) -> Ta
         other = "regression" if inferred == "classification" else "classification"
         fix = f"--kind {other} to override" if inferred == "regression" or why.endswith(("numbers", "integers")) else ""
         text = f"{inferred}: {why} in `{name}`"
-        found.append(Finding("KIND", Severity.INFO, name, {"distinct": distinct, "kind": inferred}, text, fix or "none needed"))
+        found.append(
+            Finding("KIND", Severity.INFO, name, {"distinct": distinct, "kind": inferred}, text, fix or "none needed")
+        )
     chosen: Kind = inferred if kind is None else kind  # type: ignore[assignment]
     if chosen == "regression":
         values = pd.to_numeric(column, errors="coerce").to_numpy(float)
         if np.isnan(values).any():
             bad = column[np.isnan(values)].iloc[0]
-            raise DataError(f"{where} holds {bad!r}, which is not a number. Regression needs numbers; use --kind classification.")
+            raise DataError(
+                f"{where} holds {bad!r}, which is not a number. Regression needs numbers; use --kind classification."
+            )
         return Target(values.astype(np.float32), "regression", None, kept, tuple(found))
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         uniques, codes = np.unique(column.to_numpy(float), return_inverse=True)

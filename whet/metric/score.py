@@ -163,9 +163,9 @@ def auc(outputs: Array, targets: Array) -> float:
     Mann-Whitney's U with ties halved. Two classes are ranked by their log-odds, which do not saturate as probabilities
     do. Classes without examples, or with all of them, are left out; NaN when none remains.
     """
-    y, z = np.asarray(targets), log_probabilities(outputs)
-    if z.shape[1] == 2:
-        return _area(z[:, 1] - z[:, 0], y == 1)
+    y, z, raw = np.asarray(targets), log_probabilities(outputs), np.asarray(outputs, np.float64)
+    if z.shape[1] == 2:  # from the outputs as they are: rounding in between would break ties
+        return _area(raw[:, 1] - raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 2 else raw.reshape(-1), y == 1)
     areas = [_area(z[:, c], y == c) for c in range(z.shape[1])]
     areas = [a for a in areas if not math.isnan(a)]
     return float(np.mean(areas)) if areas else math.nan

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whet.report.block import Block, Code, Facts, Section
+from whet.report.listing import verbatim
 from whet.report.quantity import plain
 from whet.tune.trial import Trials
 
@@ -26,7 +27,7 @@ def again(trials: Trials, environment: Mapping[str, Any], commands: Mapping[str,
         blocks.append(Code(json.dumps(params, indent=2, ensure_ascii=False), f"The configuration of trial {best.id}"))
     flat = {k: v for k, v in environment.items() if not isinstance(v, Mapping)}
     if flat:
-        blocks.append(Facts(flat, "Environment"))
+        blocks.append(Facts(verbatim(flat), "Environment"))
     for name, inner in environment.items():
         if isinstance(inner, Mapping) and inner:
             blocks.append(Facts(inner, str(name).replace("_", " ").capitalize()))

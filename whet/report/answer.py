@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from whet.report.belief import commonest
 from whet.report.block import Block, Facts, Headline, Plot, Section, Table, label
-from whet.report.listing import brief, spent, started
+from whet.report.listing import spent, started, verbatim
 from whet.report.quantity import Bytes, Seconds, point, show
 from whet.report.scale import Scale
 from whet.tune.trial import Goal, State, Trials
@@ -140,12 +140,8 @@ def answer(trials: Trials, scores: Mapping[str, Interval], export: Mapping[str, 
     blocks: list[Block] = [Headline(tuple(items))] if items else []
     if plot := interval_plot(scores, trials.goal):
         blocks.append(plot)
-    if best is not None:
-        blocks.append(
-            Facts(
-                dict(best.params) or {"configuration": brief(best.params)}, f"The best configuration, trial {best.id}"
-            )
-        )
+    if best is not None and best.params:
+        blocks.append(Facts(verbatim(best.params), f"The best configuration, trial {best.id}"))
     if export:
         blocks.append(exported(export))
     return Section("answer", "The answer", _sentence(trials, scores), tuple(blocks))

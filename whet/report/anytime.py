@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whet.report.block import Plot, Table
-from whet.report.quantity import Seconds, show
+from whet.report.quantity import Id, Seconds, show
 from whet.report.scale import Scale
 from whet.tune.trial import State, Trials
 
@@ -122,7 +122,7 @@ def anytime(trials: Trials, history: History = ()) -> Plot | None:
             "anchor": "x2",
             "showticklabels": False,
         }
-    rows = [(s[0], Seconds(s[1]), s[2], s[3]) for s in steps]
+    rows = [(s[0], Seconds(s[1]), s[2], Id(s[3])) for s in steps]
     note = "A step is a new best value of any trial at any epoch."
     if not told:
         note += " Trials stand in the order of their numbers, as if each had been trained to its end before the next."

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from whet.report.block import Plot, Table
-from whet.report.listing import ranked, started, thinned
+from whet.report.listing import leading, ranked, started, thinned
 from whet.report.scale import Scale
 from whet.tune.trial import State, Trial, Trials
 
@@ -90,7 +90,9 @@ def ends(trials: Trials) -> str:
     through = sum(t.step == top and t.state is not State.FAILED for t in trials)
     early: Counter[int] = Counter(t.step for t in trials if t.state in (State.PAUSED, State.STOPPED) and t.step < top)
     failed = sum(t.state is State.FAILED for t in trials)
-    parts = [f"{through:,} of {started(trials):,} trials were trained for all {top:,} epochs"]
+    parts = [
+        f"{through:,} of {started(trials):,} trials {'was' if through == 1 else 'were'} trained for all {top:,} epochs"
+    ]
     if early:
         at = sorted(early)
         where = " or ".join([", ".join(map(str, at[:-1])), str(at[-1])] if len(at) > 1 else [str(at[0])])
@@ -107,19 +109,20 @@ def curves(trials: Trials) -> Plot | None:
         return None
     chosen = thinned(order, _CURVES)
     best = trials.best.id if trials.best else None
-    leaders = {t.id for t in order[: max(1, len(order) // 10)] if t.state is not State.FAILED}
+    kept = [t.id for t in order if t.state is not State.FAILED]
+    leaders = set(kept[: leading(len(kept))])
     values = [float(p.value) for t in chosen for p in t.curve if math.isfinite(p.value)]
     scale = Scale.of(trials.goal, values)
     axis = scale.axis()
     note = (
-        f"The heavy line is trial {best}, lines of its colour are the best tenth"
+        f"The heavy line is trial {best}, lines of its colour are the best {len(leaders)}"
         if best is not None
         else "Each line is a trial"
     )
     note += "; a dotted line that ends in a cross failed" if any(t.state is State.FAILED for t in chosen) else ""
     note += "."
     if len(chosen) < len(order):
-        note += f" Drawn: {len(chosen):,} of {len(order):,} trials, the best {len(chosen) // 2} and others spread evenly over the rest."
+        note += f" Drawn: {len(chosen):,} of {len(order):,} trials, the best {_CURVES // 3} and others spread evenly over the rest."
     if scale.kind == "linear" and (cut := window(values, trials.goal.better)):
         axis["range"] = list(cut[:2])
         note += f" {cut[2]:,} worse points lie outside the picture."

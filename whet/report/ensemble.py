@@ -8,7 +8,7 @@ from typing import Any
 
 from whet.report.block import Block, Plot, Section, Table
 from whet.report.listing import brief
-from whet.report.quantity import Share, show
+from whet.report.quantity import Id, Share, show
 from whet.report.scale import Scale
 from whet.tune.trial import Goal, Trials
 
@@ -86,7 +86,15 @@ def ensemble(trials: Trials, record: Mapping[str, Any]) -> Section:
         t = trials[id] if isinstance(id, int) and 0 <= id < len(trials) else None
         weight = Share(float(m.get("weight") or 0) / total) if total else None
         value = None if t is None or t.value is None else float(t.value)
-        rows.append((id, weight, value, *(m.get(k) for k in extra), brief(t.params) if t else None))
+        rows.append(
+            (
+                Id(id) if isinstance(id, int) else id,
+                weight,
+                value,
+                *(m.get(k) for k in extra),
+                brief(t.params) if t else None,
+            )
+        )
     blocks: list[Block] = []
     plot = path_plot(record.get("path") or (), trials.goal, record.get("single"))
     if plot is not None:

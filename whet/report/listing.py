@@ -7,12 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.report.block import Table
-from whet.report.quantity import show
+from whet.report.quantity import Id, show
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["brief", "ranked", "spent", "started", "thinned", "trial_table"]
+__all__ = ["brief", "leading", "ranked", "spent", "started", "thinned", "trial_table", "verbatim"]
 
 _ROWS = 1000
+
+
+def verbatim(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose whole numbers are shown as they are typed.
+
+    >>> show(verbatim({"width": 1024})["width"])
+    '1024'
+    """
+    return {k: Id(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in params.items()}
+
+
+def leading(count: int) -> int:
+    """Return how many of `count` trials are marked as the best: a tenth, ten at most.
+
+    >>> leading(3), leading(61), leading(1000)
+    (1, 7, 10)
+    """
+    return max(1, min(10, math.ceil(count / 10)))
 
 
 def brief(params: Mapping[str, Any], most: int = 6) -> str:
@@ -21,7 +39,7 @@ def brief(params: Mapping[str, Any], most: int = 6) -> str:
     >>> brief({"optimizer": "sgd", "lr": 0.0710001})
     'optimizer sgd, lr 0.071'
     """
-    items = [f"{k} {show(v)}" for k, v in list(params.items())[:most]]
+    items = [f"{k} {show(v)}" for k, v in list(verbatim(params).items())[:most]]
     return ", ".join(items) + (", ..." if len(params) > most else "")
 
 
@@ -45,10 +63,10 @@ def ranked(trials: Trials) -> list[Trial]:
 
 
 def thinned(order: Sequence[Trial], most: int) -> list[Trial]:
-    """Return at most `most` of ranked trials: the best half of them as they are, the rest evenly among the others."""
+    """Return at most `most` of ranked trials: the best third of them as they are, the rest evenly among the others."""
     if len(order) <= most:
         return list(order)
-    head = max(1, most // 2)
+    head = max(1, most // 3)
     rest, room = order[head:], most - head
     return [*order[:head], *(rest[i * len(rest) // room] for i in range(room))]
 
@@ -80,8 +98,9 @@ def trial_table(trials: Trials) -> Table:
     cells = []
     for t in rows:
         value = t.value if t.value is None else float(t.value)
-        head = [t.id, t.state.value.lower(), t.step or None, value, round(t.cost, 2)]
-        cells.append([*head, *(t.params.get(n) for n in names)])
+        values = verbatim(t.params)
+        head = [Id(t.id), t.state.value.lower(), t.step or None, value, round(t.cost, 2)]
+        cells.append([*head, *(values.get(n) for n in names)])
     note = "" if len(order) <= _ROWS else f"The best {_ROWS:,} of {len(order):,} trials."
     title = "All trials, the best first" if len(order) <= _ROWS else f"The best {_ROWS:,} trials"
     columns = ("trial", "state", "epochs", trials.goal.name, "seconds", *names)

@@ -10,7 +10,7 @@ from whet.report.block import Block, Pictures, Section, Table
 from whet.report.calibration import calibration
 from whet.report.confusion import confusion
 from whet.report.judged import Judged
-from whet.report.quantity import Share, clean, shorten, show
+from whet.report.quantity import Id, Share, clean, shorten, show
 from whet.report.residuals import residuals
 
 __all__ = ["hardest", "model"]
@@ -35,19 +35,20 @@ def hardest(judged: Judged, most: int = _HARDEST) -> Pictures | Table | None:
         columns: tuple[str, ...] = ("example", "true", "predicted", "probability of the true class")
         for i in order:
             names = (clean(judged.name(int(judged.truth[i]))), clean(judged.name(int(judged.predictions[i]))))
-            rows.append((judged.id(int(i)), *names, Share(np.exp(-loss[i]))))
+            rows.append((Id(judged.id(int(i))), *names, Share(np.exp(-loss[i]))))
     else:
         error = judged.truth - judged.predictions
         order = np.argsort(-np.abs(error), kind="stable")[:most]
         columns = ("example", "true", "predicted", "true minus predicted")
         rows = [
-            (judged.id(int(i)), float(judged.truth[i]), float(judged.predictions[i]), float(error[i])) for i in order
+            (Id(judged.id(int(i))), float(judged.truth[i]), float(judged.predictions[i]), float(error[i]))
+            for i in order
         ]
     pictures = [judged.picture(int(i)) for i in order]
     title = f"The hardest examples of {judged.split}: look here for wrong labels"
     if all(p is not None and p.dtype == np.uint8 and p.ndim in (2, 3) for p in pictures):
-        texts = [f"{r[0]}: {shorten(show(r[1]))}, taken for {shorten(show(r[2]))}" if r[1] != r[2]
-                 else f"{r[0]}: {shorten(show(r[1]))}, but unsure ({show(r[3])})" for r in rows]  # fmt: skip
+        texts = [f"{show(r[0])}: {shorten(show(r[1]))}, taken for {shorten(show(r[2]))}" if r[1] != r[2]
+                 else f"{show(r[0])}: {shorten(show(r[1]))}, but unsure ({show(r[3])})" for r in rows]  # fmt: skip
         return Pictures(title, tuple((p, t) for p, t in zip(pictures, texts, strict=True) if p is not None))
     return Table(columns, rows, title, folded=False)
 

@@ -60,7 +60,11 @@
     const figure = page.figures[Number(canvas.dataset.figure)];
     const colours = dark.matches && !printing ? page.dark : page.light;
     const shape = layout(figure.layout, colours);
-    if (printing) shape.width = figure.square ? Math.min(PRINTED, canvas.offsetWidth || PRINTED, 560) : PRINTED;
+    const high = Number(canvas.dataset.height);
+    const wide = figure.square && !printing ? Math.min(high, (canvas.clientWidth || high) + 40) : high;
+    const height = printing ? Math.round(high * (figure.square ? 0.65 : 0.86)) : wide;
+    canvas.style.height = `${height}px`;
+    if (printing) Object.assign(shape, { width: figure.square ? Math.round(PRINTED * 0.7) : PRINTED, height });
     const config = {
       responsive: true, displaylogo: false, displayModeBar: false,
     };

@@ -14,7 +14,7 @@ import numpy as np
 
 from whet.errors import SpaceError
 from whet.report.block import Plot, Table, label
-from whet.report.listing import ranked, sound, thinned
+from whet.report.listing import leading, ranked, sound, thinned, verbatim
 from whet.report.quantity import clean, shorten, show
 from whet.report.scale import Scale, round_ticks
 from whet.tune.space import Dim, Float, Int
@@ -120,7 +120,7 @@ def parallel(trials: Trials) -> Plot | None:
     if len(chosen) < 2 or not dims:
         return None
     encoded = np.array([e for _, e in chosen])
-    leaders = max(1, min(len(chosen), math.ceil(sum(sound(t) for t in trials) / 10)))
+    leaders = min(len(chosen), leading(sum(sound(t) for t in trials)))
     close = leanings(dims, encoded, leaders)
     kept = list(range(len(dims)))
     if len(dims) > _AXES:
@@ -162,10 +162,20 @@ def parallel(trials: Trials) -> Plot | None:
     )
 
 
+def listed(names: list[str]) -> str:
+    """Return names as a sentence has them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    texts = [shorten(n, 40) for n in names]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
 def _title(close: list[tuple[str, float]], leaders: int) -> str:
-    narrow = [name for name, chance in close if chance * len(close) < 0.05][:2]  # Bonferroni: one test a dimension
+    narrow = [name for name, chance in close if chance * len(close) < 0.05][:3]  # Bonferroni: one test a dimension
     if narrow:
-        return f"The best {leaders:,} trials sit closer together in {' and '.join(shorten(n, 40) for n in narrow)} than chance would put them"
+        return f"The best {leaders:,} trials sit closer together in {listed(narrow)} than chance would put them"
     return (
         f"No single hyperparameter sets the best {leaders:,} trials apart"
         if leaders > 1
@@ -228,6 +238,6 @@ def _table(trials: Trials, dims: tuple[Dim, ...], encoded: np.ndarray, leaders: 
         elif len(top):  # options have no lowest and highest
             counts = Counter(str(dim.domain.decode(float(u))) for u in top)
             middle = ", ".join(f"{clean(option)} ({n})" for option, n in counts.most_common())
-        best = trials.best.params.get(dim.name) if trials.best else None
+        best = verbatim(trials.best.params).get(dim.name) if trials.best else None
         rows.append((clean(dim.name), None if best is None else show(best), low, middle, high))
     return Table(("name", "best trial", f"best {leaders}: lowest", "middle or counts", "highest"), rows)

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Bytes", "Seconds", "Share", "clean", "plain", "point", "shorten", "show", "show_column"]
+__all__ = ["Bytes", "Id", "Seconds", "Share", "clean", "plain", "point", "shorten", "show", "show_column"]
 
 
 class Seconds(float):
@@ -23,6 +23,14 @@ class Bytes(int):
 
     >>> show(Bytes(1_234_567))
     '1.23 MB'
+    """
+
+
+class Id(int):
+    """A whole number that names something rather than counts it, shown without commas.
+
+    >>> show(Id(1453)), show(1453)
+    ('1453', '1,453')
     """
 
 
@@ -111,6 +119,8 @@ def show(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, Bytes):
         return _bytes(value)
+    if isinstance(value, Id):
+        return str(int(value))
     if isinstance(value, numbers.Integral):
         return f"{int(value):,}"
     if isinstance(value, numbers.Real):

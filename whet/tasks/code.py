@@ -68,7 +68,9 @@ def import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as e:
         if e.name and (name == e.name or name.startswith(e.name + ".")):
-            raise TaskError(f"{name}: no such module. Is it installed, or in the current folder? A file is file.py.") from None
+            raise TaskError(
+                f"{name}: no such module. Is it installed, or in the current folder? A file is file.py."
+            ) from None
         raise TaskError(f"{name}: does not import: {blame(e)}.") from e
     except (Exception, SystemExit) as e:
         raise TaskError(f"{name}: does not import: {blame(e)}. Try: python -c 'import {name}'") from e
@@ -85,16 +87,24 @@ def find_task(module: ModuleType, name: str | None, source: str) -> Any:
     if name:
         found = vars(module).get(name)
         if found is None:
-            raise TaskError(f"{source}: no {name!r} in it.{nearest(name, [*own, *made])} It has: {', '.join(own) or 'no Task'}.")
+            raise TaskError(
+                f"{source}: no {name!r} in it.{nearest(name, [*own, *made])} It has: {', '.join(own) or 'no Task'}."
+            )
         if not isinstance(found, Task) and name not in own:
-            raise TaskError(f"{source}:{name} is a {type(found).__name__}, not a subclass of whet.Task. Write class {name}(Task).")
+            raise TaskError(
+                f"{source}:{name} is a {type(found).__name__}, not a subclass of whet.Task. Write class {name}(Task)."
+            )
         return found
     if not mine and len(made) == 1:
         return next(iter(made.values()))
     if not mine:
-        raise TaskError(f"{source}: defines no Task. Write class MyTask(whet.Task), with data and model; or `whet new DIR`.")
+        raise TaskError(
+            f"{source}: defines no Task. Write class MyTask(whet.Task), with data and model; or `whet new DIR`."
+        )
     if len(mine) > 1:
-        raise TaskError(f"{source}: defines {len(mine)} tasks ({', '.join(mine)}). Say which: {source}:{next(iter(mine))}")
+        raise TaskError(
+            f"{source}: defines {len(mine)} tasks ({', '.join(mine)}). Say which: {source}:{next(iter(mine))}"
+        )
     return next(iter(mine.values()))
 
 
@@ -103,7 +113,7 @@ def make_task(found: Any, source: str, file: str | None) -> Task:
     if isinstance(found, Task):
         return found
     try:
-        return found()  # type: ignore[no-any-return]
+        return found()
     except WhetError:
         raise
     except Exception as e:

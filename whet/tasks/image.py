@@ -77,13 +77,15 @@ class ImageTask(Task):
 
     def augment(self, params: Params) -> Callable[..., tuple[tuple[Tensor, ...], Tensor]] | None:
         """Return random moves of the strength `augment`, None at 0."""
-        strength = float(params.get("augment", 0.0))
+        strength = float(params.get("augment", 0.0) or 0.0)
         return RandomAffine(strength, self.flip) if strength > 0 else None
 
     @property
     def first(self) -> dict[str, Any]:
         """A configuration that does reasonably on most pictures: where to start when nothing is known yet."""
-        widths = getattr(getattr(self.space.get("net"), "branch", lambda _: None)("conv"), "get", lambda _: None)("width")
+        widths = getattr(getattr(self.space.get("net"), "branch", lambda _: None)("conv"), "get", lambda _: None)(
+            "width"
+        )
         middle = widths.values[len(widths.values) // 2] if widths is not None else 32
         wanted = {"net": "conv", "net.width": middle, "net.depth": 1, "net.dropout": 0.1, "optimizer": "adamw", "lr": 5e-3,
                   "weight_decay": 1e-3, "rate": "cosine", "batch": batch_of(self.space, 32), "augment": 0.3,

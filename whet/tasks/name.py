@@ -16,7 +16,11 @@ def task_name(source: str | Path) -> str:
     >>> task_name("data/adult train.csv"), task_name("digits"), task_name("a/b.csv.gz")
     ('adult-train', 'digits', 'b')
     """
-    name = Path(source).resolve().name if str(source) in ("", ".", "..") or str(source).endswith("/..") else Path(source).name
+    name = (
+        Path(source).resolve().name
+        if str(source) in ("", ".", "..") or str(source).endswith("/..")
+        else Path(source).name
+    )
     name = name.removesuffix(".gz")
     for end in ENDINGS:
         if name.lower().endswith(end):

@@ -25,9 +25,7 @@ BUILT_IN = {"digits": ImageTask, "diabetes": TableTask}
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def resolve(
-    text: str, *, target: str | Sequence[str] | None = None, kind: str | None = None, seed: int = 0
-) -> Task:
+def resolve(text: str, *, target: str | Sequence[str] | None = None, kind: str | None = None, seed: int = 0) -> Task:
     """Return the task that `text` names, its data loaded and looked over, its splits drawn by `seed`.
 
     text: `digits` or `diabetes`; a CSV or Parquet file (with `target`, and `kind` "classification" or "regression" to
@@ -39,16 +37,18 @@ def resolve(
     >>> resolve("digits", seed=3).seed
     3
     """
-    if isinstance(target, str) or not target:
-        target = target or None
-    elif len(target) == 1:
-        target = target[0]
-    else:
-        raise DataError(f"target: given {len(target)} times ({', '.join(target)}). Give --target once.")
-    task = _find(text, target, kind, seed)
+    column = target if isinstance(target, str) or target is None else _only(target)
+    task = _find(text, column or None, kind, seed)
     full = text if text in BUILT_IN or MODULE.fullmatch(text) else _absolute(text)
-    task.__dict__["reference"] = {"task": full, "target": target, "kind": kind, "seed": seed}
+    task.__dict__["reference"] = {"task": full, "target": column or None, "kind": kind, "seed": seed}
     return task
+
+
+def _only(targets: Sequence[str]) -> str | None:
+    """Return the one target of several options `--target`, None without any."""
+    if len(targets) > 1:
+        raise DataError(f"target: given {len(targets)} times ({', '.join(targets)}). Give --target once.")
+    return targets[0] if targets else None
 
 
 def _absolute(text: str) -> str:
@@ -75,7 +75,9 @@ def _find(text: str, target: str | None, kind: str | None, seed: int) -> Task:
     if Path(text).is_dir():
         if target or kind not in (None, "classification"):
             option, value = ("--target", target) if target else ("--kind", kind)
-            raise DataError(f"{text}: a folder of pictures has no {option[2:]} to choose, got {value!r}. Leave {option} out.")
+            raise DataError(
+                f"{text}: a folder of pictures has no {option[2:]} to choose, got {value!r}. Leave {option} out."
+            )
         return ImageTask(text, seed=seed)
     known = text.lower().removesuffix(".gz").endswith(TEXT + PARQUET)
     if Path(text).exists() or known:
@@ -96,7 +98,9 @@ def _from_code(text: str, path: str, name: str | None, seed: int) -> Task:
     if path.endswith(".py"):
         if not Path(path).is_file():
             what = "is a folder" if Path(path).is_dir() else "no such file"
-            raise TaskError(f"{path}: {what}.{nearest(path, _names(path))} `whet new DIR` writes a task file to start from.")
+            raise TaskError(
+                f"{path}: {what}.{nearest(path, _names(path))} `whet new DIR` writes a task file to start from."
+            )
         module, file = import_file(Path(path)), str(Path(path).resolve())
     else:
         dotted, name = text.split(":")
@@ -104,11 +108,16 @@ def _from_code(text: str, path: str, name: str | None, seed: int) -> Task:
     found = find_task(module, name, path if path.endswith(".py") else text.split(":")[0])
     task = make_task(found, text, file or getattr(module, "__file__", None))
     if not isinstance(getattr(task, "space", None), Space):
-        raise TaskError(f"{text}: space is {task.space!r}, not a whet.Space. Write space = Space(lr=Float(1e-4, 1e-1, log=True)).")
+        raise TaskError(
+            f"{text}: space is {task.space!r}, not a whet.Space. Write space = Space(lr=Float(1e-4, 1e-1, log=True))."
+        )
     task.seed = seed
     if not name and path.endswith(".py"):
         default = type(task).__name__.lower()
-        if task.name in ("", default):  # no name of its own: the file's, or its folder's when every file is called task.py
+        if task.name in (
+            "",
+            default,
+        ):  # no name of its own: the file's, or its folder's when every file is called task.py
             stem = task_name(path)
             task.name = task_name(Path(path).resolve().parent) if stem == "task" else stem
     task.name = task_name(task.name or type(task).__name__.lower())
@@ -167,5 +176,8 @@ def restore(reference: Mapping[str, Any]) -> Task:
     'digits'
     """
     return resolve(
-        str(reference["task"]), target=reference.get("target"), kind=reference.get("kind"), seed=int(reference.get("seed", 0))
+        str(reference["task"]),
+        target=reference.get("target"),
+        kind=reference.get("kind"),
+        seed=int(reference.get("seed", 0)),
     )

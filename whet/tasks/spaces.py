@@ -7,16 +7,16 @@ from whet.tune.space import Choice, Float, Int, Ordered, Space
 __all__ = ["batches", "image_space", "table_space"]
 
 
-def batches(n: int) -> list[int]:
+def batches(n: int) -> tuple[int, ...]:
     """Return three batch sizes, powers of two, for `n` training examples.
 
     The largest still leaves an epoch about 20 steps: with fewer, the first rung says nothing about a network yet.
 
     >>> batches(300), batches(1257), batches(51_000)
-    ([4, 8, 16], [16, 32, 64], [64, 128, 256])
+    ((4, 8, 16), (16, 32, 64), (64, 128, 256))
     """
     low = 4 if n < 400 else 8 if n < 1000 else 16 if n < 5000 else 32 if n < 20_000 else 64
-    return [low, 2 * low, 4 * low]
+    return low, 2 * low, 4 * low
 
 
 def _optimizer() -> Choice:
@@ -30,7 +30,7 @@ def table_space(n: int, *, classes: bool = True) -> Space:
     >>> sorted(table_space(1000))
     ['batch', 'label_smoothing', 'lr', 'net', 'optimizer', 'rate', 'weight_decay']
     """
-    widths = [16, 32, 64, 128] if n < 2000 else [32, 64, 128, 256]
+    widths = (16, 32, 64, 128) if n < 2000 else (32, 64, 128, 256)
     mlp = Space(
         width=Ordered(widths), depth=Int(1, 3), dropout=Float(0.0, 0.5), norm=Choice(["none", "batch"]),
         activation=Choice(["relu", "silu"]),
@@ -56,7 +56,7 @@ def image_space(n: int, height: int, width: int) -> Space:
     (16, 24, 32)
     """
     pixels = n * height * width
-    widths = [16, 24, 32] if pixels < 4e6 else [8, 16, 24]
+    widths = (16, 24, 32) if pixels < 4e6 else (8, 16, 24)
     conv = Space(width=Ordered(widths), depth=Int(1, 2), dropout=Float(0.0, 0.4))
     return Space(
         net=Choice({"conv": conv, "linear": Space()}),

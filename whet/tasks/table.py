@@ -66,7 +66,9 @@ class TableTask(Task):
         if params.get("net", "mlp") == "linear":
             return Mlp(numbers, outputs, categories=sizes, depth=0, prior=start)
         options: dict[str, Any] = {
-            key: params[f"net.{key}"] for key in ("width", "depth", "dropout", "norm", "activation") if f"net.{key}" in params
+            key: params[f"net.{key}"]
+            for key in ("width", "depth", "dropout", "norm", "activation")
+            if f"net.{key}" in params
         }
         return Mlp(numbers, outputs, categories=sizes, prior=start, **options)
 

@@ -41,7 +41,7 @@ class MyTask(Task):
     steps = 27  # epochs of a full training; poor trials are stopped long before
 
     def data(self, params):
-        """Return the splits. They may depend on self.seed, never on params. The test split stays sealed until the end."""
+        """Return the splits, which depend on self.seed, never on params. The test split stays sealed until the end."""
         bunch = load_breast_cancer()
         x = bunch.data.astype("float32")  # (569, 30) one row an example
         y = bunch.target  # (569,) whole numbers are classes, real numbers are quantities

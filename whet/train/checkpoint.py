@@ -156,7 +156,7 @@ class _Packer:
 
     def view(self, t: Tensor) -> Any:
         size, where = t.element_size(), _storage(t)
-        out = {
+        out: dict[str, Any] = {
             _KIND: "view", "dtype": short(t.dtype), "shape": list(t.shape), "stride": list(t.stride()),
             "offset": t.storage_offset(),
         }  # fmt: skip

@@ -114,7 +114,7 @@ class Rungs:
     def _promotable(self, k: int, key: Key) -> bool:
         # the best floor(n / factor) of the n that reached the rung
         ranked = self._ranked[k]
-        return key[0] < _WORST and bisect.bisect_left(ranked, key) < len(ranked) // self.factor
+        return bisect.bisect_left(ranked, key) < len(ranked) // self.factor
 
     def _put(self, t: Trial, goal: Goal) -> None:
         old, new = self._places.get(t.id, Place()), self._place(t, goal)

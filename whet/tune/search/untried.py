@@ -115,17 +115,14 @@ class Line:
                 break
             del self._ahead[text]
         others = max(0, len(tried.coming) - 1)
-        free: list[tuple[int, Params]] = []
+        last: tuple[int, Params] | None = None  # when fewer are free than are coming, any free one is better than none
         for text, point in itertools.chain(list(self._ahead.items()), self._more(most)):
             if text not in tried.keys:
-                free.append(point)
-                if len(free) > others:
+                last = point
+                if not others:
                     break
-        if not free:
-            return None
-        # when fewer are free than are coming, any free one is better than none
-        place, params = free[others % len(free)]
-        return place, dict(params)
+                others -= 1
+        return last and (last[0], dict(last[1]))
 
     def _more(self, most: int | None) -> Iterator[tuple[str, tuple[int, Params]]]:
         while most is None or self._made < most:
