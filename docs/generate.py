@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import functools
 import importlib
 import io
 import re
@@ -30,6 +31,7 @@ Defined = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 # --- what is public ---------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def sources(package: Path = PACKAGE) -> dict[str, ast.Module]:
     """Return the syntax tree of each module whose name has no leading underscore, keyed by dotted name."""
     trees = {}

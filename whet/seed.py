@@ -7,6 +7,7 @@ ask for the same stream get the same numbers, so a decision can be redone from t
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 
@@ -21,7 +22,9 @@ def key(*parts: int | str) -> int:
     >>> key(0, 3, 0, "propose") == key(0, 3, 0, "propose"), key(0, 3) == key(3, 0)
     (True, False)
     """
-    digest = hashlib.blake2b("\x1f".join(f"{type(p).__name__}:{p}" for p in parts).encode(), digest_size=8)
+    # NumPy's whole numbers count as Python's
+    named = (f"str:{p}" if isinstance(p, str) else f"int:{operator.index(p)}" for p in parts)
+    digest = hashlib.blake2b("\x1f".join(named).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little") >> 1
 
 

@@ -140,6 +140,7 @@ def test_pictures_in_deeper_folders_belong_to_their_class_and_other_files_do_not
     ("make", "says"),
     [
         (lambda p: None, "no class folders, got no folder"),
+        (lambda p: (p / "bird").mkdir(), "no pictures in any of its 1 folders (bird"),
         (lambda p: paint(p / "a.png"), "no class folders, got 1 loose pictures"),
         (lambda p: (album(p), (p / "bird").mkdir()), "bird: class folder without pictures, got nothing"),
         (lambda p: (album(p), (p / "bird").mkdir(), (p / "bird" / "a.pdf").write_text("x")), "got 1 .pdf"),

@@ -89,6 +89,25 @@ def test_a_column_that_gives_the_target_away(seed):
     assert {f.where for f in leaks(table(frame, "a", seed=seed))} == {"celsius"}
 
 
+def test_a_leak_in_a_long_table_is_found_behind_the_first_rows():
+    n = 5000
+    y = torch.arange(n) % 2
+    x = torch.stack((torch.randn(n, generator=torch.Generator().manual_seed(0)), y * 3.0, torch.zeros(n)), 1)
+    x[2000:, 2] = 1.0
+    both = Split(x, y)
+    assert [f.where for f in leaks(Data(both, both, classes=("a", "b")))] == ["column 1"]
+
+
+def test_any_data_can_be_looked_at():
+    n = 60
+    y = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
+    look(Data(Split(torch.randn(n, 5, 3), y), Split(torch.randn(n, 5, 3), y), kind="regression"))
+    tokens = torch.randint(0, 9, (n, 12), generator=torch.Generator().manual_seed(0))
+    seen = look(Data(Split(tokens, tokens[:, 0]), Split(tokens[:9], tokens[:9, 0])))
+    assert seen.facts["features"] == 12
+    assert seen.lines()
+
+
 def test_separates():
     y = np.array([0, 0, 1, 1, 2, 2])
     assert separates(np.array([1, 1, 5, 6, 8, 9.0]), y)

@@ -88,6 +88,17 @@ def test_regression_knows_the_spread_of_its_target():
     assert data.meta["target"]["std"] == pytest.approx(data.train.targets.double().std(correction=0).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["id", "customer_id", "unnamed1", "Index", "row"])
+def test_a_column_that_numbers_the_rows_is_dropped_also_when_divided(name):
+    frame = shop()
+    frame[name] = np.random.default_rng(0).permutation(len(frame)) + 1000
+    data = table(frame, "good")
+    assert name not in data.features
+    assert name in [f.where for f in data.findings if f.code == "ID"]
+    frame["idea"] = frame[name]
+    assert "idea" in table(frame, "good").features
+
+
 def test_kind_overrides_what_is_inferred():
     frame = pd.DataFrame({"x": range(100), "y": [0, 1, 2, 3, 4] * 20})
     assert table(frame, "y").kind == "classification"

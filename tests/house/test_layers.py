@@ -12,17 +12,23 @@ import pytest
 import house_rules as house
 
 
+@pytest.fixture(scope="module")
+def modules() -> Mapping[str, house.Module]:
+    """whet as it stands, parsed once."""
+    return house.load(house.PACKAGE)
+
+
 @pytest.mark.parametrize("rule", house.RULES, ids=lambda rule: rule.__name__)
-def test_whet_keeps_the_rule(rule: Callable[[Mapping[str, house.Module]], Iterator[str]]) -> None:
-    modules = house.load(house.PACKAGE)
+def test_whet_keeps_the_rule(
+    rule: Callable[[Mapping[str, house.Module]], Iterator[str]], modules: Mapping[str, house.Module]
+) -> None:
     assert len(modules) > 10
     broken = list(rule(modules))
     assert not broken, "\n".join(["", *broken])
 
 
-def test_every_layer_entry_names_something() -> None:
+def test_every_layer_entry_names_something(modules: Mapping[str, house.Module]) -> None:
     """An entry nothing stands behind is a slip of the pen, and would let a module go unchecked."""
-    modules = house.load(house.PACKAGE)
     entries = [*(e for line in house.LAYERS for e in line.split()), *house.TORCH_FREE, *house.MAY_LOAD_TORCH]
     assert [e for e in entries if f"whet.{e}" not in modules] == []
 
@@ -134,9 +140,9 @@ def test_a_folder_without_init_is_seen(tmp_path: Path) -> None:
     assert any("whet.tune has no __init__.py" in line for line in house.layering(house.load(tmp_path / "whet")))
 
 
-def test_nothing_light_loads_torch_when_run() -> None:
+def test_nothing_light_loads_torch_when_run(modules: Mapping[str, house.Module]) -> None:
     """The syntax tree cannot see what other packages import; a fresh process can."""
-    light = [n for n in house.load(house.PACKAGE) if house._is_torch_free(n) and not n.endswith("__main__")]
+    light = [n for n in modules if house._is_torch_free(n) and not n.endswith("__main__")]
     assert "whet" in light
     assert "whet.tune.trial" in light
     code = (

@@ -327,12 +327,14 @@ def test_parallel_coordinates_put_values_where_their_axis_says(study: Any) -> No
     plot = parallel(study.trials)
     assert plot is not None
     best = plot.figure["data"][-1]
-    assert best["customdata"] == study.trials.best.id
+    assert best["meta"] == study.trials.best.id
     expected = study.trials.space.encode(study.trials.best.params)
     known = np.isfinite(expected)
     assert np.allclose(np.array(best["y"][:-1])[known], expected[known])
     assert all(y < 0 for y, ok in zip(best["y"][:-1], known, strict=True) if not ok)
-    assert best["y"][-1] == max(t["y"][-1] for t in plot.figure["data"])
+    traces = plot.figure["data"]
+    by_value = sorted(traces, key=lambda t: study.trials[t["meta"]].value)
+    assert [t["y"][-1] for t in by_value] == sorted(t["y"][-1] for t in traces)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ def test_names_that_lead_nowhere(tmp_path):
         (path + ":Mime", TaskError, "Did you mean 'Mine'"),
         (path + ":other", TaskError, "is a int, not a subclass of whet.Task"),
         (str(tmp_path / "mime.py"), TaskError, "no such file. Did you mean"),
+        ("", TaskError, "none given"),
         ("digit", TaskError, "Did you mean 'digits'"),
         (str(tmp_path / "nothing.csv"), DataError, "no such file"),
         ("no_such_module_here:Name", TaskError, "no such module"),

@@ -130,7 +130,7 @@ class Dependence:
         for i in range(size):
             pairs = zip(outputs, cotangents, strict=True)
             along = sum((rows(o, one[i : i + 1], size) * rows(v, one[i : i + 1], size)).sum() for o, v in pairs)
-            grads = torch.autograd.grad(along, leaves, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
+            grads = torch.autograd.grad(along, leaves, retain_graph=True, allow_unused=True)
             for j in range(size):
                 parts = [rows(g, one[j : j + 1], size) for g in grads if g is not None and examples(g)]
                 note("gradient", i, j, max((float(p.abs().max()) for p in parts if p.numel()), default=0.0))

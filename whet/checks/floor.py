@@ -124,11 +124,12 @@ def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float 
         first, again = float(cost(there, targets).detach()), float(cost(_descend_tree(cost, there, targets), targets).detach())
         if not (math.isfinite(first) and math.isfinite(again)):
             best = min(best, _slide(cost, start, targets))
-        elif again < -1e-3 and (kind is None or _slide(cost, there, targets) < again - 0.05 * (_finite(cost(start, targets)) - again)):
-            return -math.inf  # still under way after all these steps, or about to be: a density
+        elif again < -1e-3 and _slide(cost, there, targets) < again - 0.05 * (_finite(cost(start, targets)) - again):
+            return -math.inf  # still under way after all these steps
         else:
             best = min(best, again)
-    return -math.inf if best < -10 * (1 + abs(_finite(cost(outputs, targets)))) else best
+    endless = best < -10 * (1 + abs(_finite(cost(outputs, targets)))) or (kind is None and best < -1e-3)  # a density
+    return -math.inf if endless else best
 
 
 def _slide(cost: Cost, start: Any, targets: Any) -> float:
@@ -154,7 +155,7 @@ def _finite(value: Tensor) -> float:
 
 def _descend(value: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     """Return where L-BFGS gets from `start`, or `start` where it cannot."""
-    return _descend_tree(lambda tree, _: value(tree), start, None)  # type: ignore[no-any-return]
+    return _descend_tree(lambda tree, _: value(tree), start, None)
 
 
 def _descend_tree(cost: Cost, start: Any, targets: Any) -> Any:

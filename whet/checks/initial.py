@@ -47,7 +47,8 @@ class Initial:
     WARN if mean d > 4 sd(d)/sqrt(n) + 5 % of the expected loss, both as it is and averaged with the mirrored outputs
     (twice the constant minus the output): random weights are as likely as their opposite, so a chance agreement or
     disagreement with the targets, which is large when inputs are few and telling, cancels and their size remains.
-    FAIL if class scores cost more than 50 % and 1 nat too much and uniform shares do not explain it. A loss less than
+    FAIL if class scores cost 50 % and 2 nats too much either way and uniform shares do not explain it (with few classes
+    50 % alone is little: unscaled inputs and default weights reach it). A loss less than
     half the expected one is WARN for a fresh model of a task, INFO else. WARN when the loss sums over the batch.
 
     >>> hot = nn.Linear(4, 3); hot.weight.data *= 100
@@ -57,7 +58,7 @@ class Initial:
     """
 
     code, stage, passes = "INIT", Stage.START, 2
-    share, fail, most = 0.05, 0.5, 512
+    share, fail, nats, most = 0.05, 0.5, 2.0, 512
 
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
         """Compute the loss of every example by itself, before any step."""
@@ -148,7 +149,8 @@ class Initial:
                            f"model.head.bias.data[:] = torch.tensor([{bias}{more}])  # log of the shares")  # fmt: skip
         spread = float(outputs.double().std(kind.axis).mean())
         numbers["score_sd"] = spread
-        severity = Severity.FAIL if loss - expected > max(1.0, self.fail * expected) else Severity.WARN
+        excess = min(loss - expected, numbers["mirrored"])
+        severity = Severity.FAIL if excess > max(self.nats, self.fail * expected) else Severity.WARN
         return Finding(self.code, severity, where, numbers, f"{gap}: scores are spread by {spread:.3g} before any training",
                        f"scale the last layer down (weight *= {0.1 / max(spread, 1e-9):.2g}, bias = 0); check the input scale")  # fmt: skip
 

@@ -51,7 +51,7 @@ class Inputs:
         low, high = self._channels(x)
         wrong = [f"mean {v:.3g}" for v in dict.fromkeys((mean, low[0], high[0])) if abs(v) > self.mean]
         wrong += [f"std {v:.3g}" for v in dict.fromkeys((spread, low[1], high[1])) if not self.low <= v <= self.high]
-        if wrong and bool((still.all() if len(x) > 1 else False)):
+        if wrong and len(x) > 1 and bool(still.all()):
             yield Finding(self.code, Severity.WARN, subject.at("model"), numbers,
                           f"all {len(x)} examples are equal where they enter {first}", "look at what the model is fed")  # fmt: skip
         elif wrong:

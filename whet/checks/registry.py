@@ -100,9 +100,9 @@ def _load(code: str) -> Check:
     """Import the check of that code and make it."""
     if code in BUILT_IN:
         module, _, kind = BUILT_IN[code].partition(":")
-        return getattr(import_module(module), kind)()  # type: ignore[no-any-return]
+        return getattr(import_module(module), kind)()
     for entry in entry_points(group="whet.check"):
         if entry.name == code:
-            return entry.load()()  # type: ignore[no-any-return]
+            return entry.load()()
     known = names()
     raise UsageError(f"checks: no check '{code}'.{nearest(code, known)} There are {', '.join(known)}.")

@@ -126,7 +126,7 @@ def _arguments(inputs: Any) -> Any:
 
 def _refusal(model: nn.Module, inputs: Any) -> str:
     """Return why nothing can be looked at, or "" when something can."""
-    lazy = [k for k, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedTensorMixin)]
+    lazy = [k for k, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         return f"{lazy[0]} has no shape yet: call the model once on a batch first"
     if not tensors(inputs):

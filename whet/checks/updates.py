@@ -40,7 +40,7 @@ class Updates:
         if subject.optimizer is not None:
             held = {id(p) for group in subject.optimizer.param_groups for p in group["params"]}
         with subject.look(self.code):
-            optimizer = subject.optimizer or torch.optim.Adam([p for p in trainable.values()], 1e-3)
+            optimizer = subject.optimizer or torch.optim.Adam(list(trainable.values()), 1e-3)
             seen, ratios, changed = self._steps(subject, optimizer, trainable)
         numbers: dict[str, Any] = {"parameters": len(trainable), "changed": changed, "steps": self.steps, "n": subject.n}
         if ratios:

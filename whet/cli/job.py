@@ -57,6 +57,9 @@ def configuration(space: Space, start: dict[str, Any], settings: Sequence[str] |
             raise UsageError(f"--set {setting}: use NAME=VALUE, e.g. --set lr=1e-3.")
         name = name.strip()
         if name not in space.names:
+            inner = [n for n in space.names if n.endswith("." + name)]
+            name = inner[0] if len(inner) == 1 else name  # lr for optimizer.lr, where only one can be meant
+        if name not in space.names:
             known = ", ".join(space.names) or "none"
             raise UsageError(f"--set {name}: no such hyperparameter.{nearest(name, space.names)} Allowed: {known}.")
         if name in given:

@@ -71,7 +71,7 @@ def show(
     from whet.recipe.tuning import strategy
     from whet.recipe.words import configured, count, size
     from whet.tune.budget import duration
-    from whet.tune.loop import commonest
+    from whet.tune.failure import commonest
     from whet.tune.study import Study
 
     with Study.open(_store(runs), study) as opened:

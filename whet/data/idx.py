@@ -102,6 +102,14 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
     one pair only, that pair is divided 70/15/15 and a finding says so. Inputs: uint8 (n, C, H, W).
 
     Raises DataError for a missing or damaged file, and for images without labels.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> head = bytes([0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 2, 0, 0, 0, 2])
+    >>> _ = (folder / "train-images-idx3-ubyte").write_bytes(head + bytes(range(80)))
+    >>> _ = (folder / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 20]) + bytes([3, 7] * 10))
+    >>> idx_folder(folder).classes
+    ('3', '7')
     """
     folder = Path(folder)
     train, test = _pair(folder, "train"), _pair(folder, "test")

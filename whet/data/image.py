@@ -43,6 +43,16 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     Without given splits the pictures are divided 70/15/15 by `seed`; test pictures are decoded when the split is opened.
 
     Raises DataError: no such folder, no class folders, an empty class folder, fewer than two classes, nothing readable.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for i in range(20):
+    ...     (folder / "ab"[i % 2]).mkdir(exist_ok=True)
+    ...     Image.new("L", (8, 6), i).save(folder / "ab"[i % 2] / f"{i}.png")
+    >>> data = image_folder(folder)
+    >>> data.classes, tuple(data.train.inputs.shape)
+    (('a', 'b'), (14, 1, 6, 8))
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -67,7 +77,7 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
         text += f"; {' and '.join(lacking)} divided off train by the seed" if lacking else ""
         found.append(Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, text, "none needed"))
     seen = [lists[origin].headers[i] for origin, index in (parts["train"], parts["valid"]) for i in index]
-    height, width = size or _common_size(seen)
+    height, width = size or _usual_size(seen)
     grey = all(h.grey for h in seen)
     found += _stated(folder, seen, height, width, grey, size is not None)
 
@@ -121,8 +131,12 @@ def _list(folder: Path) -> _Listing:
             f"{folder}: no class folders, got {got}. Put the pictures of each class into a folder of its name."
         )
     out = _Listing([], [], [], [])
-    for kind in kinds:
-        files = sorted(p for p in kind.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+    found = {k: sorted(p for p in k.rglob("*") if p.suffix.lower() in ENDINGS and p.name[0] != ".") for k in kinds}
+    if not any(found.values()):
+        raise DataError(
+            f"{folder}: no pictures in any of its {len(kinds)} folders ({kinds[0].name}, ...). Allowed: {' '.join(ENDINGS)}."
+        )
+    for kind, files in found.items():
         if not files:
             other = Counter(p.suffix.lower() or "no ending" for p in kind.rglob("*") if p.is_file())
             got = ", ".join(f"{n} {s}" for s, n in other.most_common(3)) or "nothing"
@@ -154,7 +168,7 @@ def _parts(lists: dict[str, _Listing], labels: dict[str, np.ndarray], seed: int)
     return parts | {s: (s, np.arange(len(labels[s]))) for s in lists if s != "train"}
 
 
-def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
+def _usual_size(headers: Sequence[Header]) -> tuple[int, int]:
     """Return (height, width): the size most pictures have, else the median; scaled so that no side is over 64."""
     (width, height), n = Counter((h.width, h.height) for h in headers).most_common(1)[0]
     if n <= len(headers) / 2:

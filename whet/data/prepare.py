@@ -91,8 +91,14 @@ def _fit_column(column: pd.Series, n: int) -> tuple[dict[str, Any] | None, Findi
             text = f"{lost:,} of {n:,} values are not finite numbers and count as missing"
             found = Finding("MIXED", Severity.WARN, name, {"values": lost, "of": n}, text, "write numbers only")
         distinct = len(np.unique(values[~missing]))
-        if distinct == n and n >= 20 and COUNTER.search(name) and _steps_of_one(values):
-            return _drop("ID", name, "it numbers the rows", "delete the column", distinct=distinct)
+        if distinct == n and n >= 20 and COUNTER.search(name) and np.all(values == np.round(values)):
+            return _drop(
+                "ID",
+                name,
+                "every row has a whole number of its own: it numbers the rows",
+                "delete the column",
+                distinct=distinct,
+            )
     parts = []
     for part, values in raw.items():
         known = values[~np.isnan(values)]
@@ -135,10 +141,6 @@ def _fit_category(column: pd.Series, name: str, n: int) -> tuple[dict[str, Any] 
         text = f"{pooled:,} of {distinct:,} categories are rare (under {least} rows or past {MOST}) and share one code"
         found = Finding("POOLED", Severity.INFO, name, {"pooled": pooled, "of": distinct}, text, "none needed")
     return {"name": name, "kind": "category", "values": values, "rare": bool(pooled), "missing": known < n}, found
-
-
-def _steps_of_one(values: np.ndarray) -> bool:
-    return bool(values.max() - values.min() == len(values) - 1 and np.all(values == np.round(values)))
 
 
 def _date_parts(dates: pd.Series, origin: str) -> dict[str, np.ndarray]:

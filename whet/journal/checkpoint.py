@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -42,15 +43,20 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
     """Return `node` with every array replaced by a reference; the arrays are collected by their path."""
     if isinstance(node, Array):
         name = path or "$"
+        while name in arrays or name == "__metadata__":  # {"a": {"b.c": ...}, "a.b": {"c": ...}}: two paths that read alike
+            name += "'"
         arrays[name] = node
         return {_REF: name}
     if isinstance(node, Mapping):
         for k in node:
-            if not isinstance(k, str):
-                raise CheckpointError(f"checkpoint: {path or 'state'}: key {k!r} is not text. Use text keys.")
+            if not isinstance(k, str) or k == _REF:
+                why = "reserved" if k == _REF else "not text"
+                raise CheckpointError(f"checkpoint: {path or 'state'}: key {k!r} is {why}. Use other text keys.")
         return {k: _split(v, f"{path}.{k}" if path else k, arrays) for k, v in node.items()}
     if isinstance(node, (list, tuple)):
         return [_split(v, f"{path}.{i}" if path else str(i), arrays) for i, v in enumerate(node)]
+    if isinstance(node, float) and not math.isfinite(node):
+        raise CheckpointError(f"checkpoint: {path or 'state'}: {node} is not JSON. Pack the state first.")
     if node is None or isinstance(node, (str, bool, int, float)):
         return node
     raise CheckpointError(
@@ -128,7 +134,7 @@ def _read(data: bytes, path: Path) -> Any:
         text = header["__metadata__"][_TREE]
         arrays = {n: Array(a["dtype"], tuple(a["shape"]), bytes(a["data"])) for n, a in deserialize(data)}
         return _join(json.loads(text), arrays)
-    except (SafetensorError, ValueError, KeyError, TypeError) as e:
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
         raise CheckpointError(f"{path}: damaged, or not a checkpoint of whet ({e}).") from e
 
 

@@ -1,15 +1,15 @@
 """The events a study is made of, and what a journal can do. This format is version 1 and only grows.
 
 A study is an append-only list of events with a dense `seq` (1, 2, 3 ...). Everything else, trials included, is a fold
-over them. `at` (wall time) and `who` (host and process) are for people: nothing is decided from them.
+over them. `seen` is the seq up to which a decision had looked, so that any process can make it again. `at` (wall time) and `who` (host and process) are for people: nothing is decided from them.
 
 | kind | trial | data |
 |---|---|---|
 | created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given) |
 | enqueued | id | params (may be partial), note |
-| asked | id | seen: the prefix the proposal is made from; picked: the prefix the scheduler decided from, when another; parent, origin, params: the scheduler's, when it gave them |
-| proposed | id | params, origin, seen, draw: which random stream of the trial it came from |
-| resumed | id | seen |
+| asked | id | seen; parent, origin, params: the scheduler's, when it gave them |
+| proposed | id | params, origin, seen: at first the seq of its asking; draw: which random stream of the trial it came from |
+| resumed | id | seen; by: "finish" when no more trials could start |
 | reported | id | step, value, cost, metrics, checkpoint (a file's name), verdict, seen |
 | repeated | id | step, cost: a step that had to be trained again; the curve stays |
 | told | id | value, metrics |
@@ -102,6 +102,10 @@ class Journal(Protocol):
         """Return the events with seq > after, in order."""
         ...
 
+    def leases(self) -> dict[int, Lease]:
+        """Return every lease of the study, by trial, without waiting for a writer."""
+        ...
+
     def write(self) -> AbstractContextManager[Writer]:
         """Begin a transaction."""
         ...
@@ -151,13 +155,20 @@ def encode(data: Mapping[str, Any]) -> str:
     '{"a":[1,{"$float":"inf"}]}'
     """
     try:
-        return json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
-        return json.dumps(_plain(data), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        data = _plain(data)
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character, as in a file name that is not UTF-8
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text
 
 
 def _revive(pairs: dict[str, Any]) -> Any:
-    return float(pairs["$float"]) if len(pairs) == 1 and "$float" in pairs else pairs
+    found = pairs.get("$float") if len(pairs) == 1 else None
+    return float(found) if found in ("nan", "inf", "-inf") else pairs
 
 
 def decode(text: str) -> dict[str, Any]:

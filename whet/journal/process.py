@@ -17,7 +17,8 @@ __all__ = ["dead", "who"]
 def _start(pid: int) -> str:
     try:
         # the name in field 2 may hold blanks and brackets: count from its end
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]  # a zombie is only waiting to be counted
     except (OSError, IndexError):
         return ""
 
@@ -25,7 +26,9 @@ def _start(pid: int) -> str:
 @functools.cache
 def _boot() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        # containers may share a host name; each counts its processes in a namespace of its own
+        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()[:8]}-{space}"
     except OSError:
         return ""
 

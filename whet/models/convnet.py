@@ -12,16 +12,19 @@ from whet.models.standardize import Standardize
 
 __all__ = ["Convnet"]
 
+_SHALLOW = 2  # blocks a stage up to which branches do not start at zero
+_MEMORY = 0.2  # weight of a batch in BatchNorm's averages: after the 20 steps of a small data set's epoch, 99 % is its own
+
 
 class Block(nn.Module):
     """Two 3x3 convolutions and a shortcut, (n, inputs, h, w) -> (n, width, h / stride, w / stride).
 
-    The second convolution's part starts at zero (Goyal et al. 2017, arXiv:1706.02677), so a deep net starts as a shallow
-    one. The shortcut of a block that changes its size is average pooling and a 1x1 convolution (He et al. 2018,
+    zero: the second convolution's part starts at zero (Goyal et al. 2017, arXiv:1706.02677), so a deep net starts as a
+    shallow one; a shallow one only learns later for it. The shortcut of a block that changes its size is average pooling and a 1x1 convolution (He et al. 2018,
     arXiv:1812.01187, ResNet-D).
     """
 
-    def __init__(self, inputs: int, width: int, stride: int, *, norm: str, activation: str) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, *, norm: str, activation: str, zero: bool) -> None:
         super().__init__()
         plain = norm == "none"
         self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=plain)
@@ -31,8 +34,9 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(inputs, width, 1, bias=plain) if inputs != width else None
         self.activation = ACTIVATIONS[activation]()
         self.stride = stride
-        last: nn.Module = self.conv2 if self.norm2 is None else self.norm2
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        if zero:
+            last: nn.Module = self.conv2 if self.norm2 is None else self.norm2
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(x)
@@ -94,7 +98,7 @@ class Convnet(nn.Module):
             wide = width * 2**stage
             for i in range(depth):
                 step = 2 if stage and i == 0 else 1
-                layers.append(Block(inputs, wide, step, norm=norm, activation=activation))
+                layers.append(Block(inputs, wide, step, norm=norm, activation=activation, zero=depth > _SHALLOW))
                 inputs = wide
             side, stage = (side if stage == 0 else -(-side // 2)), stage + 1
         self.features = nn.Sequential(*(x for x in layers if x is not None))
@@ -123,7 +127,7 @@ def normalisation(name: str, width: int) -> nn.Module | None:
     if name == "none":
         return None
     return (
-        nn.BatchNorm2d(width)
+        nn.BatchNorm2d(width, momentum=_MEMORY)
         if name == "batch"
         else nn.GroupNorm(next(g for g in (8, 4, 2, 1) if width % g == 0), width)
     )

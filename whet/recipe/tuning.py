@@ -19,7 +19,8 @@ from whet.recipe.words import configured, count, number
 from whet.tasks import reference
 from whet.tune.budget import Budget, duration
 from whet.tune.codec import unpack
-from whet.tune.loop import Crew, check_outcome, commonest, hopeless
+from whet.tune.crew import Crew
+from whet.tune.failure import commonest, hopeless, insist
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
 
@@ -54,7 +55,7 @@ def tune(
     yield picture.progress(crew.spending.update())
     if crew.error:
         raise StudyError(crew.error)
-    check_outcome(study)
+    insist(study.name, study.trials)
 
 
 class _Picture:

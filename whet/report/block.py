@@ -98,7 +98,8 @@ class Plot:
     """A figure with the finding it shows as its title, and the numbers behind it as a table.
 
     figure: {"data": [...], "layout": {...}} as Plotly reads it; a colour "@name" is one of `whet.report.palette`;
-    a trace's `customdata` of trial ids is turned into hover texts from the table of trials. height: pixels; square: as
+    a trace's `meta`
+    (one trial id) or `customdata` (one a point) is turned into hover texts from the table of trials. height: pixels; square: as
     high as wide; note: how to read it, where that is not plain; hint: what one can do with it on the page; isolate: a click
     on a trace dims the others.
 

@@ -65,7 +65,7 @@ def _trace(t: Trial, best: int | None, leaders: set[int], scale: Scale) -> dict[
             "color": line["color"],
             "line": {"width": 1.5 if t.state is State.FAILED else 0, "color": line["color"]},
         },
-        "customdata": t.id,
+        "meta": t.id,
         "hovertemplate": "%{text}<br><br>epoch %{x}: " + scale.hover + "<extra></extra>",
     }
 

@@ -40,6 +40,8 @@ class Judged:
     def kept(self) -> np.ndarray:
         """Which examples count: a boolean array (n,)."""
         n = min(len(self.outputs), len(self.targets))
+        if n == 0:
+            return np.zeros(0, bool)
         outputs = np.asarray(self.outputs, float)[:n].reshape(n, -1)
         targets = np.asarray(self.targets, float)[:n].reshape(n, -1)
         sound = np.isfinite(outputs).all(1) & np.isfinite(targets).all(1)

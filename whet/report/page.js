@@ -30,10 +30,11 @@
   };
 
   const told = (trace) => {
-    const ids = trace.customdata;
+    const ids = trace.customdata ?? trace.meta;
     if (ids === undefined) return trace;
     const text = (id) => (id === null ? "" : hover.get(String(id)) || `trial ${id}`);
-    return { ...trace, text: Array.isArray(ids) ? ids.map(text) : text(ids), customdata: undefined };
+    const texts = Array.isArray(ids) ? ids.map(text) : Array(trace.x.length).fill(text(ids));
+    return { ...trace, text: texts, customdata: undefined };
   };
 
   const axis = (own, colours) => ({

@@ -139,7 +139,7 @@ def parallel(trials: Trials) -> Plot | None:
         data.append({
             "type": "scatter", "mode": "lines", "x": list(range(len(kept) + 1)), "y": [*places, float(height[row])],
             "line": {"color": colour, "width": width}, "opacity": opacity,
-            "customdata": chosen[row][0].id, "hovertemplate": "%{text}<extra></extra>",
+            "meta": chosen[row][0].id, "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
     top = [(scale.height(v), show(v)) for v in scale.ticks()]
     marks = [ticks(dims[i]) for i in kept] + [top]
@@ -216,11 +216,11 @@ def _axes(names: list[str], marks: list[list[tuple[float, str]]], absent: list[b
     return {
         "xaxis": {
             "visible": False,
-            "range": [-0.15, len(names) - 1 + (0.8 if len(names) > 7 else 0.45)],
+            "range": [-0.1, len(names) - 1 + 0.05],
             "fixedrange": True,
         },
         "yaxis": {"visible": False, "range": [_ABSENT - 0.06, 1.04], "fixedrange": True},
-        "margin": {"l": 8, "r": 8, "t": 74 if len(names) > 7 else 44, "b": 8},
+        "margin": {"l": 8 if len(names) > 7 else 28, "r": 68, "t": 74 if len(names) > 7 else 44, "b": 8},
         "shapes": shapes,
         "annotations": notes,
     }

@@ -115,7 +115,9 @@ def show(value: Any) -> str:
     """
     if value is None:
         return "-"
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()  # NumPy's scalars are read as Python's
+    if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Bytes):
         return _bytes(value)

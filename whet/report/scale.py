@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whet.report.block import label
 from whet.report.quantity import show
 from whet.tune.trial import Goal
 
@@ -106,7 +107,7 @@ class Scale:
             self.goal.name, "0 to 1" if share and self.goal.name != "r2" else "1 is best" if share else ""
         )
         parts = [p for p in (unit, "" if self.kind == "linear" else "log scale") if p]
-        return f"{split} {self.goal.name}".strip() + (f" ({', '.join(parts)})" if parts else "")
+        return f"{split} {label(self.goal.name, 18)}".strip() + (f" ({', '.join(parts)})" if parts else "")
 
     def axis(self) -> dict[str, Any]:
         """Return Plotly's axis; the better end of a lack is on top."""

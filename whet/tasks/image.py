@@ -87,7 +87,7 @@ class ImageTask(Task):
             "width"
         )
         middle = widths.values[len(widths.values) // 2] if widths is not None else 32
-        wanted = {"net": "conv", "net.width": middle, "net.depth": 1, "net.dropout": 0.1, "optimizer": "adamw", "lr": 5e-3,
+        wanted = {"net": "conv", "net.width": middle, "net.depth": 1, "net.dropout": 0.1, "optimizer": "adamw", "optimizer.lr": 5e-3,
                   "weight_decay": 1e-3, "rate": "cosine", "batch": batch_of(self.space, 32), "augment": 0.3,
                   "label_smoothing": 0.0}  # fmt: skip
         return {k: v for k, v in wanted.items() if k in self.space.names}

@@ -63,6 +63,8 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def _find(text: str, target: str | None, kind: str | None, seed: int) -> Task:
+    if not text.strip():
+        raise TaskError(f"task: none given. Give {' or '.join(BUILT_IN)}, a file, a folder, or package.module:Name.")
     path, name = _split(text)
     code = path.endswith(".py") or bool(MODULE.fullmatch(text) and not Path(text).exists())
     if (text in BUILT_IN or code) and (target or kind):

@@ -19,16 +19,17 @@ def batches(n: int) -> tuple[int, ...]:
     return low, 2 * low, 4 * low
 
 
-def _optimizer() -> Choice:
-    sgd = Space(momentum=Float(0.8, 0.98), nesterov=Choice([True, False]))
-    return Choice({"adamw": Space(), "sgd": sgd})
+def _optimizer(low: float, high: float) -> Choice:
+    """Return the optimizers with rates from `low` to `high` for adamw; good rates of SGD are some ten times larger."""
+    sgd = Space(lr=Float(10 * low, 10 * high, log=True), momentum=Float(0.8, 0.98), nesterov=Choice([True, False]))
+    return Choice({"adamw": Space(lr=Float(low, high, log=True)), "sgd": sgd})
 
 
 def table_space(n: int, *, classes: bool = True) -> Space:
     """Return the space of a table with `n` training rows: a linear model or a perceptron, and how it is trained.
 
     >>> sorted(table_space(1000))
-    ['batch', 'label_smoothing', 'lr', 'net', 'optimizer', 'rate', 'weight_decay']
+    ['batch', 'label_smoothing', 'net', 'optimizer', 'rate', 'weight_decay']
     """
     widths = (16, 32, 64, 128) if n < 2000 else (32, 64, 128, 256)
     mlp = Space(
@@ -38,8 +39,7 @@ def table_space(n: int, *, classes: bool = True) -> Space:
     smoothing = {"label_smoothing": Float(0.0, 0.1)} if classes else {}
     return Space(
         net=Choice({"mlp": mlp, "linear": Space()}),
-        optimizer=_optimizer(),
-        lr=Float(5e-4, 5e-2, log=True),
+        optimizer=_optimizer(5e-4, 3e-2),
         weight_decay=Float(1e-6, 1e-1, log=True),
         rate=Choice(["cosine", "constant"]),
         batch=Ordered(batches(n)),
@@ -60,8 +60,7 @@ def image_space(n: int, height: int, width: int) -> Space:
     conv = Space(width=Ordered(widths), depth=Int(1, 2), dropout=Float(0.0, 0.4))
     return Space(
         net=Choice({"conv": conv, "linear": Space()}),
-        optimizer=_optimizer(),
-        lr=Float(1e-3, 3e-2, log=True),
+        optimizer=_optimizer(1e-3, 3e-2),
         weight_decay=Float(1e-6, 1e-1, log=True),
         rate=Choice(["cosine", "constant"]),
         batch=Ordered(batches(n)),

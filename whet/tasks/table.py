@@ -79,7 +79,7 @@ class TableTask(Task):
     @property
     def first(self) -> dict[str, Any]:
         """A configuration that does reasonably on most tables: where to start when nothing is known yet."""
-        wanted = {"net": "mlp", "net.width": 64, "net.depth": 2, "net.dropout": 0.1, "net.norm": "none", "lr": 2e-3,
+        wanted = {"net": "mlp", "net.width": 64, "net.depth": 2, "net.dropout": 0.1, "net.norm": "none", "optimizer.lr": 2e-3,
                   "net.activation": "relu", "optimizer": "adamw", "weight_decay": 1e-4, "rate": "cosine",
                   "batch": batch_of(self.space, 32), "label_smoothing": 0.0}  # fmt: skip
         return {k: v for k, v in wanted.items() if k in self.space.names}

@@ -1,0 +1,1 @@
+"""Tuning: spaces, trials, studies, and the strategies that search them."""

@@ -25,7 +25,7 @@ class Desk(Protocol):
         ...
 
     def note_report(
-        self, trial: int, step: int, value: float, cost: float | None, metrics: dict[str, float], checkpoint: str | None
+        self, trial: int, step: int, value: float, *, cost: float | None, metrics: dict[str, float], checkpoint: str | None
     ) -> Verdict:
         """Record a report and return its verdict."""
         ...
@@ -145,7 +145,9 @@ class Attempt:
         extra = {f"gradient.{k}": float(v) for k, v in (gradient or {}).items()}
         numbers = {k: float(v) for k, v in metrics.items()} | extra
         self._reported = True
-        self.verdict = self._desk.note_report(self.id, self._step, float(value), cost, numbers, checkpoint)
+        self.verdict = self._desk.note_report(
+            self.id, self._step, float(value), cost=cost, metrics=numbers, checkpoint=checkpoint
+        )
         return self.verdict
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from dataclasses import dataclass, fields
 
@@ -39,7 +40,7 @@ class Budget:
             return cls()
         if isinstance(given, Budget):
             return given
-        if isinstance(given, (int, float)) and not isinstance(given, bool):
+        if isinstance(given, numbers.Real) and not isinstance(given, bool):
             given = f"{given}s"
         found: dict[str, float] = {}
         for part in str(given).split(","):
@@ -63,7 +64,8 @@ class Budget:
         return any(getattr(self, f.name) is not None for f in fields(self))
 
     def __str__(self) -> str:
-        parts = [f"{v:g} {k}" for k, v in (("trials", self.trials), ("epochs", self.steps), ("cost", self.cost)) if v]
+        parts = [f"{v:,} {k}" for k, v in (("trials", self.trials), ("epochs", self.steps)) if v is not None]
+        parts += [f"{self.cost:g} cost"] if self.cost is not None else []
         if self.seconds is not None:
             parts.append(duration(self.seconds))
         return ", ".join(parts) or "no limit"

@@ -20,7 +20,7 @@ __all__ = ["CHANCES", "Claims"]
 
 BEAT = 2.0  # seconds between beats
 LAPSE = 30.0  # seconds without a beat before another worker takes over
-CHANCES = 3  # times a trial may lose its worker or fail for a transient cause
+CHANCES = 3  # times a trial may be begun without getting further, for a lost worker or another transient cause
 
 
 class Claims:
@@ -52,8 +52,14 @@ class Claims:
 
     def holds(self, w: Writer, trial: int) -> bool:
         """Return whether the lease on `trial` is this worker's."""
-        lease = w.leases().get(trial) if trial in self._mine else None
+        lease = w.leases().get(trial)
         return lease is not None and lease.worker == self._worker
+
+    def forgive(self, w: Writer, trial: int) -> None:
+        """Forget how often `trial` lost its worker: it got further (inside the transaction `w`)."""
+        lease = w.leases().get(trial)
+        if lease is not None and lease.lapses:
+            w.take(trial, lease.worker)
 
     def start_clock(self, trial: int) -> None:
         """Begin to time the next stretch of `trial`."""
@@ -75,10 +81,13 @@ class Claims:
     ) -> int | None:
         """Take over one of the `open` trials that has no living worker; return its id, or None.
 
-        A trial that has lost its worker more than `CHANCES` times is given up instead.
+        A trial that has lost its worker `CHANCES` times without getting further is given up instead.
         """
         others = sorted(set(open) - self._mine.keys())
         if not others:
+            return None
+        seen = self._journal.leases()  # a look that disturbs nobody: mostly all are in good hands
+        if all(t in seen and not self._lapsed(seen[t]) for t in others):
             return None
         with transaction() as w:
             leases = w.leases()
@@ -87,7 +96,7 @@ class Claims:
                 if lease is not None and not self._lapsed(lease):
                     continue
                 lapses = 0 if lease is None else lease.lapses + 1
-                if lapses > CHANCES:
+                if lapses >= CHANCES:
                     give_up(w, trial, lapses)
                     w.drop(trial)
                     continue

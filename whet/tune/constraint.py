@@ -20,6 +20,7 @@ _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne,
     ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
 }  # fmt: skip
+_LONGEST = 2000  # characters of a constraint
 _ALLOWED = "names, numbers, text, + - * / // % **, comparisons, in, and, or, not"
 
 
@@ -38,21 +39,28 @@ class Constraint:
         self.text = text
         self._known = set(names)
         self.names: set[str] = set()
+        if len(text) > _LONGEST:
+            raise SpaceError(f'constraint "{text[:60]}...": at most {_LONGEST} characters, got {len(text)}. Use several.')
         try:
             tree = ast.parse(text.strip(), mode="eval")
-        except (SyntaxError, ValueError) as e:
+            self._run = self._compile(tree.body)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+            if isinstance(e, SpaceError):
+                raise
             raise SpaceError(f'constraint "{text}": cannot be read ({e}). Use e.g. "width * depth <= 2048".') from None
-        self._run = self._compile(tree.body)
         if not self.names:
             raise SpaceError(f'constraint "{text}": names no hyperparameter. Use e.g. "width * depth <= 2048".')
 
-    def holds(self, params: Mapping[str, Any]) -> bool:
-        """Return whether `params` meet the condition; raise SpaceError when it cannot be computed."""
-        if any(n not in params for n in self.names):
+    def holds(self, params: Mapping[str, Any], prefix: str = "") -> bool:
+        """Return whether `params` meet the condition; raise SpaceError when it cannot be computed.
+
+        prefix: what stands before each name, for the constraint of a branch ("optimizer.").
+        """
+        if any(prefix + n not in params for n in self.names):
             return True
         try:
-            return bool(self._run(params))
-        except (TypeError, ArithmeticError, ValueError) as e:
+            return bool(self._run({n: params[prefix + n] for n in self.names}))
+        except (TypeError, ArithmeticError, ValueError, RecursionError) as e:
             raise SpaceError(f'constraint "{self.text}": cannot be computed for {dict(params)}: {e}.') from None
 
     def _refuse(self, node: ast.AST) -> SpaceError:
@@ -79,10 +87,10 @@ class Constraint:
                 act, a, b = _BINARY[type(op)], self._compile(left), self._compile(right)
                 if isinstance(op, ast.Pow) and not (isinstance(right, ast.Constant) and right.value in (2, 3, 0.5)):
                     raise self._refuse(node)  # 9 ** 9 ** 9 would hang
-                return lambda p: act(a(p), b(p))
+                return lambda p: act(_number(a(p)), _number(b(p)))
             case ast.UnaryOp(op=ast.USub(), operand=x):
                 f = self._compile(x)
-                return lambda p: -f(p)
+                return lambda p: -_number(f(p))
             case ast.UnaryOp(op=ast.Not(), operand=x):
                 f = self._compile(x)
                 return lambda p: not f(p)
@@ -100,6 +108,13 @@ class Constraint:
                     act(a, b) for act, (a, b) in zip(acts, pairs([f(p) for f in terms]), strict=True)
                 )
         raise self._refuse(node)
+
+
+def _number(value: Any) -> Any:
+    """Return `value` when it is a number: text times a number is text without end."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"arithmetic needs numbers, got {value!r}")
+    return value
 
 
 def pairs(values: list[Any]) -> list[tuple[Any, Any]]:

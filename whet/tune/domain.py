@@ -7,12 +7,12 @@ strategy may work in the unit cube and never see scales, steps or categories. `d
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from whet.errors import SpaceError
+from whet.errors import SpaceError, nearest
+from whet.tune.number import Float, Int
 
 if TYPE_CHECKING:
     from whet.tune.space import Space
@@ -24,8 +24,7 @@ Value = str | int | float | bool | None
 
 def scalar(value: Any, what: str) -> Value:
     """Return `value` as a plain JSON scalar (NumPy's become Python's); raise SpaceError when it is none."""
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        value = value.item()
+    value = plain(value)
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -37,133 +36,22 @@ def scalar(value: Any, what: str) -> Value:
     )
 
 
-def same(a: Value, b: Value) -> bool:
+def plain(value: Any) -> Any:
+    """Return a NumPy scalar, or a member of an enumeration of text or numbers, as Python's own; others as they are."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind.__str__(value) if kind is str else kind(value)
+    return value
+
+
+def same(a: Any, b: Any) -> bool:
     """Return whether two options are the same one; True and 1 are not, 1 and 1.0 are."""
+    a, b = plain(a), plain(b)
+    if not (isinstance(a, (str, int, float)) and isinstance(b, (str, int, float))):
+        return a is None and b is None
     return a == b and isinstance(a, bool) == isinstance(b, bool)
-
-
-def real(value: Any) -> bool:
-    """Return whether `value` is a finite real number (and no boolean)."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
-
-
-def check_range(d: Float | Int, example: str) -> None:
-    """Raise SpaceError when a numeric domain's bounds or prior make no sense."""
-    kind = type(d).__name__
-    if not real(d.low) or not real(d.high):
-        raise SpaceError(f"{kind}: low and high must be finite numbers, got {d.low!r} and {d.high!r}. Use e.g. {example}.")
-    if d.low >= d.high:
-        raise SpaceError(
-            f"{kind}: low must be below high, got {d.low!r} and {d.high!r}. Use e.g. {example}, or Const for one value."
-        )
-    if d.log and d.low <= 0:
-        raise SpaceError(f"{kind}: low must be > 0 when log=True, got {d.low!r}. Use e.g. {example}.")
-    if d.prior is not None:
-        if not (isinstance(d.prior, (tuple, list)) and len(d.prior) == 2 and all(real(p) for p in d.prior)):
-            raise SpaceError(f"{kind}: prior must be (value, spread), got {d.prior!r}. Use e.g. prior=(1e-3, 0.5).")
-        object.__setattr__(d, "prior", (d.prior[0], float(d.prior[1])))
-        if not d.low <= d.prior[0] <= d.high or d.prior[1] <= 0:
-            raise SpaceError(f"{kind}: prior must have a value in [{d.low}, {d.high}] and a spread > 0, got {d.prior!r}.")
-
-
-@dataclass(frozen=True)
-class Float:
-    """A real number in [low, high].
-
-    log: spread evenly over magnitudes; prior: (likely value, spread), the spread in units of the range (of the
-    logarithm's range when log); live: it may change while training goes on (rates and decays, not widths).
-
-    >>> lr = Float(1e-5, 1e-1, log=True)
-    >>> round(lr.encode(1e-3), 3), round(lr.decode(0.5), 6)
-    (0.5, 0.001)
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    prior: tuple[float, float] | None = None
-    live: bool = False
-
-    size = None
-
-    def __post_init__(self) -> None:
-        check_range(self, "Float(1e-6, 1e-1, log=True)")
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-
-    def check(self, value: Any) -> float:
-        """Return `value` as this domain holds it; raise SpaceError when it is outside."""
-        if not real(value) or not self.low <= float(value) <= self.high:
-            raise SpaceError(f"got {value!r}, allowed a number from {self.low:g} to {self.high:g}")
-        return float(value)
-
-    def encode(self, value: Any) -> float:
-        """Return the place of `value` in [0, 1]."""
-        low, high, v = self.low, self.high, float(value)
-        if self.log:
-            low, high, v = math.log(low), math.log(high), math.log(v)
-        return min(max((v - low) / (high - low), 0.0), 1.0)
-
-    def decode(self, u: float) -> float:
-        """Return the value at `u` of [0, 1]."""
-        if self.log:
-            low, high = math.log(self.low), math.log(self.high)
-            value = math.exp(low + u * (high - low))
-        else:
-            value = self.low + u * (self.high - self.low)
-        return min(max(value, self.low), self.high)
-
-
-@dataclass(frozen=True)
-class Int:
-    """A whole number from low to high, both included.
-
-    log: spread evenly over magnitudes; prior and live as for `Float`.
-
-    >>> Int(1, 4).decode(0.99), [Int(1, 4).decode(Int(1, 4).encode(k)) for k in (1, 2, 3, 4)]
-    (4, [1, 2, 3, 4])
-    """
-
-    low: int
-    high: int
-    log: bool = False
-    prior: tuple[float, float] | None = None
-    live: bool = False
-
-    def __post_init__(self) -> None:
-        check_range(self, "Int(16, 512, log=True)")
-        if int(self.low) != self.low or int(self.high) != self.high:
-            raise SpaceError(f"Int: low and high must be whole, got {self.low!r} and {self.high!r}. Use e.g. Int(1, 8).")
-        object.__setattr__(self, "low", int(self.low))
-        object.__setattr__(self, "high", int(self.high))
-
-    @property
-    def size(self) -> int:
-        """How many values there are."""
-        return self.high - self.low + 1
-
-    def check(self, value: Any) -> int:
-        """Return `value` as this domain holds it; raise SpaceError when it is outside."""
-        if not real(value) or int(value) != value or not self.low <= value <= self.high:
-            raise SpaceError(f"got {value!r}, allowed a whole number from {self.low} to {self.high}")
-        return int(value)
-
-    # Every whole number owns the interval [k - 1/2, k + 1/2) of the (log) axis, so the ends are not half as likely.
-    def _ends(self) -> tuple[float, float]:
-        low, high = self.low - 0.5, self.high + 0.5
-        return (math.log(low), math.log(high)) if self.log else (low, high)
-
-    def encode(self, value: Any) -> float:
-        """Return the place of `value` in [0, 1]: inside the cell that decodes to it."""
-        low, high = self._ends()
-        v = math.log(value) if self.log else float(value)
-        return (v - low) / (high - low)
-
-    def decode(self, u: float) -> int:
-        """Return the value at `u` of [0, 1]."""
-        low, high = self._ends()
-        v = low + u * (high - low)
-        return min(max(math.floor((math.exp(v) if self.log else v) + 0.5), self.low), self.high)
 
 
 @dataclass(frozen=True, init=False)
@@ -216,7 +104,7 @@ class Choice:
         return self.options[min(int(u * len(self.options)), len(self.options) - 1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Ordered:
     """One of several values in a meaningful order, such as powers of two or small to large.
 
@@ -226,10 +114,10 @@ class Ordered:
 
     values: tuple[Value, ...]
 
-    def __post_init__(self) -> None:
-        if isinstance(self.values, str) or not isinstance(self.values, Iterable):
-            raise SpaceError(f"Ordered: values must be a list, got {self.values!r}. Use e.g. Ordered([16, 32, 64]).")
-        object.__setattr__(self, "values", distinct("Ordered", self.values))
+    def __init__(self, values: Iterable[Value]) -> None:
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise SpaceError(f"Ordered: values must be a list, got {values!r}. Use e.g. Ordered([16, 32, 64]).")
+        object.__setattr__(self, "values", distinct("Ordered", values))
 
     @property
     def size(self) -> int:
@@ -295,8 +183,64 @@ def distinct(kind: str, options: Iterable[Any]) -> tuple[Value, ...]:
 
 def find(options: tuple[Value, ...], value: Any) -> int:
     """Return the index of `value` among `options`; raise SpaceError when it is not there."""
-    for i, option in enumerate(options):
-        if same(option, value):
-            return i
+    bare = plain(value)
+    if bare is None or isinstance(bare, (str, int, float)):
+        for i, option in enumerate(options):
+            if option == bare and isinstance(option, bool) == isinstance(bare, bool):
+                return i
     shown = ", ".join(map(repr, options[:10])) + (", ..." if len(options) > 10 else "")
-    raise SpaceError(f"got {value!r}, allowed {shown}")
+    hint = nearest(value, [o for o in options if isinstance(o, str)]) if isinstance(value, str) else ""
+    raise SpaceError(f"got {value!r}, allowed {shown}.{hint}".removesuffix("."))
+
+
+def values(name: str, domain: Domain) -> Iterator[Value]:
+    """Yield every value of a finite domain, in order; raise SpaceError when there is no end of them."""
+    match domain:
+        case Float():
+            raise SpaceError(f"{name}: a real number has endless values, so the space cannot be listed.")
+        case Int(low=low, high=high):
+            yield from range(low, high + 1)
+        case Choice(options=options) | Ordered(values=options):
+            yield from options
+        case Const(value=value):
+            yield value
+
+
+def domain_json(domain: Domain) -> dict[str, Any]:
+    """Return the domain as JSON values."""
+    match domain:
+        case Float() | Int():
+            out: dict[str, Any] = {"type": type(domain).__name__, "low": domain.low, "high": domain.high}
+            out |= {"log": True} if domain.log else {}
+            out |= {"prior": list(domain.prior)} if domain.prior else {}
+            return out | ({"live": True} if domain.live else {})
+        case Choice():
+            out = {"type": "Choice", "options": list(domain.options)}
+            return out | ({"branches": [b and b.json() for b in domain.branches]} if domain.branches else {})
+        case Ordered():
+            return {"type": "Ordered", "values": list(domain.values)}
+        case Const():
+            return {"type": "Const", "value": domain.value}
+
+
+def domain_from_json(data: Mapping[str, Any], space: Callable[[Mapping[str, Any]], Space]) -> Domain:
+    """Return the domain that `domain_json` wrote; `space` makes the branches. Raises SpaceError when it cannot be read."""
+    rest = {k: v for k, v in data.items() if k != "type"}
+    try:
+        match data["type"]:
+            case "Float":
+                return Float(**rest)
+            case "Int":
+                return Int(**rest)
+            case "Choice" if "branches" in rest:
+                branches = [b and space(b) for b in rest["branches"]]
+                return Choice(dict(zip(rest["options"], branches, strict=True)))
+            case "Choice":
+                return Choice(rest["options"])
+            case "Ordered":
+                return Ordered(tuple(rest["values"]))
+            case "Const":
+                return Const(rest["value"])
+    except (KeyError, TypeError) as e:
+        raise SpaceError(f"space: cannot read the domain {dict(data)} ({e}). It may be from a newer version of whet.") from None
+    raise SpaceError(f"space: unknown domain type {data['type']!r}. It may be from a newer version of whet.")

@@ -49,7 +49,7 @@ class Terms:
 class Progress:
     """What is known of one trial beside the trial itself.
 
-    seen: the prefix its proposal is made from; given: its parameters that were set before the searcher was asked;
+    seen: the event up to which its proposal looks (its own asking); given: its parameters that were set before the searcher was asked;
     checkpoints: (step, file name) of each it reported; strikes: transient failures so far.
     """
 
@@ -106,7 +106,7 @@ class History:
                 progress.given = data["params"]
                 self.waiting.append(id)
             case "asked":
-                progress.seen = data["seen"]
+                progress.seen = event.seq
                 if id in self.waiting:
                     self.waiting.remove(id)
                 if data.get("params") is not None:

@@ -1,34 +1,31 @@
-"""Running a study: one trial after the other here, or in worker processes that each open the study themselves."""
+"""Running a study here: one trial after the other, until a limit is reached."""
 
 from __future__ import annotations
 
 import inspect
-import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from whet.errors import StudyError, UsageError, one_line
-from whet.execute import Message, Pool, refer
+from whet.errors import StudyError, UsageError
 from whet.journal.event import Journal
 from whet.journal.store import Store
 from whet.tune.attempt import Attempt, Desk
 from whet.tune.budget import Budget
+from whet.tune.failure import hopeless, insist
 from whet.tune.space import Space
 from whet.tune.strategy import Searcher
 from whet.tune.trial import Bound, Goal, Idle, State, Trial, Trials, Verdict
 
-__all__ = ["Crew", "Spending", "Study", "commonest", "drive", "run_inline", "run_processes", "train"]
+__all__ = ["Running", "Spending", "drive", "interruptible", "run_inline", "train"]
 
-_HOPELESS = 12  # trials, all failed, after which a run gives up
 _POLL = 0.05
 
 
-class Study(Desk, Protocol):
+class Running(Desk, Protocol):
     """What running needs of a study (`whet.tune.study.Study` is one)."""
 
     name: str
@@ -66,7 +63,7 @@ class Study(Desk, Protocol):
         ...
 
 
-def train(study: Study, trial: Trial, objective: Callable[..., Any], stopping: Callable[[], bool] = lambda: False) -> None:
+def train(study: Running, trial: Trial, objective: Callable[..., Any], stopping: Callable[[], bool] = lambda: False) -> None:
     """Train one trial as far as it goes: until its verdict, its last step, or a request to stop."""
     attempt = Attempt(study, trial, stopping=stopping)
     try:
@@ -100,7 +97,7 @@ def _takes_run(objective: Callable[..., Any]) -> bool:
     return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def _value(study: Study, result: Any) -> tuple[float | None, dict[str, float]]:
+def _value(study: Running, result: Any) -> tuple[float | None, dict[str, float]]:
     if isinstance(result, Mapping):
         name = study.goals[0].name
         if name not in result:
@@ -114,7 +111,7 @@ def _value(study: Study, result: Any) -> tuple[float | None, dict[str, float]]:
         return None, {}
 
 
-def drive(study: Study, objective: Callable[..., Any], limits: Budget, stopping: Callable[[], bool]) -> None:
+def drive(study: Running, objective: Callable[..., Any], limits: Budget, stopping: Callable[[], bool]) -> None:
     """Ask and train until nothing is left, a limit is reached, or `stopping` says so."""
 
     def enough() -> bool:
@@ -138,41 +135,13 @@ def drive(study: Study, objective: Callable[..., Any], limits: Budget, stopping:
             return
 
 
-def hopeless(trials: Trials) -> bool:
-    """Return whether many trials failed and none ever had a value."""
-    if len(trials) < _HOPELESS:
-        return False
-    return sum(t.state is State.FAILED for t in trials) >= _HOPELESS and all(t.value is None for t in trials)
-
-
-def commonest(trials: Trials) -> str:
-    """Return one line on what made trials fail most often, or "" when none failed."""
-    errors = Counter(
-        (t.error or {}).get("type", "") + ": " + one_line(str((t.error or {}).get("message", "")))[:300]
-        for t in trials
-        if t.state is State.FAILED
-    )
-    if not errors:
-        return ""
-    (text, times), total = errors.most_common(1)[0], sum(errors.values())
-    return f"{total} failed; most often ({times} times) {text}"
-
-
-def check_outcome(study: Study) -> None:
-    """Raise StudyError when trials ended and every one of them failed."""
-    trials = study.trials
-    ended = [t for t in trials if t.state in (State.FAILED, State.DONE, State.STOPPED, State.PAUSED)]
-    if ended and all(t.state is State.FAILED for t in ended) and all(t.value is None for t in trials):
-        raise StudyError(f"study '{study.name}': all {len(ended)} trials failed. {commonest(trials)}.")
-
-
 class Spending:
     """The time this run adds to the study's account, and whether the study's budget is spent.
 
     The account is written every second, so a run that is killed has paid for what it used.
     """
 
-    def __init__(self, study: Study, limits: Budget) -> None:
+    def __init__(self, study: Running, limits: Budget) -> None:
         self._study, self._limits = study, limits
         self._began = time.monotonic()
         self._written = 0.0
@@ -218,7 +187,7 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def run_inline(study: Study, objective: Callable[..., Any], limits: Budget) -> None:
+def run_inline(study: Running, objective: Callable[..., Any], limits: Budget) -> None:
     """Run in this process; the first Ctrl-C ends it after the current step and is raised again at the end."""
     if not limits and study.space.size is None and getattr(study.searcher, "size", lambda _: None)(study.space) is None:
         raise UsageError(f'study "{study.name}": would run for ever. Give trials=100 or budget="10m".')
@@ -230,85 +199,4 @@ def run_inline(study: Study, objective: Callable[..., Any], limits: Budget) -> N
             raise KeyboardInterrupt
     finally:
         spending.close()
-    check_outcome(study)
-
-
-class Crew:
-    """The workers of one run of a study in other processes: started, watched, restarted when they die.
-
-    objective: {"ref": "file.py:name"} for a function, or with "given": {...} for one that makes the objective. Iterate
-    over `watch` to wait; it yields now and then so that the owner may draw a picture of how far things are.
-    """
-
-    def __init__(self, study: Study, objective: Mapping[str, Any], limits: Budget, pool: Pool) -> None:
-        if study.store.url is None:
-            raise UsageError(
-                'study: workers in other processes need a store they can open. Give store="sqlite:///study.db", or workers=1.'
-            )
-        self._study, self._limits, self.pool = study, limits, pool
-        self.spending = Spending(study, limits)
-        self.error: str | None = None
-        self._payload = {
-            "store": study.store.url, "durability": study.store.durability, "name": study.name,
-            "objective": dict(objective), "threads": pool.threads,
-            "trials": limits.trials, "steps": limits.steps, "cost": limits.cost,
-        }  # fmt: skip
-        self._busy = set(range(pool.workers))
-        self._deaths = 0
-        for i in range(pool.workers):
-            self._call(i)
-
-    def _call(self, worker: int) -> None:
-        self.pool.call(worker, "whet.tune.study:work", self._payload)
-
-    def watch(self, every: float = 0.1, stopping: Callable[[], bool] = lambda: False) -> Iterator[Message | None]:
-        """Yield messages (or None, at least every `every` seconds) until all workers are done."""
-        stopped = False
-        try:
-            while self._busy:
-                if not stopped and (stopping() or self.spending.over):
-                    stopped = True
-                    self.pool.stop()
-                message = self.pool.get(every)
-                if message is not None:
-                    self._take(message, stopped)
-                yield message
-        finally:
-            self.spending.close()
-
-    def _take(self, message: Message, stopped: bool) -> None:
-        if message.worker not in self._busy:
-            return
-        if message.kind == "result":
-            self._busy.discard(message.worker)
-        elif message.kind == "error":
-            self._busy.discard(message.worker)
-            self.error = self.error or str(message.data["error"])
-            self.pool.stop()
-        elif message.kind == "exit":
-            self._deaths += 1
-            if stopped or self._deaths > 20 + self.pool.workers:
-                self._busy.discard(message.worker)
-                return
-            self.pool.restart(message.worker)
-            self._call(message.worker)
-
-
-def run_processes(study: Study, objective: Callable[..., Any], limits: Budget, workers: int) -> None:
-    """Run in `workers` processes that find the objective by name."""
-    if not isinstance(workers, int) or workers < 1:
-        raise UsageError(f"workers must be a whole number of at least 1, got {workers!r}.")
-    if os.environ.get("WHET_WORKER"):
-        raise UsageError('study.run: called again inside a worker. Put the call under `if __name__ == "__main__":`.')
-    reference = {"ref": refer(objective)}
-    if study.store.url is None:
-        raise UsageError('study: workers > 1 need a store they can open. Give store="sqlite:///study.db", or workers=1.')
-    with Pool(workers) as pool, interruptible() as asked:
-        crew = Crew(study, reference, limits, pool)
-        for _ in crew.watch(stopping=asked.is_set):
-            pass
-    if crew.error:
-        raise StudyError(crew.error)
-    if asked.is_set():
-        raise KeyboardInterrupt
-    check_outcome(study)
+    insist(study.name, study.trials)

@@ -6,18 +6,18 @@ step, an augmentation. There is no second registry for them.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from whet.errors import SpaceError, nearest
+from whet.tune import layout
 from whet.tune.constraint import Constraint
-from whet.tune.domain import Choice, Const, Domain, Float, Int, Ordered, Value
+from whet.tune.domain import Choice, Const, Domain, Float, Int, Ordered, Value, domain_from_json, domain_json, same
+from whet.tune.layout import Dim
 
 __all__ = ["Choice", "Const", "Dim", "Domain", "Float", "Int", "Ordered", "Params", "Space"]
 
@@ -25,22 +25,6 @@ Params = Mapping[str, Value]
 
 _TRIES = 1000  # draws before a constraint is called unsatisfiable
 _COUNTED = 100_000  # constrained spaces up to this many points are counted exactly
-
-
-@dataclass(frozen=True)
-class Dim:
-    """One column of an encoded configuration.
-
-    name: the name in the configuration, dotted inside a branch; when: the choices, outermost first, that must be
-    taken for it to exist.
-
-    >>> [d.name for d in Space(o=Choice({"sgd": Space(m=Float(0, 1)), "adam": None})).dims]
-    ['o', 'o.m']
-    """
-
-    name: str
-    domain: Float | Int | Choice | Ordered
-    when: tuple[tuple[str, Value], ...] = ()
 
 
 class Space(Mapping[str, Domain]):
@@ -64,7 +48,7 @@ class Space(Mapping[str, Domain]):
                     f"{name}: must be Float, Int, Choice, Ordered or Const, got {domain!r}. Wrap it, e.g. in {hint}."
                 )
         self._domains = domains
-        self._constraints: tuple[Constraint, ...] = ()
+        self.own: tuple[Constraint, ...] = ()
 
     # -- the mapping
 
@@ -88,43 +72,23 @@ class Space(Mapping[str, Domain]):
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{n}={d!r}" for n, d in self._domains.items())
-        return f"Space({inside})" + "".join(f'.where("{c.text}")' for c in self._constraints)
+        return f"Space({inside})" + "".join(f'.where("{c.text}")' for c in self.own)
 
     # -- its shape
 
     @cached_property
     def dims(self) -> tuple[Dim, ...]:
         """One `Dim` per column of `encode`, a choice before the members of its branches; `Const` has none."""
-        found: list[Dim] = []
-
-        def walk(space: Space, prefix: str, when: tuple[tuple[str, Value], ...]) -> None:
-            for name, domain in space.items():
-                full = prefix + name
-                if isinstance(domain, Const):
-                    continue
-                found.append(Dim(full, domain, when))
-                if isinstance(domain, Choice):
-                    for option, branch in zip(domain.options, domain.branches, strict=False):
-                        if branch is not None:
-                            walk(branch, full + ".", (*when, (full, option)))
-
-        walk(self, "", ())
-        return tuple(found)
+        return layout.dims(self)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every name a configuration may have, constants and branch members included."""
-        found: dict[str, None] = {}
+        return layout.names(self)
 
-        def walk(space: Space, prefix: str) -> None:
-            for name, domain in space.items():
-                found[prefix + name] = None
-                for branch in domain.branches if isinstance(domain, Choice) else ():
-                    if branch is not None:
-                        walk(branch, prefix + name + ".")
-
-        walk(self, "")
-        return tuple(found)
+    @cached_property
+    def _rules(self) -> tuple[layout.Rule, ...]:
+        return layout.rules(self)
 
     @cached_property
     def size(self) -> int | None:
@@ -132,23 +96,15 @@ class Space(Mapping[str, Domain]):
 
         With constraints it is exact up to 100,000 points and an upper bound beyond.
         """
-        total = 1
-        for domain in self._domains.values():
-            size = domain.size
-            if isinstance(domain, Choice) and domain.branches:
-                sizes = [1 if b is None else b.size for b in domain.branches]
-                size = None if None in sizes else sum(s for s in sizes if s is not None)
-            if size is None:
-                return None
-            total *= size
-        if self._constraints and total <= _COUNTED:
+        total = layout.total(self)
+        if self._rules and total is not None and total <= _COUNTED:
             return sum(1 for _ in self.points())
         return total
 
     @property
     def constraints(self) -> tuple[str, ...]:
-        """The constraints, as written."""
-        return tuple(c.text for c in self._constraints)
+        """The constraints, as written; those of the branches belong to the branches."""
+        return tuple(c.text for c in self.own)
 
     def where(self, text: str) -> Space:
         """Return this space with a constraint between its values, e.g. "width * depth <= 2048".
@@ -159,12 +115,12 @@ class Space(Mapping[str, Domain]):
         if not isinstance(text, str):
             raise SpaceError(f'where: a constraint is text, got {text!r}. Use e.g. where("width * depth <= 2048").')
         space = Space(**self._domains)
-        space._constraints = (*self._constraints, Constraint(text, self.names))
+        space.own = (*self.own, Constraint(text, self.names))
         return space
 
     def allows(self, params: Params) -> bool:
         """Return whether every constraint holds for `params`."""
-        return all(c.holds(params) for c in self._constraints) if self._constraints else True
+        return all(rule.holds(params) for rule in self._rules)
 
     # -- configurations
 
@@ -174,18 +130,19 @@ class Space(Mapping[str, Domain]):
 
     def clean(self, params: Params) -> dict[str, Value]:
         """Return `params` in the order of the space with plain Python values; raise SpaceError as `check` does."""
+        _mapping(params)
         found = self._walk(params, None)
         self._known(params, found)
-        for c in self._constraints:
-            if not c.holds(found):
-                raise SpaceError(f'configuration {found}: violates the constraint "{c.text}".')
+        for rule in self._rules:
+            if not rule.holds(found):
+                raise SpaceError(f'configuration {found}: violates the constraint "{rule.constraint.text}".')
         return found
 
     def _known(self, params: Params, found: Mapping[str, Value]) -> None:
         for name in params:
             if name not in found:
                 if name in self.names:
-                    raise SpaceError(f"{name}: does not exist in this branch; got {_short(params)}. Leave it out.")
+                    raise SpaceError(f"{name}: does not exist in this branch, got {_short(params)}. Leave it out.")
                 raise SpaceError(
                     f"{name}: no such hyperparameter.{nearest(str(name), self.names)} Allowed: {', '.join(self.names)}."
                 )
@@ -229,48 +186,40 @@ class Space(Mapping[str, Domain]):
         >>> Space(a=Int(1, 3), b=Const(2)).fill({"a": 3}, np.random.default_rng(0))
         {'a': 3, 'b': 2}
         """
+        _mapping(partial)
         for _ in range(_TRIES):
             params = self._walk(partial, rng)
             self._known(partial, params)
             if self.allows(params):
                 return params
+            if len(params) == len(partial):
+                return self.clean(partial)  # nothing was drawn: say which constraint it is
         raise self._empty()
 
     def _empty(self) -> SpaceError:
         return SpaceError(
-            f"space: {_TRIES} draws met no configuration that satisfies {' and '.join(self.constraints)}. Loosen them."
+            f"space: {_TRIES} draws met no configuration that satisfies {' and '.join(r.constraint.text for r in self._rules)}. Loosen them."
         )
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Yield every configuration of a finite space, in order; raise SpaceError when it is endless."""
-        for params in self._points():
+        for params in layout.listed(self):
             if self.allows(params):
                 yield params
-
-    def _points(self) -> Iterator[dict[str, Value]]:
-        axes: list[list[dict[str, Value]]] = []
-        for name, domain in self._domains.items():
-            axis: list[dict[str, Value]] = []
-            for value in _values(name, domain):
-                branch = domain.branch(value) if isinstance(domain, Choice) else None
-                inner = branch._points() if branch is not None else iter([{}])
-                axis += [{name: value, **{f"{name}.{k}": v for k, v in point.items()}} for point in inner]
-            axes.append(axis)
-        for parts in itertools.product(*axes):
-            yield {k: v for part in parts for k, v in part.items()}
 
     # -- the unit cube
 
     def encode(self, params: Params) -> np.ndarray:
         """Return `params` as a float array (len(dims),) in [0, 1]; NaN where a dimension does not exist."""
         taken = params.get
-        return np.array(
-            [
-                d.domain.encode(params[d.name]) if all(_is(taken(c), o) for c, o in d.when) else np.nan
-                for d in self.dims
-            ],
-            dtype=float,
-        )
+        try:
+            row = [
+                d.domain.encode(params[d.name]) if all(same(taken(c), o) for c, o in d.when) else np.nan for d in self.dims
+            ]
+        except (KeyError, TypeError, ValueError) as e:
+            self.check(params)  # says what is wrong with them
+            raise SpaceError(f"encode: {e}") from e
+        return np.array(row, dtype=float)
 
     def decode(self, array: Any) -> dict[str, Value]:
         """Return the configuration at a point of the unit cube; columns that do not exist there are ignored."""
@@ -295,7 +244,7 @@ class Space(Mapping[str, Domain]):
                 if isinstance(domain, Choice):
                     for option, branch in zip(domain.options, domain.branches, strict=False):
                         if branch is not None:
-                            walk(branch, full + ".", active and _is(found[full], option))
+                            walk(branch, full + ".", active and same(found[full], option))
 
         walk(self, "", True)
         return found
@@ -304,8 +253,8 @@ class Space(Mapping[str, Domain]):
 
     def json(self) -> dict[str, Any]:
         """Return the space as JSON values, as the journal records it."""
-        out: dict[str, Any] = {"domains": {n: _domain_json(d) for n, d in self._domains.items()}}
-        if self._constraints:
+        out: dict[str, Any] = {"domains": {n: domain_json(d) for n, d in self._domains.items()}}
+        if self.own:
             out["where"] = list(self.constraints)
         return out
 
@@ -317,7 +266,9 @@ class Space(Mapping[str, Domain]):
         >>> Space.from_json(s.json()) == s
         True
         """
-        space = cls(**{n: _domain_from_json(d) for n, d in data["domains"].items()})
+        if not isinstance(data, Mapping) or "domains" not in data:
+            raise SpaceError(f"space: cannot read {data!r}. It may be from a newer version of whet.")
+        space = cls(**{n: domain_from_json(d, cls.from_json) for n, d in data["domains"].items()})
         for text in data.get("where", ()):
             space = space.where(text)
         return space
@@ -327,66 +278,27 @@ def _short(params: Params) -> str:
     return "{" + ", ".join(f"{k}: {v!r}" for k, v in list(params.items())[:6]) + (", ...}" if len(params) > 6 else "}")
 
 
-def _is(value: Any, option: Value) -> bool:
-    return value == option and isinstance(value, bool) == isinstance(option, bool)
-
-
 def _draw(domain: Domain, name: str, params: Params, rng: np.random.Generator) -> Value:
     if isinstance(domain, Choice) and domain.branches:
         # a given member of a branch says which branches are meant
-        given = [n for n in params if n.startswith(name + ".")]
-        fits = [
-            o
-            for o, b in zip(domain.options, domain.branches, strict=True)
-            if all(b is not None and n[len(name) + 1 :] in b.names for n in given)
-        ]
+        given = {n[len(name) + 1 :]: v for n, v in params.items() if n.startswith(name + ".")}
+        fits = [o for o, b in zip(domain.options, domain.branches, strict=True) if not given or _takes(b, given)]
         if fits:
             return fits[int(rng.integers(len(fits)))]
     return domain.decode(float(rng.random()))
 
 
-def _values(name: str, domain: Domain) -> Iterator[Value]:
-    match domain:
-        case Float():
-            raise SpaceError(f"{name}: a real number has endless values, so the space cannot be listed.")
-        case Int(low=low, high=high):
-            yield from range(low, high + 1)
-        case Choice(options=options) | Ordered(values=options):
-            yield from options
-        case Const(value=value):
-            yield value
+def _takes(branch: Space | None, given: Params) -> bool:
+    """Return whether `given` can be part of a configuration of `branch`, constraints aside."""
+    if branch is None:
+        return False
+    try:
+        branch._known(given, branch._walk(given, np.random.default_rng(0)))
+    except SpaceError:
+        return False
+    return True
 
 
-def _domain_json(domain: Domain) -> dict[str, Any]:
-    match domain:
-        case Float() | Int():
-            out: dict[str, Any] = {"type": type(domain).__name__, "low": domain.low, "high": domain.high}
-            out |= {"log": True} if domain.log else {}
-            out |= {"prior": list(domain.prior)} if domain.prior else {}
-            return out | ({"live": True} if domain.live else {})
-        case Choice():
-            out = {"type": "Choice", "options": list(domain.options)}
-            return out | ({"branches": [b and b.json() for b in domain.branches]} if domain.branches else {})
-        case Ordered():
-            return {"type": "Ordered", "values": list(domain.values)}
-        case Const():
-            return {"type": "Const", "value": domain.value}
-
-
-def _domain_from_json(data: Mapping[str, Any]) -> Domain:
-    rest = {k: v for k, v in data.items() if k != "type"}
-    match data["type"]:
-        case "Float":
-            return Float(**rest)
-        case "Int":
-            return Int(**rest)
-        case "Choice" if "branches" in rest:
-            branches = [b and Space.from_json(b) for b in rest["branches"]]
-            return Choice(dict(zip(rest["options"], branches, strict=True)))
-        case "Choice":
-            return Choice(rest["options"])
-        case "Ordered":
-            return Ordered(tuple(rest["values"]))
-        case "Const":
-            return Const(rest["value"])
-    raise SpaceError(f"space: unknown domain type {data['type']!r}. It may be from a newer version of whet.")
+def _mapping(params: object) -> None:
+    if not isinstance(params, Mapping):
+        raise SpaceError(f"configuration: must be a mapping of names to values, got {params!r}. Use e.g. {{'lr': 0.1}}.")

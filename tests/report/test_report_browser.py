@@ -1,0 +1,254 @@
+"""The page in a real browser: everything is drawn, nothing is fetched, nothing complains, nothing overflows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from whet.report import Report, write_html
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+    "disable-component-update", "disable-sync", "disable-dev-shm-usage", "force-device-scale-factor=1",
+)  # fmt: skip
+CLIPPED = """(c) => [...c.querySelectorAll(".main-svg text")].filter((t) => {
+    const a = t.getBoundingClientRect(), b = c.querySelector(".main-svg").getBoundingClientRect();
+    return t.textContent.trim() && a.width && (a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1 || a.bottom > b.bottom + 1);
+}).map((t) => t.textContent)"""
+DRAWN = "return document.documentElement.dataset.drawn"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    for flag in FLAGS:
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def show(browser: Chrome, tmp_path: Path) -> Callable[..., Chrome]:
+    """Open a report in a window of this width, wait until it is drawn, and return the browser."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def opened(report: Report, width: int = 1400, scheme: str = "light") -> Chrome:
+        path = write_html(report, tmp_path / "report.html")
+        for log in ("browser", "performance"):
+            browser.get_log(log)  # what an earlier page said
+        emulate(browser, scheme)
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(path.as_uri())
+        WebDriverWait(browser, 60).until(lambda b: b.execute_script(DRAWN))
+        return browser
+
+    return opened
+
+
+def emulate(browser: Chrome, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
+
+
+def complaints(browser: Chrome) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def fetched(browser: Chrome) -> list[str]:
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert any(u.startswith("file:") for u in urls), "the log of requests is empty"
+    return [u for u in urls if not u.startswith(("file:", "data:", "blob:"))]
+
+
+def drawn(browser: Chrome) -> list[dict[str, Any]]:
+    """What each plot shows: its title, traces given, traces drawn, the size of the picture and of its place."""
+    return browser.execute_script(
+        """return [...document.querySelectorAll(".canvas")].map((c) => ({
+            title: c.getAttribute("aria-label"),
+            given: c.data.length,
+            marks: c.querySelectorAll(".main-svg .scatterlayer .trace, .main-svg .barlayer .trace, .main-svg .heatmaplayer .hm").length,
+            axes: c.querySelectorAll(".main-svg .xtick, .main-svg .annotation").length,
+            width: c.querySelector(".main-svg").getBoundingClientRect().width,
+            room: c.getBoundingClientRect().width,
+            clipped: (CLIPPED)(c),
+        }))""".replace("CLIPPED", CLIPPED)
+    )
+
+
+def look_at(browser: Chrome, report: Report) -> None:
+    plots = drawn(browser)
+    assert len(plots) == sum(len(getattr(b, "figure", {})) > 0 for s in report.sections for b in s.blocks)
+    for plot in plots:
+        assert plot["marks"] >= plot["given"] > 0, plot
+        assert plot["axes"] >= 2, plot
+        assert plot["width"] <= plot["room"] + 1, plot
+        assert plot["clipped"] == [], plot
+    wide, room = browser.execute_script("const d = document.documentElement; return [d.scrollWidth, d.clientWidth]")
+    assert wide <= room
+    broken = "return [...document.images].filter((i) => !i.complete || !i.naturalWidth).length"
+    assert browser.execute_script(broken) == 0
+    assert complaints(browser) == []
+    assert fetched(browser) == []
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_classification_is_drawn_at_any_width(show: Any, study: Any, width: int) -> None:
+    report = study.report()
+    look_at(show(report, width), report)
+
+
+@pytest.mark.parametrize("width", [800, 1400])
+def test_regression_is_drawn(show: Any, regression: Any, width: int) -> None:
+    report = regression.report()
+    look_at(show(report, width, "dark"), report)
+
+
+def test_1000_trials_are_drawn(show: Any, make: Any) -> None:
+    report = make(1000, 2).report()
+    look_at(show(report, 1400), report)
+
+
+def test_long_and_hostile_names_do_no_harm(show: Any) -> None:
+    from test_report_study import hostile
+
+    report = hostile()
+    for width in (800, 1400):
+        browser = show(report, width)
+        look_at(browser, report)
+        assert browser.execute_script("return window.pwned") is None
+        assert browser.execute_script("return document.scripts.length") == 3
+        assert (
+            browser.execute_script("return document.querySelectorAll('.canvas img, .canvas script, .canvas a').length")
+            == 0
+        )
+
+
+def middle_of_a_line(browser: Chrome, canvas: int, trace: int) -> tuple[int, int]:
+    """Scroll the plot into view and return where, in the window, the last point of one of its traces is."""
+    x, y = browser.execute_script(
+        """const c = document.querySelectorAll(".canvas")[arguments[0]], t = c.data.at(arguments[1]), l = c._fullLayout;
+        c.scrollIntoView({block: "center"});
+        const b = c.getBoundingClientRect();
+        return [b.left + l.xaxis._offset + l.xaxis.d2p(t.x.at(-1)), b.top + l.yaxis._offset + l.yaxis.d2p(t.y.at(-1))];""",
+        canvas,
+        trace,
+    )
+    return round(x), round(y)
+
+
+def test_hover_shows_the_configuration_and_a_click_isolates(show: Any, study: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser = show(study.report())
+    titles = [p["title"] for p in drawn(browser)]
+    number = next(i for i, t in enumerate(titles) if "trained for all" in t)
+    x, y = middle_of_a_line(browser, number, -1)
+    pointer = ActionChains(browser, duration=50)
+    pointer.w3c_actions.pointer_action.move_to_location(x - 3, y - 3)
+    pointer.w3c_actions.pointer_action.move_to_location(x, y)
+    pointer.perform()
+    said = "return document.querySelectorAll('.canvas')[arguments[0]].querySelector('.hoverlayer')?.textContent"
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script(said, number))
+    text = browser.execute_script(said, number)
+    best = study.trials.best
+    assert f"trial {best.id}" in text
+    assert f"optimizer {best.params['optimizer']}" in text
+    assert "epoch 27" in text
+
+    opacities = "return document.querySelectorAll('.canvas')[arguments[0]].data.map((t) => t.opacity ?? 1)"
+    assert set(browser.execute_script(opacities, number)) == {1}
+    pointer = ActionChains(browser, duration=50)
+    pointer.w3c_actions.pointer_action.click()
+    pointer.perform()
+    WebDriverWait(browser, 20).until(lambda b: min(b.execute_script(opacities, number)) < 0.5)
+    assert browser.execute_script(opacities, number).count(1) == 1
+    assert complaints(browser) == []
+
+
+def test_the_table_of_trials_sorts_by_number(show: Any, study: Any) -> None:
+    browser = show(study.report())
+    column = "return [...document.querySelectorAll('table[data-trials] tbody tr')].map((r) => r.cells[arguments[0]].textContent)"
+    heads = browser.execute_script(
+        "return [...document.querySelectorAll('table[data-trials] th')].map((h) => h.textContent)"
+    )
+    click = "document.querySelectorAll('table[data-trials] th')[arguments[0]].click()"
+    for name in ("trial", "lr", "width"):
+        at = heads.index(name)
+        for down in (False, True):
+            browser.execute_script(click, at)
+            cells = browser.execute_script(column, at)
+            numbers = [float(c.replace(",", "")) for c in cells if c != "-"]
+            assert numbers == sorted(numbers, reverse=down)
+            assert cells[len(numbers) :] == ["-"] * (len(cells) - len(numbers))
+
+
+def test_plots_follow_the_colours_of_the_page(show: Any, study: Any) -> None:
+    from whet.report.palette import DARK, LIGHT
+
+    browser = show(study.report(), 1000, "light")
+    colours = """const c = [...document.querySelectorAll(".canvas")].find((c) => c.data.some((t) => t.line?.width === 3));
+        return [c.data.at(-1).line.color, getComputedStyle(document.body).backgroundColor]"""
+    assert browser.execute_script(colours) == [LIGHT["accent"], "rgb(255, 255, 255)"]
+    emulate(browser, "dark")
+    assert browser.execute_script(colours) == [DARK["accent"], "rgb(20, 23, 27)"]
+
+
+def test_it_prints_light_and_within_the_sheet(show: Any, study: Any) -> None:
+    from whet.report.palette import LIGHT
+
+    browser = show(study.report(), 1400, "dark")
+    browser.execute_script(
+        """window.printed = [];
+        addEventListener("beforeprint", () => {
+            for (const c of document.querySelectorAll(".canvas"))
+                window.printed.push([c.querySelector(".main-svg").getBoundingClientRect().width, c._fullLayout.font.color,
+                    (CLIPPED)(c)]);
+        })""".replace("CLIPPED", CLIPPED)
+    )
+    sheet = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
+    assert len(browser.execute_cdp_cmd("Page.printToPDF", sheet)["data"]) > 20_000
+    printed = browser.execute_script("return window.printed")
+    assert len(printed) == 8
+    assert all(0 < width <= 660 for width, *_ in printed)
+    assert {colour for _, colour, _ in printed} == {LIGHT["muted"]}
+    assert [texts for *_, texts in printed if texts] == []
+    after = drawn(browser)
+    assert max(p["width"] for p in after) > 900
+    assert complaints(browser) == []
+
+
+def test_nothing_of_a_study_without_a_result_is_drawn_wrong(show: Any) -> None:
+    from test_report_study import CASES, SPACE
+
+    from whet.report import study_report
+    from whet.tune.trial import Goal, Trials
+
+    for name in ("one step", "nan", "perfect", "equal", "child", "huge"):
+        report = study_report(name, Trials(CASES[name], space=SPACE, goals=(Goal("accuracy", "max"),), steps=3))
+        look_at(show(report, 800), report)
+
+
+sys.path.insert(0, str(Path(__file__).parent))  # the cases of the other tests are drawn here too

@@ -1,0 +1,140 @@
+"""Asking for a trial: what a free worker does next, decided from a prefix of the journal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whet import seed as streams
+from whet.journal.event import Writer
+from whet.tune.book import Book
+from whet.tune.budget import Budget
+from whet.tune.claim import Claims
+from whet.tune.history import configuration
+from whet.tune.propose import propose
+from whet.tune.space import Space
+from whet.tune.strategy import Resume, Scheduler, Searcher, Start
+from whet.tune.trial import Idle, State, Trial, Trials
+
+__all__ = ["Asking"]
+
+
+class Asking:
+    """Gives out trials: orphans first, then a person's guesses, then what the scheduler and the searcher say."""
+
+    def __init__(self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler) -> None:
+        self._book, self._claims = book, claims
+        self._searcher, self._scheduler = searcher, scheduler
+        self._last: Trials | None = None  # the prefix of the last start: what its proposal is made from
+
+    @property
+    def _seed(self) -> int:
+        terms = self._book.history.terms
+        return terms.seed if terms else 0
+
+    def next(self, budget: Budget) -> Trial | Idle:
+        """Return the next trial, starting none beyond `budget.trials` in the whole study."""
+        book = self._book
+        with book.lock:
+            while True:
+                history = book.sync()
+                adopted = self._claims.adopt(history.open, book.writing, self._give_up)
+                if adopted is not None:
+                    return self._ready(adopted)
+                moment = history.moment()
+                decision = self._decide(moment)
+                by = ""
+                if isinstance(decision, Start) and not self._room(budget, moment):
+                    # no more may start: some schedulers can still bring the best to its end
+                    decision, by = getattr(self._scheduler, "finish", lambda _: Idle.DONE)(moment), "finish"
+                if isinstance(decision, Idle):
+                    return Idle.WAIT if history.open else Idle.DONE
+                if isinstance(decision, Resume):
+                    begun = self._resume(decision.id, moment.seq, by)
+                else:
+                    begun = self._start(decision, moment.seq, budget)
+                if begun is not None:
+                    return self._ready(begun)
+
+    def _decide(self, moment: Trials) -> Start | Resume | Idle:
+        if self._book.history.waiting:
+            return Start()  # a person's guess goes first
+        return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
+
+    def _room(self, budget: Budget, moment: Trials) -> bool:
+        """Return whether one more trial may be started."""
+        history, space = self._book.history, moment.space
+        if budget.trials is not None and history.started >= budget.trials:
+            return False
+        if history.waiting:
+            return True
+        if hasattr(self._searcher, "left"):
+            left = self._searcher.left(moment)
+            return left is None or left > 0
+        return space.size is None or len(history.keys) + _pending(self._book, space) < space.size
+
+    def _resume(self, id: int, seen: int, by: str) -> int | None:
+        book = self._book
+        with book.writing() as w:
+            if book.history.trials[id].state is not State.PAUSED:
+                return None  # another worker was quicker
+            book.append(w, "resumed", id, {"seen": seen} | ({"by": by} if by else {}))
+            self._claims.take(w, id)
+        return id
+
+    def _start(self, start: Start, seen: int, budget: Budget) -> int | None:
+        book = self._book
+        with book.writing() as w:
+            history = book.history
+            if not self._room(budget, history.moment()):
+                return None
+            id = history.waiting[0] if history.waiting else len(history.trials)
+            data: dict[str, Any] = {"seen": seen}
+            if start.params is not None:
+                data["params"] = dict(start.params)
+            if start.parent is not None:
+                data["parent"] = list(start.parent)
+            if start.origin:
+                data["origin"] = dict(start.origin)
+            book.append(w, "asked", id, data)
+            self._last = history.moment()
+            self._claims.take(w, id)
+        return id
+
+    def _ready(self, id: int) -> Trial:
+        """Return trial `id` with a complete configuration, proposing one when it has none."""
+        book = self._book
+        history = book.history
+        moment = None if history.progress[id].proposed else self._at(history.progress[id].seen)
+        while moment is not None:
+            seen = moment.seq
+            given = history.progress[id].given
+            proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
+            data = {"params": dict(proposal.params), "origin": dict(proposal.origin), "seen": seen, "draw": draw}
+            with book.writing() as w:
+                history = book.history
+                # another worker may have taken the same configuration in the meantime: then look again
+                if history.seq == seen or history.keys.get(configuration(proposal.params), 0) <= seen:
+                    book.append(w, "proposed", id, data)
+                    break
+            moment = history.moment()
+        self._claims.start_clock(id)
+        return book.history.trials[id]
+
+    def _at(self, seq: int) -> Trials:
+        if self._last is not None and self._last.seq == seq:
+            return self._last
+        return self._book.at(seq)
+
+    def _give_up(self, w: Writer, id: int, times: int) -> None:
+        error = {"type": "WorkerLost", "message": f"its worker disappeared {times} times", "traceback": ""}
+        self._book.append(w, "failed", id, {"error": error, "transient": False})
+
+
+def _taken(book: Book, seen: int) -> Any:
+    """Return whether a configuration existed after event `seen`, as a function of its key."""
+    keys = book.history.keys
+    return lambda key: keys.get(key, seen + 1) <= seen
+
+
+def _pending(book: Book, space: Space) -> int:
+    return 0 if space.size is None else sum(not p.proposed for p in book.history.progress)

@@ -1,0 +1,98 @@
+"""Worker processes that each open the study themselves: started, watched, restarted when they die."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from whet.errors import StudyError, UsageError
+from whet.execute import Message, Pool, refer
+from whet.tune.budget import Budget
+from whet.tune.failure import insist
+from whet.tune.loop import Running, Spending, interruptible
+
+__all__ = ["Crew", "run_processes"]
+
+_DEATHS = 20  # of workers in one run, beside one each, after which they are not started again
+
+
+class Crew:
+    """The workers of one run of a study in other processes: started, watched, restarted when they die.
+
+    objective: {"ref": "file.py:name"} for a function, or with "given": {...} for one that makes the objective. Iterate
+    over `watch` to wait; it yields now and then so that the owner may draw a picture of how far things are.
+    """
+
+    def __init__(self, study: Running, objective: Mapping[str, Any], limits: Budget, pool: Pool) -> None:
+        if study.store.url is None:
+            raise UsageError(
+                'study: workers in other processes need a store they can open. Give store="sqlite:///study.db", or workers=1.'
+            )
+        self._study, self._limits, self.pool = study, limits, pool
+        self.spending = Spending(study, limits)
+        self.error: str | None = None
+        self._payload = {
+            "store": study.store.url, "durability": study.store.durability, "name": study.name,
+            "objective": dict(objective), "threads": pool.threads,
+            "trials": limits.trials, "steps": limits.steps, "cost": limits.cost,
+        }  # fmt: skip
+        self._busy = set(range(pool.workers))
+        self._deaths = 0
+        for i in range(pool.workers):
+            self._call(i)
+
+    def _call(self, worker: int) -> None:
+        self.pool.call(worker, "whet.tune.study:work", self._payload)
+
+    def watch(self, every: float = 0.1, stopping: Callable[[], bool] = lambda: False) -> Iterator[Message | None]:
+        """Yield messages (or None, at least every `every` seconds) until all workers are done."""
+        stopped = False
+        try:
+            while self._busy:
+                if not stopped and (stopping() or self.spending.over):
+                    stopped = True
+                    self.pool.stop()
+                message = self.pool.get(every)
+                if message is not None:
+                    self._take(message, stopped)
+                yield message
+        finally:
+            self.spending.close()
+
+    def _take(self, message: Message, stopped: bool) -> None:
+        if message.worker not in self._busy:
+            return
+        if message.kind == "result":
+            self._busy.discard(message.worker)
+        elif message.kind == "error":
+            self._busy.discard(message.worker)
+            self.error = self.error or str(message.data["error"])
+            self.pool.stop()
+        elif message.kind == "exit":
+            self._deaths += 1
+            if stopped or self._deaths > _DEATHS + self.pool.workers:
+                self._busy.discard(message.worker)
+                return
+            self.pool.restart(message.worker)
+            self._call(message.worker)
+
+
+def run_processes(study: Running, objective: Callable[..., Any], limits: Budget, workers: int) -> None:
+    """Run in `workers` processes that find the objective by name."""
+    if not isinstance(workers, int) or workers < 1:
+        raise UsageError(f"workers must be a whole number of at least 1, got {workers!r}.")
+    if os.environ.get("WHET_WORKER"):
+        raise UsageError('study.run: called again inside a worker. Put the call under `if __name__ == "__main__":`.')
+    reference = {"ref": refer(objective)}
+    if study.store.url is None:
+        raise UsageError('study: workers > 1 need a store they can open. Give store="sqlite:///study.db", or workers=1.')
+    with Pool(workers) as pool, interruptible() as asked:
+        crew = Crew(study, reference, limits, pool)
+        for _ in crew.watch(stopping=asked.is_set):
+            pass
+    if crew.error:
+        raise StudyError(crew.error)
+    if asked.is_set():
+        raise KeyboardInterrupt
+    insist(study.name, study.trials)

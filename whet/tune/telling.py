@@ -1,0 +1,140 @@
+"""Telling what became of a trial: reports and their verdicts, final values, failures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from whet.errors import StudyError
+from whet.journal.checkpoint import Files
+from whet.journal.event import Writer
+from whet.tune import claim
+from whet.tune.book import Book
+from whet.tune.failure import describe
+from whet.tune.history import with_point
+from whet.tune.strategy import Scheduler
+from whet.tune.trial import Idle, Point, State, Trial, Verdict
+
+__all__ = ["Telling", "number"]
+
+
+def number(trial: Trial | int) -> int:
+    """Return a trial's id; raise StudyError for an Idle, which is no trial.
+
+    >>> number(Trial(3)), number(3)
+    (3, 3)
+    """
+    if isinstance(trial, Idle):
+        raise StudyError(f"{trial}: no trial was given. Check what ask() returned: wait on WAIT, end on DONE.")
+    return trial.id if isinstance(trial, Trial) else int(trial)
+
+
+class Telling:
+    """Takes in what a worker says of its trials."""
+
+    def __init__(self, book: Book, claims: claim.Claims, scheduler: Scheduler, files: Files) -> None:
+        self._book, self._claims, self._scheduler, self._files = book, claims, scheduler, files
+
+    def known(self, id: int) -> Trial:
+        """Return the trial; raise StudyError when there is none."""
+        with self._book.lock:
+            if not 0 <= id < len(self._book.history.trials):
+                self._book.sync()
+            trials = self._book.history.trials
+            return trials[id] if 0 <= id < len(trials) else self._book.history.moment().get(id)
+
+    def report(
+        self, id: int, step: int, value: float, *, cost: float | None, metrics: Mapping[str, float], checkpoint: str | None
+    ) -> Verdict:
+        """Record a report and judge it."""
+        now, book = self.known(id), self._book
+        steps = self._steps
+        if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= steps:
+            raise StudyError(f"trial {id}: step must be a whole number from 1 to {steps}, got {step!r}.")
+        if step <= now.step:
+            return self._repeat(id, step, 1.0 if cost is None else float(cost))
+        cost = float(step - now.step) if cost is None else float(cost)
+        seconds, value = self._claims.lap(id), float(value)
+        with book.writing() as w:
+            if not self._mine(w, id):
+                return Verdict.STOP
+            if not math.isfinite(value):
+                error = {"type": "NotFinite", "message": f"{self._goal} is {value} at step {step}", "traceback": ""}
+                book.append(w, "failed", id, {"error": error, "transient": False, "step": step, "cost": cost})
+                self._claims.drop(w, id)
+                return Verdict.STOP
+            point = Point(step, value, cost, {k: float(v) for k, v in metrics.items()})
+            verdict = Verdict.GO
+            if step < steps:
+                judged = with_point(book.history.trials[id], point)
+                verdict = self._scheduler.judge(judged, book.history.moment(instead=judged))
+            data = {
+                "step": step, "value": value, "cost": cost, "metrics": dict(point.metrics), "verdict": verdict.value,
+                "seen": book.history.seq, "seconds": seconds,
+            }  # fmt: skip
+            if checkpoint is not None:
+                data["checkpoint"] = checkpoint
+            book.append(w, "reported", id, data)
+            if verdict is not Verdict.GO:
+                self._claims.drop(w, id)
+        if checkpoint is not None:
+            self._tidy(id)
+        return verdict
+
+    def _repeat(self, id: int, step: int, cost: float) -> Verdict:
+        with self._book.writing() as w:
+            if not self._mine(w, id):
+                return Verdict.STOP
+            self._book.append(w, "repeated", id, {"step": step, "cost": cost})
+        return Verdict.GO
+
+    def tell(self, id: int, value: float, metrics: Mapping[str, float]) -> None:
+        """Close a trial with its final value."""
+        self.known(id)
+        value = float(value)
+        if not math.isfinite(value):
+            return self.fail(id, f"{self._goal} is {value}", transient=False)
+        with self._book.writing() as w:
+            self._running(w, id)
+            data = {"value": value, "metrics": {k: float(v) for k, v in metrics.items()}}
+            self._book.append(w, "told", id, data)
+            self._claims.drop(w, id)
+
+    def fail(self, id: int, error: str | BaseException, *, transient: bool) -> None:
+        """Record a failure; a transient one leaves the trial to be tried again, at most `claim.CHANCES` times."""
+        self.known(id)
+        with self._book.writing() as w:
+            self._running(w, id)
+            again = transient and self._book.history.progress[id].strikes < claim.CHANCES
+            self._book.append(w, "failed", id, {"error": describe(error), "transient": again})
+            self._claims.drop(w, id)
+
+    @property
+    def _steps(self) -> int:
+        terms = self._book.history.terms
+        return terms.steps if terms else 1
+
+    @property
+    def _goal(self) -> str:
+        terms = self._book.history.terms
+        return terms.goals[0].name if terms else "value"
+
+    def _mine(self, w: Writer, id: int) -> bool:
+        return id in self._book.history.open and self._claims.holds(w, id)
+
+    def _running(self, w: Writer, id: int) -> None:
+        if not self._mine(w, id):
+            state = self._book.history.trials[id].state
+            why = "it was taken over by another worker" if state is State.RUNNING else f"it is {state}"
+            raise StudyError(f"trial {id}: cannot be closed: {why}. Only a trial that `ask` gave you and is running can.")
+
+    def _tidy(self, id: int) -> None:
+        """Delete checkpoints that nothing can want: all but the last two of a trial, and those the scheduler keeps."""
+        progress = self._book.history.progress[id]
+        names = progress.checkpoints
+        if len(names) > 2:
+            kept = self._scheduler.keep(self._book.history.moment())
+            for step, name in names[:-2]:
+                if (id, step) not in kept:
+                    self._files.remove(name)
+            progress.checkpoints = tuple(c for c in names[:-2] if (id, c[0]) in kept) + names[-2:]
