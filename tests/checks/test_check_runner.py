@@ -61,14 +61,18 @@ def test_a_fail_stops_later_stages_and_nothing_else() -> None:
 
 
 def test_an_allowed_code_does_not_run_and_stops_nothing() -> None:
-    health = examine(subject(), [Says("A", Stage.PARTS, found("A", "FAIL")), Says("C", Stage.START, Fact("c"))], allow=("A",))
+    health = examine(
+        subject(), [Says("A", Stage.PARTS, found("A", "FAIL")), Says("C", Stage.START, Fact("c"))], allow=("A",)
+    )
     assert health.findings == ()
     assert health.not_run == (NotRun("A", "allowed by the caller"),)
     assert "C" in health.facts
 
 
 def test_a_check_that_raises_did_not_run_and_the_others_go_on() -> None:
-    health = examine(subject(), [Says("A", Stage.PARTS, Fact("a"), ValueError("two\nlines")), Says("B", Stage.PARTS, Fact("b"))])
+    health = examine(
+        subject(), [Says("A", Stage.PARTS, Fact("a"), ValueError("two\nlines")), Says("B", Stage.PARTS, Fact("b"))]
+    )
     assert health.not_run == (NotRun("A", "ValueError: two lines"),)
     assert list(health.facts) == ["A", "B"]
 
@@ -83,7 +87,7 @@ def test_checks_come_in_stages_and_by_name() -> None:
     stages = [c.stage for c in resolve()]
     assert stages == sorted(stages)
     assert {c.code for c in resolve()} >= set(BUILT_IN)
-    with pytest.raises(UsageError, match="no check 'INNIT'. Did you mean 'INIT'"):
+    with pytest.raises(UsageError, match=r"no check 'INNIT'. Did you mean 'INIT'"):
         resolve(["INNIT"])
 
 

@@ -196,7 +196,7 @@ SICK: dict[str, tuple[str, str, str, Callable[[], Program]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", SICK)
 def test_it_is_named(name: str, seed: int) -> None:
     torch.set_num_threads(1)
@@ -208,11 +208,16 @@ def test_it_is_named(name: str, seed: int) -> None:
         return f.code == code and f.severity.value in severities.split() and words in f.message
 
     assert any(named(f) for f in health.findings), str(health)
-    assert all(f.fix and f.where and f.message and not f.message.endswith(".") and f.evidence is not None for f in health.findings)
+    assert all(
+        f.fix and f.where and f.message and not f.message.endswith(".") and f.evidence is not None
+        for f in health.findings
+    )
     assert sum(f.severity.value == "FAIL" for f in health.findings) <= 1, "one cause, one finding"
 
 
-@pytest.mark.parametrize("name", ["1 softmax before ce", "3 softmax over the batch", "4 sigmoid before ce", "5 relu on scores"])
+@pytest.mark.parametrize(
+    "name", ["1 softmax before ce", "3 softmax over the batch", "4 sigmoid before ce", "5 relu on scores"]
+)
 def test_overfitting_sees_it_too_and_knows_the_floor(name: str) -> None:
     torch.manual_seed(0)
     health = check(*SICK[name][3](), allow=("OUT", "DEP"))
@@ -227,5 +232,5 @@ def test_overfitting_sees_it_too_and_knows_the_floor(name: str) -> None:
 def test_where_is_the_users_own_line() -> None:
     health = check(*SICK["8 dropout always on"][3]())
     line = Path(__file__).read_text().split("\n").index("class Through(nn.Module):") + 1
-    assert health.findings[0].where .endswith(f"test_check_sick.py:{line} (Through)")
+    assert health.findings[0].where.endswith(f"test_check_sick.py:{line} (Through)")
     assert check(*SICK["nll of scores"][3]()).findings[0].where == "NLLLoss"

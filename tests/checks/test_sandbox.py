@@ -34,7 +34,9 @@ class Odd(nn.Module):
 def trained(seed: int) -> tuple[Odd, torch.optim.Optimizer, torch.Tensor, torch.Tensor]:
     torch.manual_seed(seed)
     model, x, y = Odd(), torch.randn(40, 6), torch.randint(0, 4, (40,))
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3, weight_decay=0.01, amsgrad=True)
+    optimizer = torch.optim.Adam(
+        [p for p in model.parameters() if p.requires_grad], 1e-3, weight_decay=0.01, amsgrad=True
+    )
     for _ in range(2):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
@@ -47,7 +49,11 @@ def trained(seed: int) -> tuple[Odd, torch.optim.Optimizer, torch.Tensor, torch.
 def bits(tree: Any) -> Any:
     """Turn a state into values that compare exactly."""
     if isinstance(tree, torch.Tensor):
-        return (str(tree.dtype), tuple(tree.shape), tree.detach().contiguous().view(torch.uint8).numpy().tobytes() if tree.ndim else tree.item())
+        return (
+            str(tree.dtype),
+            tuple(tree.shape),
+            tree.detach().contiguous().view(torch.uint8).numpy().tobytes() if tree.ndim else tree.item(),
+        )
     if isinstance(tree, np.ndarray):
         return tree.tobytes()
     if isinstance(tree, dict):

@@ -238,6 +238,91 @@ def make_study(n: int = 61, seed: int = 0, kind: str = "classification") -> Stud
     return Study(trials, history, more)
 
 
+# -- odd and hostile studies
+
+NAN = float("nan")
+
+
+def done(id: int, value: float, steps: int = 2, **changes: Any) -> Trial:
+    curve = tuple(Point(k, value, 0.1) for k in range(1, steps + 1))
+    return replace(Trial(id, {"lr": 0.01, "act": "relu"}, State.DONE, curve, value, cost=0.1 * steps), **changes)
+
+
+def failed(id: int) -> Trial:
+    error = {"type": "RuntimeError", "message": "CUDA out of memory, 12 MiB"}
+    return Trial(id, {"lr": 0.01, "act": "relu"}, State.FAILED, error=error)
+
+
+ODD = {
+    "none": [],
+    "waiting": [Trial(0), Trial(1, {"lr": 0.1})],
+    "running": [Trial(0, {"lr": 0.1, "act": "relu"}, State.RUNNING)],
+    "all failed": [failed(k) for k in range(5)],
+    "failed without a word": [Trial(0, {}, State.FAILED), Trial(1, {}, State.FAILED, error={})],
+    "one": [done(0, 0.9)],
+    "one step": [done(0, 0.9, 1), done(1, 0.8, 1)],
+    "nan": [done(0, NAN), done(1, 0.5), done(2, math.inf)],
+    "only nan": [done(0, NAN), done(1, NAN)],
+    "equal": [done(k, 0.5) for k in range(30)],
+    "told without a curve": [
+        Trial(0, {"lr": 0.1, "act": "relu"}, State.DONE, (), 0.7),
+        Trial(1, {"lr": 0.2, "act": "relu"}, State.DONE, (), 0.6),
+    ],
+    "perfect": [done(0, 1.0), done(1, 0.0), done(2, 0.99)],
+    "child": [done(0, 0.5), done(1, 0.6, 3, parent=(0, 2))],
+    "foreign": [done(0, 0.5), done(1, 0.6, params={"unknown": object(), "lr": "x"})],
+    "huge": [done(0, 1e30), done(1, -1e30), done(2, 1e-30)],
+}
+
+
+EVIL = "<script>alert(1)</script>"
+NASTY = f'{EVIL}<img src=x onerror="window.pwned=1"></script>&amp;%{{x}}"\'\u2028\udcff\x00' + "long" * 60
+
+
+def make_hostile() -> Report:
+    space = Space(act=Choice([NASTY, "b"]), lr=Float(0, 1))
+    error = {"type": NASTY, "message": NASTY, "traceback": NASTY}
+    trials = [
+        Trial(
+            k,
+            {"act": [NASTY, "b"][k % 2], "lr": k / 20},
+            State.DONE,
+            (Point(1, k / 20, 0.1),),
+            k / 20,
+            note=NASTY,
+            cost=1.0,
+        )
+        for k in range(20)
+    ]
+    trials.append(Trial(20, {"act": NASTY, "lr": 0.5, NASTY: 1}, State.FAILED, error=error))
+    finding = Finding(NASTY, "WARN", NASTY, {NASTY: NASTY}, NASTY, NASTY)  # type: ignore[arg-type]
+    picture = np.zeros((3, 3), np.uint8)
+    return study_report(
+        NASTY,
+        Trials(trials, space=space, goals=(Goal(NASTY, "max"),)),
+        scores={NASTY: Interval(0.5, 0.4, 0.6, 9), "test": Interval(0.6, 0.4, 0.7, 9)},
+        health=Health((finding,), (), {NASTY: {NASTY: NASTY}}),
+        look=Look(
+            {NASTY: NASTY}, {NASTY: np.array([0, 1])}, (NASTY, "b"), [(picture, NASTY)], [{NASTY: NASTY}], [finding]
+        ),
+        judged=Judged(
+            np.random.default_rng(0).normal(size=(60, 2)),
+            np.arange(60) % 2,
+            (NASTY, NASTY),
+            pictures=[picture] * 60,
+            split=NASTY,
+            model=NASTY,
+        ),
+        squeezed={"members": [{"trial": 0, "weight": 1, NASTY: NASTY}], "path": [0.5]},
+        records={
+            "unsealed": [{"why": NASTY, NASTY: NASTY}],
+            "export": [{NASTY: NASTY}],
+            "environment": [{NASTY: NASTY, "v": {NASTY: NASTY}}],
+        },
+        commands={NASTY: NASTY},
+    )
+
+
 @pytest.fixture(scope="session")
 def study() -> Study:
     return make_study()
@@ -256,3 +341,15 @@ def make() -> Callable[..., Study]:
 @pytest.fixture(scope="session")
 def some_trials() -> Callable[..., tuple[Trials, list[tuple[int, int, float]]]]:
     return make_trials
+
+
+@pytest.fixture(scope="session")
+def odd_trials() -> dict[str, list[Trial]]:
+    """Lists of trials at the edge, over the space `lr` (log) and `act`."""
+    return ODD
+
+
+@pytest.fixture(scope="session")
+def hostile() -> Report:
+    """A report in which everything a user can name is markup, a template, too long, or not even Unicode."""
+    return make_hostile()

@@ -142,7 +142,7 @@ def test_the_page_of_1000_trials_stays_small(make: Any) -> None:
 
 def test_every_plot_states_its_finding_names_its_axes_and_has_its_numbers(study: Any, regression: Any) -> None:
     for report in reports(study, regression):
-        assert len(plots(report)) >= 7
+        assert len(plots(report)) >= 6
         for plot in plots(report):
             assert len(plot.title.split()) >= 5
             assert len(plot.table.rows) > 0

@@ -29,6 +29,20 @@ class Baseline:
     is enough, and the threshold carries that choice (Bonferroni: 3.32 for three looks). A first training with the
     task's own optimizer that shows nothing is followed by a second with another seed and Adam(1e-3): data without
     a signal and a bug look the same, hence WARN.
+
+    >>> from whet.data.split import Split
+    >>> from whet.task import Task
+    >>> class Sign(Task):
+    ...     def data(self, params):
+    ...         x = torch.linspace(-1, 1, 200)[torch.arange(200) * 37 % 200][:, None]
+    ...         y = (x[:, 0] > 0).long()
+    ...         return Data(Split(x[:120], y[:120]), Split(x[120:], y[120:]))
+    ...     def model(self, params):
+    ...         return nn.Linear(1, 2)
+    >>> from whet.checks.skeleton import check_task
+    >>> health = check_task(Sign(), {}, checks=["IIB"])
+    >>> health.findings, health.facts["IIB"]["n"]
+    ((), 80)
     """
 
     code, stage, passes = "IIB", Stage.LEARN, 100
@@ -38,10 +52,14 @@ class Baseline:
         """Train freshly made models for up to 300 steps on the training split."""
         data, make = subject.data, subject.make
         if data is None or make is None:
-            yield NotRun(self.code, "needs held-out examples and fresh models, not one batch: use check_task(task, params)")
+            yield NotRun(
+                self.code, "needs held-out examples and fresh models, not one batch: use check_task(task, params)"
+            )
             return
         if len(data.valid) < self.least:
-            yield NotRun(self.code, f"{len(data.valid)} validation examples are too few to compare on (at least {self.least})")
+            yield NotRun(
+                self.code, f"{len(data.valid)} validation examples are too few to compare on (at least {self.least})"
+            )
             return
         tail = statistics.NormalDist().cdf(-self.z) / len(self.looks)
         threshold = -statistics.NormalDist().inv_cdf(tail)
@@ -80,7 +98,9 @@ class Baseline:
             free, outputs, kind = linked(subject, outputs, valid.targets)
         if kind is None:
             return NotRun(self.code, "no input-blind model is known for this pair of outputs and targets")
-        blind = free.each(self._blind(free, outputs, data.train.targets, kind).expand_as(outputs).contiguous(), valid.targets)
+        blind = free.each(
+            self._blind(free, outputs, data.train.targets, kind).expand_as(outputs).contiguous(), valid.targets
+        )
         best: dict[str, Any] = {}
         order: list[int] = []
         with sandbox(model, seed=(subject.seed, "check", self.code, attempt)):  # float32, randomness of its own
@@ -119,7 +139,12 @@ class Baseline:
             return torch.cat([subject.forward(split.batch(index)[0], model) for index in chunks])
 
     def _step(
-        self, subject: Subject, model: nn.Module, optimizer: torch.optim.Optimizer, inputs: tuple[Tensor, ...], targets: Tensor
+        self,
+        subject: Subject,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        inputs: tuple[Tensor, ...],
+        targets: Tensor,
     ) -> None:
         """Do one step of training."""
 

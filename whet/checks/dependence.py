@@ -39,7 +39,9 @@ class Dependence:
         """Measure the reaction of every output to every input of a few examples."""
         mixers = [k or type(m).__name__ for k, m in subject.model.named_modules() if _mixes(m)]
         if mixers:
-            yield NotRun(self.code, f"{mixers[0]} uses the statistics of the batch in eval mode, so examples mix by design")
+            yield NotRun(
+                self.code, f"{mixers[0]} uses the statistics of the batch in eval mode, so examples mix by design"
+            )
             return
         size = self._size(subject)
         if size < 2:
@@ -75,7 +77,10 @@ class Dependence:
             yield Finding(self.code, Severity.FAIL, where, numbers, f"the outputs of {size} examples do not depend on their inputs",
                           "look for a layer of zeros, a detached or unused input, or a dead activation")  # fmt: skip
             return
-        yield Fact(f"examples independent (leak {leak:.1g})" if leak <= self.threshold else f"examples mix (leak {leak:.2g})", numbers)
+        yield Fact(
+            f"examples independent (leak {leak:.1g})" if leak <= self.threshold else f"examples mix (leak {leak:.2g})",
+            numbers,
+        )
         if leak > self.threshold:
             yield Finding(
                 self.code, Severity.FAIL, where, numbers,
@@ -115,7 +120,8 @@ class Dependence:
                 for i in range(size):
                     note("change", i, j, _apart(before, after, i, size))
         free = tree_map(
-            lambda t: t.clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t, part.copies()
+            lambda t: t.clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t,
+            part.copies(),
         )
         leaves = [t for t in tensors(free) if t.requires_grad]
         if not leaves:
@@ -156,6 +162,8 @@ def _apart(before: list[Tensor], after: list[Tensor], i: int, size: int) -> floa
 
 def _mixes(module: nn.Module) -> bool:
     """Whether a module computes batch statistics even in eval mode."""
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None and not isinstance(
-        module, nn.modules.instancenorm._InstanceNorm
+    return (
+        isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.running_mean is None
+        and not isinstance(module, nn.modules.instancenorm._InstanceNorm)
     )

@@ -7,6 +7,7 @@ looked at before that step (`linked`), where every number is allowed.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from whet.checks.subject import Answer, Subject, answer, tensors
 
-__all__ = ["best_constant", "far", "floor", "linked", "softmax_floor"]
+__all__ = ["best_constant", "conflict", "far", "floor", "linked", "softmax_floor"]
 
 Cost = Callable[[Any, Any], Tensor]
 _LARGE = 200_000  # elements past which fitting outputs costs more than it tells
@@ -37,6 +38,10 @@ def linked(subject: Subject, outputs: Any, targets: Any) -> tuple[Subject, Any, 
 
     A softmax only when the loss minds that a number is added to all scores, for cross-entropy does not and wants none;
     a sigmoid only when the loss has no value outside [0, 1]. Without a link everything comes back as it is.
+
+    >>> s = Subject(torch.nn.Identity(), torch.nn.BCELoss(), (), torch.tensor([0.0, 1.0]))
+    >>> linked(s, torch.tensor([0.5, 0.5]), s.targets)[1].tolist()
+    [0.0, 0.0]
     """
     kind = answer(outputs, targets)
     if kind is None:
@@ -52,7 +57,9 @@ def linked(subject: Subject, outputs: Any, targets: Any) -> tuple[Subject, Any, 
                 link, free = lambda z: z.softmax(axis), outputs.clamp(min=1e-12).log()
             elif bool(((outputs.exp().sum(axis) - 1).abs() < 1e-3).all()):
                 link = lambda z: z.log_softmax(axis)  # noqa: E731
-        elif bool(((outputs >= 0) & (outputs <= 1)).all()) and not math.isfinite(_attempt(subject, outputs + 2, targets)):
+        elif bool(((outputs >= 0) & (outputs <= 1)).all()) and not math.isfinite(
+            _attempt(subject, outputs + 2, targets)
+        ):
             inside = outputs.clamp(1e-6, 1 - 1e-6)
             link, free = torch.sigmoid, (inside / (1 - inside)).log()
     if link is None:
@@ -71,7 +78,11 @@ def _attempt(subject: Subject, outputs: Tensor, targets: Any) -> float:
 
 
 def far(outputs: Tensor, targets: Tensor, kind: Answer, size: float) -> Tensor:
-    """Return outputs that are right (class scores `size` for the target, 0 else; the targets themselves for values)."""
+    """Return outputs that are right (class scores `size` for the target, 0 else; the targets themselves for values).
+
+    >>> far(torch.zeros(2, 3), torch.tensor([2, 0]), Answer("classes", 1, 3), 9.0).tolist()
+    [[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]]
+    """
     if kind.kind == "values":
         return targets.reshape(outputs.shape).to(outputs.dtype)
     known = targets.clamp(0, kind.count - 1).long().unsqueeze(kind.axis)
@@ -83,6 +94,10 @@ def best_constant(cost: Cost, outputs: Tensor, targets: Tensor, kind: Answer) ->
 
     Starts from the closed forms (log of the class shares; mean or median of the values) and improves on the best of
     them by L-BFGS, which label smoothing, class weights or a loss of the user's own need.
+
+    >>> values = torch.tensor([[1.0], [2.0], [6.0]])
+    >>> best_constant(torch.nn.functional.mse_loss, torch.zeros(3, 1), values, Answer("values")).tolist()
+    [[3.0]]
     """
     row, starts = outputs[:1].detach(), []
     if kind.kind == "classes":
@@ -108,7 +123,11 @@ def best_constant(cost: Cost, outputs: Tensor, targets: Tensor, kind: Answer) ->
 def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float | None:
     """Return about the least loss that any outputs reach on these targets; None when there are too many to fit.
 
-    -infinity when it falls without end (a density that may be as sharp as it likes). 0 for cross-entropy and squared error; the entropy of the smoothed targets under label smoothing.
+    0 for cross-entropy and squared error; the entropy of the smoothed targets under label smoothing; -infinity when
+    it falls without end (a density that may be as sharp as it likes).
+
+    >>> floor(torch.nn.functional.mse_loss, torch.zeros(3, 1), torch.ones(3, 1), Answer("values"))
+    0.0
     """
     if sum(t.numel() for t in tensors(outputs)) > _LARGE:
         return None
@@ -121,7 +140,10 @@ def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float 
         if not any(_real(t) for t in tensors(start)):
             continue
         there = _descend_tree(cost, start, targets)
-        first, again = float(cost(there, targets).detach()), float(cost(_descend_tree(cost, there, targets), targets).detach())
+        first, again = (
+            float(cost(there, targets).detach()),
+            float(cost(_descend_tree(cost, there, targets), targets).detach()),
+        )
         if not (math.isfinite(first) and math.isfinite(again)):
             best = min(best, _slide(cost, start, targets))
         elif again < -1e-3 and _slide(cost, there, targets) < again - 0.05 * (_finite(cost(start, targets)) - again):
@@ -130,6 +152,26 @@ def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float 
             best = min(best, again)
     endless = best < -10 * (1 + abs(_finite(cost(outputs, targets)))) or (kind is None and best < -1e-3)  # a density
     return -math.inf if endless else best
+
+
+def conflict(part: Subject) -> float:
+    """Return the entropy per token that is left because different tokens follow the same beginning, in nats.
+
+    Only where a token is predicted from those up to it, as in a language model; 0 elsewhere.
+
+    >>> tokens, after = torch.tensor([[1, 5], [1, 6]]), torch.tensor([[5, 0], [6, 0]])
+    >>> round(conflict(Subject(torch.nn.Identity(), torch.nn.CrossEntropyLoss(), (tokens,), after)), 4)  # 2 log(2) / 4
+    0.3466
+    """
+    inputs, targets = tensors(part.inputs), part.targets
+    if len(inputs) != 1 or inputs[0].is_floating_point() or targets.ndim != 2 or inputs[0].shape != targets.shape:
+        return 0.0
+    follow: dict[tuple[int, ...], list[int]] = {}
+    for tokens, after in zip(inputs[0].tolist(), targets.tolist(), strict=True):
+        for t, target in enumerate(after):
+            follow.setdefault(tuple(tokens[: t + 1]), []).append(target)
+    total = sum(len(f) * math.log(len(f)) - sum(c * math.log(c) for c in Counter(f).values()) for f in follow.values())
+    return total / targets.numel()
 
 
 def _slide(cost: Cost, start: Any, targets: Any) -> float:

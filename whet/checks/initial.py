@@ -95,7 +95,9 @@ class Initial:
         loss, d = float(losses.mean()), losses - base
         tolerance = 4 * float(d.std()) / math.sqrt(n) + self.share * abs(expected)
         if bool((blind != 0).any()):  # fitted on these targets, the constant flatters itself by about this much
-            tolerance += kind.count / known.numel() if kind.kind == "classes" else blind.numel() / len(known) * abs(expected)
+            tolerance += (
+                kind.count / known.numel() if kind.kind == "classes" else blind.numel() / len(known) * abs(expected)
+            )
         numbers: dict[str, Any] = {"loss": loss, "expected": expected, "tolerance": tolerance, "n": n,
                                    "excess": float(d.mean()), "sd": float(d.std()), "answer": kind.kind}  # fmt: skip
         yield Fact(f"loss at init {_short(loss, tolerance)} (expected {_short(expected, tolerance)} +- "
@@ -106,7 +108,9 @@ class Initial:
                           "use reduction='mean', or divide by the number of examples")  # fmt: skip
         mirrored = subject.each(2 * blind - outputs, targets)[keep]
         numbers["mirrored"] = float(((losses + mirrored) / 2 - base).mean())
-        uniform = kind.kind == "classes" and self._uniform(subject, outputs, targets, losses, keep, expected + tolerance)
+        uniform = kind.kind == "classes" and self._uniform(
+            subject, outputs, targets, losses, keep, expected + tolerance
+        )
         high = loss - expected > tolerance and (uniform or numbers["mirrored"] > tolerance)
         if high or expected - loss > max(tolerance, self.fail * abs(expected)):
             yield self._finding(subject, outputs, numbers, kind, known, uniform)
@@ -118,7 +122,9 @@ class Initial:
         like = torch.zeros(1, *outputs.shape[1:], dtype=outputs.dtype, device=outputs.device)
         return best_constant(subject.cost, like.expand(len(known), *outputs.shape[1:]), known.to(outputs.device), kind)
 
-    def _uniform(self, subject: Subject, outputs: Tensor, targets: Tensor, losses: Tensor, keep: Tensor, above: float) -> bool:
+    def _uniform(
+        self, subject: Subject, outputs: Tensor, targets: Tensor, losses: Tensor, keep: Tensor, above: float
+    ) -> bool:
         """Whether the loss is what equal scores for all classes give, up to 10 %, and that is itself too much."""
         even = subject.each(torch.zeros_like(outputs), targets)[keep]
         gap = losses - even

@@ -86,17 +86,21 @@ def _entering(subject: Subject) -> tuple[Tensor | None, str]:
     """Return the tensor that first reaches a layer with weights, and that layer's name; None after an embedding."""
     seen: list[tuple[Tensor | None, str]] = []
 
+    numeric = any(t.is_floating_point() for t in tensors(subject.inputs))  # then tables of categories are only a part
+
     def watch(label: str, looked_up: bool) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if not seen and looked_up:
+            if not seen and looked_up and not numeric:
                 seen.append((None, label))
-            elif not seen and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            elif not seen and not looked_up and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
                 seen.append((args[0].detach().clone(), label))
 
         return hook
 
     handles = [
-        module.register_forward_pre_hook(watch(f"{label or 'the model'} ({type(module).__name__})", isinstance(module, _LOOKUP)))
+        module.register_forward_pre_hook(
+            watch(f"{label or 'the model'} ({type(module).__name__})", isinstance(module, _LOOKUP))
+        )
         for label, module in subject.model.named_modules()
         if isinstance(module, (*_FIRST, *_LOOKUP))
     ]

@@ -44,7 +44,12 @@ class Objective:
                 subject, outputs, kind = linked(subject, outputs, subject.targets)
             start = float(subject.cost(outputs))
             least = floor(subject.cost, outputs, subject.targets, kind)
-            numbers: dict[str, Any] = {"loss": start, "floor": least, "n": subject.n, "answer": kind.kind if kind else "other"}
+            numbers: dict[str, Any] = {
+                "loss": start,
+                "floor": least,
+                "n": subject.n,
+                "answer": kind.kind if kind else "other",
+            }
             text = "" if least is None or not math.isfinite(least) else f"the loss can fall to {least + 0.0:.2g}"
             yield Fact(text, numbers)
             found = self._judge(subject, outputs, kind, numbers) if misfit is None else misfit
@@ -52,7 +57,9 @@ class Objective:
                 message, fix = found
                 yield Finding(self.code, Severity.FAIL, subject.at("loss"), numbers, message, fix)
 
-    def _judge(self, subject: Subject, outputs: Any, kind: Answer | None, numbers: dict[str, Any]) -> tuple[str, str] | None:
+    def _judge(
+        self, subject: Subject, outputs: Any, kind: Answer | None, numbers: dict[str, Any]
+    ) -> tuple[str, str] | None:
         """Return the first thing that is wrong: its message and its fix."""
         again = [float(subject.cost(outputs)) for _ in range(3)]
         spread = max(again) - min(again)
@@ -72,7 +79,10 @@ class Objective:
         wild = [float(subject.cost(torch.randn_like(outputs) * scale)) for _ in range(3)]
         if max(wild) < -10 * (abs(numbers["loss"]) + 1):
             numbers["wild"] = wild
-            return ("wild guesses cost less than the model's outputs: the loss has the wrong sign", "return loss, not -loss")
+            return (
+                "wild guesses cost less than the model's outputs: the loss has the wrong sign",
+                "return loss, not -loss",
+            )
         return None
 
     def _misfit(self, subject: Subject, outputs: Any, kind: Answer | None) -> tuple[str, str] | None:
@@ -100,13 +110,18 @@ class Objective:
             leaf.requires_grad_(False)
         return max((float(g.abs().max()) for g in grads if g is not None and g.numel()), default=0.0)
 
-    def _classes(self, subject: Subject, outputs: Tensor, kind: Answer, numbers: dict[str, Any]) -> tuple[str, str] | None:
+    def _classes(
+        self, subject: Subject, outputs: Tensor, kind: Answer, numbers: dict[str, Any]
+    ) -> tuple[str, str] | None:
         """Judge a loss of class scores: right against wrong, hidden softmax, log-probabilities."""
         flat, up = torch.zeros_like(outputs), far(outputs, subject.targets, kind, 30.0)
         level, right, wrong = (float(subject.cost(o)) for o in (flat, up, -up))
         numbers |= {"level": level, "right": right, "wrong": wrong, "classes": kind.count}
         if right > level + 1e-3 and wrong < level - 1e-3:
-            return (f"right answers cost more than wrong ones ({right:.3g} against {wrong:.3g})", "return loss, not -loss")
+            return (
+                f"right answers cost more than wrong ones ({right:.3g} against {wrong:.3g})",
+                "return loss, not -loss",
+            )
         least, hidden = numbers["floor"], softmax_floor(kind.count)
         same = right - wrong  # a softmax or sigmoid in the loss bounds it on both sides
         if least is not None and kind.count > 2 and abs(least - hidden) < 2e-3 and abs(same) < 2:
@@ -119,4 +134,6 @@ def _noisy(outputs: Any) -> Any:
     """Return outputs with noise of unit size, to rule out that a gradient is 0 by chance."""
     from torch.utils._pytree import tree_map
 
-    return tree_map(lambda t: t + torch.randn_like(t) if isinstance(t, Tensor) and t.is_floating_point() else t, outputs)
+    return tree_map(
+        lambda t: t + torch.randn_like(t) if isinstance(t, Tensor) and t.is_floating_point() else t, outputs
+    )

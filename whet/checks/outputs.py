@@ -41,7 +41,9 @@ class Outputs:
                 outputs = subject.forward()
                 kind = answer(outputs, subject.targets)
                 if kind is None:
-                    yield NotRun(self.code, "outputs and targets are not class scores and class numbers, nor values and values")
+                    yield NotRun(
+                        self.code, "outputs and targets are not class scores and class numbers, nor values and values"
+                    )
                     return
                 low, high = self._range(subject, outputs)
                 now = float(outputs.min()), float(outputs.max())

@@ -17,7 +17,11 @@ __all__ = ["BUILT_IN", "Check", "Fact", "Stage", "names", "resolve"]
 
 
 class Stage(IntEnum):
-    """When a check runs. A FAIL in one stage stops the later ones, so one cause gives one finding."""
+    """When a check runs. A FAIL in one stage stops the later ones, so one cause gives one finding.
+
+    >>> Stage.PARTS < Stage.FIT
+    True
+    """
 
     RUNS = 0  # does the program run at all
     PARTS = 1  # inputs, outputs and loss, each by itself
@@ -48,6 +52,13 @@ class Check(Protocol):
     """One check. It yields a Fact when it looked, a Finding for what is wrong, or a NotRun with the reason.
 
     passes: about how many forward and backward passes it takes when all is well; slow programs skip dear checks.
+
+    >>> class Counts:
+    ...     code, stage, passes = "COUNT", Stage.PARTS, 0
+    ...     def look(self, subject):
+    ...         yield Fact(f"{subject.n} examples", {"n": subject.n})
+    >>> isinstance(Counts(), Check)
+    True
     """
 
     code: str

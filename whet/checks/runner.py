@@ -37,6 +37,12 @@ def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] =
     """Run `checks` on `subject` in the order given; codes in `allow` are declared exceptions and do not run.
 
     A FAIL stops every check of a later stage. A check that raises did not run; the others go on.
+
+    >>> import torch
+    >>> from whet.checks.registry import resolve
+    >>> program = Subject(torch.nn.Linear(2, 1), torch.nn.MSELoss(), (torch.ones(4, 2),), torch.ones(4, 1))
+    >>> examine(program, resolve(["RUN", "DEP"]), allow=("DEP",)).not_run
+    (NotRun(code='DEP', why='allowed by the caller'),)
     """
     allowed, findings, skipped, facts = set(allow), [], [], {}
     stopped: tuple[Stage, str] | None = None

@@ -57,7 +57,9 @@ class Runs:
             outputs = subject.forward()
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
-            yield bad("model", f"the model raises on inputs {shapes(inputs)}: {got}"[:400], fits, error=one_line(got)[:300])
+            yield bad(
+                "model", f"the model raises on inputs {shapes(inputs)}: {got}"[:400], fits, error=one_line(got)[:300]
+            )
             return
         if not tensors(outputs):
             yield bad("model", f"the model returns {type(outputs).__name__} with no tensor in it", "return a tensor")

@@ -28,7 +28,11 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 def examples(tree: Any) -> int:
-    """Return how many examples a batch holds: the size of its first tensor's first dimension; 0 without one."""
+    """Return how many examples a batch holds: the size of its first tensor's first dimension; 0 without one.
+
+    >>> examples({"x": torch.zeros(3, 2)})
+    3
+    """
     return next((len(t) for t in tensors(tree) if t.ndim), 0)
 
 
@@ -73,7 +77,11 @@ class Answer:
 
 
 def answer(outputs: Any, targets: Any) -> Answer | None:
-    """Return what kind of answer this is; None when it is neither kind (several outputs, masks, pairs ...)."""
+    """Return what kind of answer this is; None when it is neither kind (several outputs, masks, pairs ...).
+
+    >>> answer(torch.zeros(4, 2), torch.zeros(4, 2)).kind, answer({"a": torch.zeros(4)}, torch.zeros(4))
+    ('values', None)
+    """
     if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or not outputs.is_floating_point():
         return None
     o, t = tuple(outputs.shape), tuple(targets.shape)
@@ -93,7 +101,12 @@ class Subject:
 
     inputs: what the model is called with, a tuple of positional or a dict of keyword arguments; targets: what the
     loss compares with; sample: a larger (inputs, targets) for statistics; data and make (seed -> fresh model and
-    optimizer) are there when a whole task is looked at; places: where model and loss stand when they are a library's.
+    optimizer) are there when a whole task is looked at; places: where model and loss stand when they are a library's;
+    pick: the key or index of the part of the outputs that the loss is given.
+
+    >>> s = Subject(nn.Linear(2, 1), nn.MSELoss(), (torch.zeros(4, 2),), torch.zeros(4, 1))
+    >>> s.n, s.take(torch.tensor([0, 3])).n, s.at("loss")
+    (4, 2, 'MSELoss')
     """
 
     model: nn.Module

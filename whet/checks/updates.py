@@ -42,7 +42,12 @@ class Updates:
         with subject.look(self.code):
             optimizer = subject.optimizer or torch.optim.Adam(list(trainable.values()), 1e-3)
             seen, ratios, changed = self._steps(subject, optimizer, trainable)
-        numbers: dict[str, Any] = {"parameters": len(trainable), "changed": changed, "steps": self.steps, "n": subject.n}
+        numbers: dict[str, Any] = {
+            "parameters": len(trainable),
+            "changed": changed,
+            "steps": self.steps,
+            "n": subject.n,
+        }
         if ratios:
             numbers["update_to_weight"] = ratios[len(ratios) // 2]
         yield Fact(f"{changed} of {len(trainable)} parameters learn", numbers)

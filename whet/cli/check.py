@@ -11,7 +11,7 @@ __all__ = ["add"]
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("check")(check)
+    app.command("check", epilog="Example: whet check task.py")(check)
 
 
 def check(
@@ -29,6 +29,7 @@ def check(
     from whet.checks import check_task, lines
     from whet.cli.job import configuration, make_task
     from whet.cli.screen import Screen, emit_json
+    from whet.recipe.block import WIDTH
     from whet.recipe.finish import one_thread
     from whet.recipe.job import Job
 
@@ -40,9 +41,7 @@ def check(
         emit_json(health.json())
         return int(health.failed)
     screen = Screen()
-    screen.block("check", lines(health))
-    for finding in health.findings:
-        screen.block(str(finding.severity), [f"{finding.where}: {finding.message}", f"fix: {finding.fix}"])
+    screen.block("check", lines(health, WIDTH))
     if not health.failed:
-        screen.block("next", [f"whet run {task}" + (f" --target {target[0]}" if target else "")])
+        screen.block("next", [f"whet run {o.again(task, target, kind)} --budget 3m"])
     return int(health.failed)

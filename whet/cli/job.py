@@ -3,53 +3,75 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whet.errors import SpaceError, UsageError, nearest
-from whet.recipe.job import Job
-from whet.task import Task
 from whet.tune.budget import Budget
-from whet.tune.space import Space
+from whet.tune.space import Params, Space
 
-__all__ = ["configuration", "make_job", "make_task"]
+if TYPE_CHECKING:
+    from whet.recipe.job import Job
+    from whet.task import Task
+
+__all__ = ["check_words", "configuration", "make_job", "make_task"]
 
 
 def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: int) -> Task:
     """Return the task that the words name."""
+    if seed < 0:
+        raise UsageError(f"--seed: must be at least 0, got {seed}.")
     from whet.tasks import resolve
 
     return resolve(text, target=list(target) if target else None, kind=kind, seed=seed)
 
 
-def make_job(
-    task: Task, *, runs: Path, budget: str | None, workers: int, name: str, search: str, schedule: str, epochs: int | None
-) -> Job:
-    """Return the job; raise UsageError for what makes no sense in it."""
+def check_words(*, budget: str | None, search: str, schedule: str, epochs: int | None, runs: Path) -> None:
+    """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
+    from whet.journal.store import Store
+    from whet.tune.schedule import scheduler
+    from whet.tune.search import searcher
+    from whet.tune.space import Float
+
+    Budget.of(budget)
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
     if runs.exists() and not runs.is_dir():
         raise UsageError(f"--runs {runs}: is a file. Give a folder.")
-    command = " ".join(["whet", *(_quoted(a) for a in sys.argv[1:])])
+    space = Space(x=Float(0, 1))
+    searcher(search, space, 2)
+    scheduler(schedule, space, 2)
+    if (runs / "whet.db").exists():
+        Store(str(runs / "whet.db")).database()  # what is no database of ours is said now
+
+
+def make_job(
+    task: Task, *, runs: Path, budget: str | None, workers: int, name: str, search: str, schedule: str, epochs: int | None
+) -> Job:
+    """Return the job."""
+    from whet.recipe.job import Job
+
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
-        steps=epochs, command=command,
+        steps=epochs, command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 
-def _quoted(word: str) -> str:
-    import shlex
+def configuration(space: Space, start: Params, settings: Sequence[str] | None) -> dict[str, Any]:
+    """Return `start` with `NAME=VALUE` settings applied; what a setting switches on is taken from the middle.
 
-    return shlex.quote(word)
+    Raises UsageError for a setting that cannot be read, an unknown name or a value outside its domain.
 
-
-def configuration(space: Space, start: dict[str, Any], settings: Sequence[str] | None) -> dict[str, Any]:
-    """Return `start` with `NAME=VALUE` settings applied; what a setting switches on is filled from the middle.
-
-    Raises UsageError for a setting that cannot be read, SpaceError for an unknown name or a value outside its domain.
+    >>> from whet.tune.space import Choice, Float
+    >>> space = Space(lr=Float(0, 1), net=Choice({"a": Space(x=Float(0, 1)), "b": Space(y=Float(0, 4))}))
+    >>> configuration(space, {"lr": 0.5, "net": "a", "net.x": 0.1}, ["lr=0.25", "net=b"])
+    {'lr': 0.25, 'net': 'b', 'net.y': 2.0}
     """
+    import numpy as np
+
     given: dict[str, Any] = {}
     for setting in settings or ():
         name, equals, text = setting.partition("=")
@@ -66,21 +88,26 @@ def configuration(space: Space, start: dict[str, Any], settings: Sequence[str] |
             raise UsageError(f"--set {name}: given twice. Give it once.")
         given[name] = _value(text.strip())
     if not given:
-        return start
-    try:
-        import numpy as np
+        return dict(start)
 
-        kept = dict(given)
-        # keep what still exists of the start: a changed choice drops the old branch
-        for name, value in start.items():
+    def fill(params: Params) -> dict[str, Any]:
+        return space.fill(params, np.random.default_rng(0))
+
+    try:
+        fill(given)
+    except SpaceError as e:
+        raise UsageError(f"--set {e}") from None
+    kept = dict(given)
+    # what still exists of the start stays, a changed choice drops the old branch; then the middle of what is new
+    middle = [(d.name, d.domain.decode(0.5)) for d in space.dims]
+    for name, value in [*((n, v) for n, v in start.items() if n not in given), *middle]:
+        if name not in kept:
             try:
-                space.fill({**kept, name: value}, np.random.default_rng(0))
+                fill({**kept, name: value})
             except SpaceError:
                 continue
             kept[name] = value
-        return space.fill(kept, np.random.default_rng(0))
-    except SpaceError as e:
-        raise UsageError(f"--set: {e}") from None
+    return fill(kept)
 
 
 def _value(text: str) -> Any:

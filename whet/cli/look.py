@@ -11,7 +11,7 @@ __all__ = ["add"]
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("look")(look)
+    app.command("look", epilog="Example: whet look houses.csv --target price")(look)
 
 
 def look(
@@ -28,13 +28,14 @@ def look(
     from whet.cli.job import make_task
     from whet.cli.screen import Screen, emit_json
     from whet.data.look import look as look_at
+    from whet.recipe.job import Job
 
     made = make_task(task, target, kind, seed)
-    found = look_at(made.data(getattr(made, "first", {})))
+    found = look_at(Job(made).data())
     if json:
         emit_json(found.json())
     else:
         screen = Screen()
         screen.block("data", found.lines())
-        screen.block("next", [f"whet check {task}" + (f" --target {target[0]}" if target else "")])
+        screen.block("next", [f"whet check {o.again(task, target, kind)}"])
     return int(any(f.severity == "FAIL" for f in found.findings))

@@ -1,22 +1,24 @@
 """The door: reads the words, runs the verb, and turns every ending into one line and an exit code.
 
 Exit codes: 0 fine, 1 looked at and found wrong, 2 the command or its input was wrong, 3 our own or the machine's failure,
-130 interrupted.
+130 interrupted, 141 whoever read the output left.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 
 import typer
 from typer import Abort, Exit
-from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
+from typer._click.exceptions import BadParameter, ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 
 from whet import __version__
-from whet.errors import StoreError, WhetError, nearest, one_line
+from whet.errors import WhetError, nearest, one_line
 
 __all__ = ["app", "main"]
 
@@ -25,6 +27,10 @@ app = typer.Typer(
     help="Take a neural network from raw data to a small, verified, deployed model by a recipe one can trust.",
     epilog="Start with: whet run digits --budget 60s",
 )  # fmt: skip
+
+_MACHINE = ("no space", "disk is full", "file too large", "quota exceeded", "input/output error")
+_FAULTY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # the machine's failure, not a wrong path
+_TYPES = (("valid integer", "a whole number"), ("valid number", "a number"), ("valid boolean", "true or false"))
 
 
 def _version(asked: bool) -> None:
@@ -42,30 +48,60 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on `argv` (default: the process's own); return the exit code."""
-    from whet.cli import check, look, new, run, study, train, tune
-
-    for verb in (run, look, check, train, tune, study, new):
-        verb.add(app)
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        return _run(words)
+    except BrokenPipeError:  # `| head`: whoever read has seen enough
+        return _hush()
+    except SystemExit as e:  # Typer's own ending of the same
+        return _hush() if isinstance(e.__context__, BrokenPipeError) else int(e.code or 0)
+
+
+def _run(words: list[str]) -> int:
+    """Run a command, and say in one line how it failed."""
+    if not app.registered_commands:
+        from whet.cli import check, look, new, run, study, train, tune
+
+        for verb in (run, look, check, train, tune, study, new):
+            verb.add(app)
+    try:
         code = app(args=words, prog_name="whet", standalone_mode=False)
+        sys.stdout.flush()
         return int(code or 0)
     except Exit as e:
         return int(e.exit_code)
+    except NoArgsIsHelpError as e:
+        print(e.ctx.get_help() if e.ctx is not None else e.format_message(), file=sys.stderr)
+        return 2
     except ClickException as e:
-        return _say(_usage(e), 2)
+        return _say(_usage(e, words), 2)
     except WhetError as e:
-        return _say(str(e), 3 if isinstance(e, StoreError) and "no space" in str(e) else 2)
+        return _say(str(e), 3 if any(sign in str(e).lower() for sign in _MACHINE) else 2)
     except (KeyboardInterrupt, Abort):
-        print("interrupted", file=sys.stderr)
+        print("whet: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception:
+        raise
+    except Exception as e:
+        if isinstance(e, OSError) and (e.filename is not None or e.errno in _FAULTY):
+            where = e.filename if e.filename is not None else "a file"
+            if e.errno in _FAULTY:
+                return _say(f"{where}: cannot be written ({e.strerror}). Make room and run the same command again.", 3)
+            return _say(f"{where}: {e.strerror}. Give another path, or change its permissions.", 2)
         traceback.print_exc()
-        command = " ".join(["whet", *words])
+        command = shlex.join(["whet", *words])
         return _say(f"whet {__version__}: this is a bug. Please report it with the lines above and the command: {command}", 3)
+
+
+def _hush() -> int:
+    """Send what is still to be printed nowhere; return the code of a program that its pipe ended."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        pass  # no real standard output, as in a notebook
+    return 141
 
 
 def _say(text: str, code: int) -> int:
@@ -73,12 +109,24 @@ def _say(text: str, code: int) -> int:
     return code
 
 
-def _usage(e: ClickException) -> str:
-    where = e.ctx.command_path if isinstance(e, UsageError) and e.ctx is not None else "whet"
+def _usage(e: ClickException, words: Sequence[str]) -> str:
+    """Return a wrong command line in one line: the verb, what, and the nearest that is right."""
+    path = e.ctx.command_path if isinstance(e, UsageError) and e.ctx is not None else "whet"
+    verbs = [w for w in words[:1] if path == "whet" and not isinstance(e, NoSuchOption)]
+    verbs = [v for v in verbs if any(c.name == v for c in (*app.registered_commands, *app.registered_groups))]
+    where = " ".join([path, *verbs])  # an option without its value is found before its verb is
     text = e.format_message().rstrip(".")
+    text = text if text.endswith("?") else text + "."
     if isinstance(e, NoSuchOption):
         known = [o for p in (e.ctx.command.params if e.ctx else []) for o in p.opts if o.startswith("--")]
         text = f"no such option {e.option_name}.{nearest(e.option_name, known)}"
-    else:
-        text += "."
-    return f"{where.removeprefix('whet').strip() or 'command'}: {text} See `{where} --help`."
+    elif isinstance(e, BadParameter) and e.param is not None:
+        needed = next((name for sign, name in _TYPES if sign in e.message), "")
+        flag = (e.param.opts or [e.param.name or "argument"])[0]
+        given = next((w.partition("=")[2] or v for w, v in zip(words, [*words[1:], ""], strict=True) if w.split("=")[0] == flag), "")
+        given = given or os.environ.get(str(e.param.envvar or ""), "")
+        if needed:
+            text = f"{flag}: must be {needed}, got {given!r}."
+    text = text[0].lower() + text[1:]
+    verb = where.removeprefix("whet").strip()
+    return f"{verb + ': ' if verb else ''}{text} See `{where} --help`."

@@ -12,7 +12,7 @@ __all__ = ["add"]
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("new")(new)
+    app.command("new", epilog="Example: whet new flowers")(new)
 
 
 def new(

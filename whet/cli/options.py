@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 __all__ = [
     "Budget", "Epochs", "Fresh", "Json", "Kind", "Name", "Plain", "Runs", "Schedule", "Search", "Seed", "Set", "Target",
-    "TaskName", "Workers",
+    "TaskName", "Workers", "again", "check_workers",
 ]  # fmt: skip
 
 TaskName = Annotated[
@@ -20,23 +21,57 @@ TaskName = Annotated[
         help="digits, diabetes, a CSV or Parquet file, a folder of images, file.py[:Name] or package.module:Name.",
     ),
 ]
-Target = Annotated[list[str] | None, typer.Option("--target", help="The column to predict, for a table.")]
-Kind = Annotated[str | None, typer.Option("--kind", help="classification or regression, instead of the guess.")]
+Target = Annotated[
+    list[str] | None, typer.Option("--target", metavar="COLUMN", help="The column to predict, for a table.")
+]
+Kind = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help="classification or regression, instead of the guess."),
+]
 Budget = Annotated[
     str | None,
-    typer.Option("--budget", envvar="WHET_BUDGET", help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs."),
+    typer.Option(
+        "--budget", metavar="BUDGET", envvar="WHET_BUDGET", help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs."
+    ),
 ]
-Workers = Annotated[int | None, typer.Option("--workers", envvar="WHET_WORKERS", help="Processes that train (default: one a core).")]
-Search = Annotated[str, typer.Option("--search", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid.")]
-Schedule = Annotated[str, typer.Option("--schedule", envvar="WHET_SCHEDULE", help="How long: auto, full, median, asha.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="The most epochs of a trial (default: the task's).")]
-Seed = Annotated[int, typer.Option("--seed", envvar="WHET_SEED", help="Of splits, search and training.")]
-Runs = Annotated[Path, typer.Option("--runs", envvar="WHET_RUNS", help="The folder for everything that is made.")]
-Name = Annotated[str, typer.Option("--name", help="The study's name (default: the task's).")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", envvar="WHET_WORKERS", help="Processes that train (default: one a core)."),
+]
+Search = Annotated[
+    str, typer.Option("--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid.")
+]
+Schedule = Annotated[
+    str,
+    typer.Option("--schedule", metavar="NAME", envvar="WHET_SCHEDULE", help="How long: auto, full, median, asha."),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", metavar="N", envvar="WHET_EPOCHS", help="The most epochs of a trial (default: the task's)."),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")
+]
+Runs = Annotated[
+    Path, typer.Option("--runs", metavar="DIR", envvar="WHET_RUNS", help="The folder for everything that is made.")
+]
+Name = Annotated[str, typer.Option("--name", metavar="STUDY", help="The study's name (default: the task's).")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the study of this name first.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
 Plain = Annotated[bool, typer.Option("--plain", envvar="WHET_PLAIN", help="Plain lines instead of a live display.")]
+
+
+def again(task: str, target: list[str] | None, kind: str | None) -> str:
+    """Return the words that name the same task once more.
+
+    >>> again("a b.csv", ["price"], None)
+    "'a b.csv' --target price"
+    """
+    words = [task, *(["--target", target[0]] if target else []), *(["--kind", kind] if kind else [])]
+    return shlex.join(words)
 
 
 def cores() -> int:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from whet.cli import options as o
+
+if TYPE_CHECKING:
+    from whet.cli.screen import Screen
+    from whet.recipe import Block, Job
 
 __all__ = ["add"]
 
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("run")(run)
+    app.command("run", epilog="Example: whet run houses.csv --target price --budget 10m")(run)
 
 
 def run(
@@ -38,11 +44,10 @@ def run(
     Everything it makes goes into RUNS/STUDY. The same command again goes on where it stopped; a larger --budget
     gives a finished study more.
     """
-    from whet.tune.budget import Budget
-
-    Budget.of(budget)  # what is wrong with it is said before anything is loaded
     workers = o.check_workers(workers)
-    from whet.cli.job import make_job, make_task
+    from whet.cli.job import check_words, make_job, make_task
+
+    check_words(budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs)
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe import recipe
@@ -54,27 +59,35 @@ def run(
         schedule=schedule, epochs=epochs,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
-    how = "finishing the current epoch, then reporting what was done; the same command goes on from there"
-    with interruptible(how) as asked:
+    how = "finishing the current epoch, then reporting what was done"
+    with interruptible(how, screen.notice) as asked:
         blocks = screen.show(recipe(job, force=force, fresh=fresh, stopping=asked.is_set))
     if json:
         emit_json({"study": job.name, "runs": str(job.folder), "interrupted": asked.is_set(), **blocks_json(blocks)})
-    return _end(screen, job, blocks, asked.is_set(), force)
+    return _end(screen, job, blocks)
 
 
-def _end(screen: object, job: object, blocks: dict, interrupted: bool, force: bool) -> int:  # type: ignore[type-arg]
+def _end(screen: Screen, job: Job, blocks: Mapping[str, Block]) -> int:
     """Say what was made and how to go on; return the exit code."""
-    say = screen.block  # type: ignore[attr-defined]
-    if blocks["check"].failed and not force:
-        say("stopped", ["the skeleton is wrong: a search would only tune around it.", "Mend it, or go on with --force."])
+    from whet.recipe.words import count
+
+    if "tune" not in blocks:
+        screen.block("stopped", ["the skeleton is wrong: a search would only tune around it.", "Mend it, or go on with --force."])
         return 1
-    if interrupted:
-        say("next", ["the same command goes on from here"])
+    if "export" not in blocks:
+        saved = [f"{job.folder}: {count(blocks['tune'].data['trials'], 'trial')}"]
+        screen.block("saved", [*saved, *blocks["report"].lines] if "report" in blocks else saved)
+        screen.block("next", ["the same command again goes on from here"])
         return 130
     found = blocks["test"].data or blocks["squeeze"].data
-    split = "test" if blocks["test"].data else "validation"
+    split = "the sealed test split" if blocks["test"].data else "validation"
     low, high = found["interval"]
-    value = f"{found['metric']} {found['value']:.4g} (95 %: {low:.4g} to {high:.4g}) on {split}"
-    say("made", [f"{job.folder}/model   {value}"])  # type: ignore[attr-defined]
-    say("next", [f"whet study show {job.name} --runs {job.runs}", "a larger --budget goes on; --fresh starts over"])  # type: ignore[attr-defined]
-    return 1 if blocks["export"].failed else 0
+    report, model = f"{job.folder}/report.html", f"{job.folder}/model"
+    wide = max(len(report), len(model))
+    screen.block("made", [
+        f"{found['metric']} {found['value']:.4g} (95 %: {low:.4g} to {high:.4g}) on {split}",
+        f"{report:<{wide}}  the report, one file", f"{model:<{wide}}  model.onnx and its weights",
+    ])  # fmt: skip
+    more = f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
+    screen.block("next", [f"whet study show {job.name} --runs {job.runs}", more])
+    return int(blocks["export"].failed)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, TextIO
 
-from whet.recipe.block import Began, Block, Progress
+from whet.recipe.block import WIDTH, Began, Block, Progress
+from whet.recipe.words import count
 from whet.tune.budget import duration
 
-__all__ = ["Screen", "emit_json"]
+__all__ = ["Screen", "blocks_json", "emit_json"]
 
 _LABEL = 10  # columns of a block's name
-_WIDTH = 80
 _EVERY = 5.0  # seconds between plain lines of progress
+_BAR = 24  # columns of the bar
 
 
 def emit_json(value: Any) -> None:
@@ -41,7 +42,8 @@ class Screen:
         self._out = sys.stderr if quiet else sys.stdout
         self.live = not plain and self._out.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
         self.blocks: dict[str, Block] = {}
-        self._last = 0.0
+        self._last = time.monotonic()
+        self._region: Any = None  # the live region, while there is one
 
     def line(self, text: str = "") -> None:
         """Print a line at once."""
@@ -52,60 +54,87 @@ class Screen:
         for i, text in enumerate(lines):
             self.line(f"{name if i == 0 else '':<{_LABEL}}{text}")
 
-    def show(self, events: Iterable[Began | Progress | Block]) -> dict[str, Block]:
+    def notice(self, text: str) -> None:
+        """Print a line above whatever is being drawn; may be called from a signal handler."""
+        if self._region is not None:
+            self._region.console.print(text, markup=False, highlight=False)
+        else:
+            os.write(2, f"\n{text}\n".encode())  # not print(): a handler may interrupt another print
+
+    def show(self, events: Generator[Began | Progress | Block, None, None]) -> dict[str, Block]:
         """Show events as they come; return the blocks by step."""
-        with self._region() as draw:
+        try:
             for event in events:
                 match event:
-                    case Began(step=step):
-                        draw(None, step)
+                    case Began(step=step, what=what):
+                        if what:
+                            self._clear()
+                            self.block(step, textwrap.wrap(what, WIDTH))
+                        self._draw(None, step)
                     case Progress():
-                        draw(event, event.step)
+                        self._draw(event, event.step)
                     case Block():
-                        draw(None, "")
+                        self._clear()
                         self.blocks[event.step] = event
                         self.block(event.step, event.lines)
+        finally:
+            self._clear()
+            events.close()  # what they hold, workers first of all, ends now and not when memory is tidied
         return self.blocks
 
-    @contextmanager
-    def _region(self) -> Iterator[Callable[[Progress | None, str], None]]:
-        if not self.live:
-            yield self._plain
-            return
-        from rich.console import Console
-        from rich.live import Live
+    def _draw(self, progress: Progress | None, step: str) -> None:
+        """Show how far things are: in the live region, or as a line now and then."""
+        if self.live:
+            if self._region is None:
+                self._region = _region(self._out)
+            self._region.update(_picture(progress, step, self._region.console.width), refresh=True)
+        elif progress is not None and time.monotonic() - self._last >= _EVERY:
+            self._last = time.monotonic()
+            self.line(f"{'':<{_LABEL}}{_facts(progress)}")
 
-        console = Console(file=self._out, highlight=False, soft_wrap=False)
-        live: list[Live] = []
+    def _clear(self) -> None:
+        """Take the live region away."""
+        if self._region is not None:
+            region, self._region = self._region, None
+            region.stop()
 
-        def draw(progress: Progress | None, step: str) -> None:
-            if not step:
-                while live:
-                    live.pop().stop()
-                return
-            if not live:
-                live.append(Live(console=console, transient=True, auto_refresh=False))
-                live[0].start()
-            live[0].update(_picture(progress, step, console.width), refresh=True)
 
-        try:
-            yield draw
-        finally:
-            draw(None, "")
+def _region(out: TextIO) -> Any:
+    """Return a started region of the terminal that redraws itself in place and leaves nothing behind."""
+    from rich.console import Console
+    from rich.live import Live
 
-    def _plain(self, progress: Progress | None, step: str) -> None:
-        if progress is None or time.monotonic() - self._last < _EVERY:
-            return
-        self._last = time.monotonic()
-        self.line(f"{'':<{_LABEL}}" + _facts(progress))
+    live = Live(console=Console(file=out, highlight=False), transient=True, auto_refresh=False)
+    live.start()
+    return live
+
+
+def _words(p: Progress) -> dict[str, str]:
+    """Return what there is to say of how far things are, each in a few words."""
+    found = {"spent": f"{p.spent} of {p.limit}"}
+    if p.seconds is not None and p.done < 1:
+        found["left"] = f"{duration(p.seconds)} left"
+    if "trials" in p.counts:
+        found["trials"] = count(p.counts["trials"], "trial")
+        found["finished"] = f"{p.counts.get('finished', 0)} finished"
+        found["failed"] = f"{p.counts.get('failed', 0)} failed"
+    found |= {f"{name}/s": f"{rate:.{1 if rate < 10 else 0}f} {name}/s" for name, rate in p.rates.items()}
+    return found | ({"best": p.best} if p.best else {})
+
+
+_DISPENSABLE = ("epochs/s", "finished", "left", "trials/s", "failed", "trials")  # the first to go comes first
 
 
 def _facts(p: Progress) -> str:
-    left = f", {duration(p.seconds)} left" if p.seconds is not None else ""
-    counts = f"{p.counts.get('trials', 0)} trials, {p.counts.get('finished', 0)} finished, {p.counts.get('failed', 0)} failed"
-    rates = f"{p.rates.get('trials', 0.0):.1f} trials/s, {p.rates.get('epochs', 0.0):.0f} epochs/s"
-    best = f", best {p.best}" if p.best else ""
-    return f"{p.spent} of {p.limit}{left}: {counts}, {rates}{best}"
+    """Return one line that fits beside a block's name, the least important left out."""
+    words = _words(p)
+    if p.best and p.counts:
+        words["best"] = f"best {p.best}"
+    for name in _DISPENSABLE:
+        if len(", ".join(words.values())) <= WIDTH:
+            break
+        words.pop(name, None)
+    return ", ".join(words.values())
 
 
 def _picture(p: Progress | None, step: str, width: int) -> Any:
@@ -113,16 +142,15 @@ def _picture(p: Progress | None, step: str, width: int) -> Any:
 
     if p is None:
         return Text(f"{step:<{_LABEL}}...", style="dim")
-    bar = 24
-    full = int(p.done * bar)
-    left = f"   {duration(p.seconds)} left" if p.seconds is not None else ""
-    counts = f"{p.counts.get('trials', 0)} trials, {p.counts.get('finished', 0)} finished, {p.counts.get('failed', 0)} failed"
-    rates = f"{p.rates.get('trials', 0.0):.1f} trials/s, {p.rates.get('epochs', 0.0):.0f} epochs/s"
-    rows = [f"[{'#' * full}{'-' * (bar - full)}] {p.spent} of {p.limit}{left}", f"{counts}   {rates}"]
-    rows += [f"best {p.best}"] if p.best else []
+    full, words = int(p.done * _BAR), _words(p)
+    rows = [f"[{'#' * full}{'-' * (_BAR - full)}] " + "   ".join(words.pop(k) for k in ("spent", "left") if k in words)]
+    best = words.pop("best", "")
+    rows += [", ".join(words.values())] if words else []
+    rows += [f"best {best}" if p.counts else best] if best else []
     rows += [f"trying {p.trying}"] if p.trying else []
     room = max(20, min(width, 120) - _LABEL)
-    lines = [f"{step if i == 0 else '':<{_LABEL}}{row[:room]}" for i, row in enumerate(rows)]
+    rows = [row if len(row) <= room else row[: room - 3].rstrip(" ,") + "..." for row in rows]
+    lines = [f"{step if i == 0 else '':<{_LABEL}}{row}" for i, row in enumerate(rows)]
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["interruptible"]
 
 
 @contextmanager
-def interruptible(how: str) -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets, saying `how` the work ends; the second one ends the process at once."""
+def interruptible(how: str, notice: Callable[[str], None]) -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets, after a `notice` of `how` the work ends; the second ends it at once."""
     asked = threading.Event()
 
     def handle(signum: int, frame: object) -> None:
         if asked.is_set():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signum, signal.SIG_IGN)
             os.write(2, b"\nwhet: stopped at once\n")
             raise KeyboardInterrupt
         asked.set()
-        # not print(): a handler may interrupt another print
-        os.write(2, f"\nwhet: {how}; Ctrl-C again stops at once\n".encode())
+        notice(f"whet: {how}; Ctrl-C again stops at once")
 
     before = [(s, signal.signal(s, handle)) for s in (signal.SIGINT, signal.SIGTERM)]
     try:
@@ -32,4 +30,3 @@ def interruptible(how: str) -> Iterator[threading.Event]:
     finally:
         for s, handler in before:
             signal.signal(s, handler)
-        sys.stderr.flush()

@@ -19,9 +19,9 @@ _ROWS = 20
 def add(app: typer.Typer) -> None:
     """Add the verb."""
     verbs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What the studies hold: list, show, best.")
-    verbs.command("list")(list_studies)
-    verbs.command("show")(show)
-    verbs.command("best")(best)
+    verbs.command("list", epilog="Example: whet study list")(list_studies)
+    verbs.command("show", epilog="Example: whet study show digits")(show)
+    verbs.command("best", epilog="Example: whet study best digits")(best)
     app.add_typer(verbs, name="study")
 
 
@@ -113,10 +113,33 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), json: o.Json = False) ->
         screen.block(f"trial {top.id}", [f"{goal} {_cell(top.value)} on validation after {top.step} epochs, {top.state}"])
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {_cell(v)}" for k, v in top.params.items()])
-        sets = " ".join(f"--set {k}={v}" for k, v in top.params.items())
-        task = next((r["reference"]["task"] for r in opened.records("task")), "TASK")
-        screen.block("next", [f"whet train {task} {sets}"])
+        screen.block("next", _continued(["whet train " + _named(opened), *(f"--set {k}={v}" for k, v in top.params.items())]))
     return 0
+
+
+def _named(opened: Any) -> str:
+    """Return the words that name the study's task."""
+    records = opened.records("task")
+    if not records:
+        return "TASK"
+    known = records[-1]["reference"]
+    file, colon, name = str(known["task"]).partition(".py:")
+    path, here = Path(file + (".py" if colon else "")), Path.cwd()
+    task = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    target = known.get("target")
+    return o.again(task + (f":{name}" if colon else ""), [target] if target else None, known.get("kind"))
+
+
+def _continued(words: list[str]) -> list[str]:
+    """Return the pieces of a command on lines of a terminal, to be copied together."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 3 <= 70:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"  {word}")
+    return lines
 
 
 def _trial(t: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ __all__ = ["add"]
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("train")(train)
+    app.command("train", epilog="Example: whet train digits --set lr=1e-3 --epochs 10")(train)
 
 
 def train(
@@ -33,7 +33,9 @@ def train(
 
     Ctrl-C finishes the current epoch and saves; --resume goes on from there.
     """
-    from whet.cli.job import configuration, make_job, make_task
+    from whet.cli.job import check_words, configuration, make_job, make_task
+
+    check_words(budget=None, search="auto", schedule="auto", epochs=epochs, runs=runs)
     from whet.cli.screen import Screen, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
@@ -46,11 +48,14 @@ def train(
     )
     params = configuration(made.space, job.first, set)
     screen = Screen(plain=plain, quiet=json)
-    with interruptible("finishing the current epoch and saving; --resume goes on from there") as asked:
+    with interruptible("finishing the current epoch and saving", screen.notice) as asked:
         blocks = screen.show(train_once(job, params, resume=resume, stopping=asked.is_set))
     block = blocks["train"]
     if json:
         emit_json({**block.data, "interrupted": asked.is_set()})
-    more = "the same command with --resume goes on" if asked.is_set() else f"whet tune {task} --budget 3m"
-    screen.block("next", [more])
-    return 130 if asked.is_set() else int(block.failed)
+    if asked.is_set():
+        screen.block("next", ["the same command with --resume goes on from here"])
+        return 130
+    if not block.failed:
+        screen.block("next", [f"whet tune {o.again(task, target, kind)} --budget 3m"])
+    return int(block.failed)

@@ -13,7 +13,7 @@ __all__ = ["add"]
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("tune")(tune)
+    app.command("tune", epilog="Example: whet tune digits --budget 200trials --search random")(tune)
 
 
 def tune(
@@ -36,26 +36,28 @@ def tune(
 
     The same command again goes on where it stopped; a larger --budget gives a finished study more.
     """
-    from whet.tune.budget import Budget
-
-    Budget.of(budget)
     workers = o.check_workers(workers)
-    from whet.cli.job import make_job, make_task
+    from whet.cli.job import check_words, make_job, make_task
+
+    check_words(budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs)
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
     from whet.recipe.recipe import tuned
 
     one_thread()
-    made = make_task(task, target, kind, seed)
     job = make_job(
-        made, runs=runs, budget=budget, workers=workers, name=name, search=search, schedule=schedule, epochs=epochs
-    )
+        make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
+        schedule=schedule, epochs=epochs,
+    )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
-    how = "finishing the current epoch, then reporting what was done; the same command goes on from there"
-    with interruptible(how) as asked:
+    with interruptible("finishing the current epoch, then reporting what was done", screen.notice) as asked:
         blocks = screen.show(tuned(job, fresh=fresh, stopping=asked.is_set))
     if json:
         emit_json({"study": job.name, "runs": str(job.folder), "interrupted": asked.is_set(), **blocks_json(blocks)})
-    screen.block("next", [f"whet study best {job.name} --runs {job.runs}", "a larger --budget goes on; --fresh starts over"])
-    return 130 if asked.is_set() else 0
+    if asked.is_set():
+        screen.block("next", ["the same command again goes on from here"])
+        return 130
+    more = f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
+    screen.block("next", [f"whet study best {job.name} --runs {job.runs}", more])
+    return 0

@@ -16,7 +16,7 @@ from whet.finding import Finding, Severity
 
 __all__ = ["Look", "look"]
 
-WIDTH = 78  # of a terminal line
+WIDTH = 70  # columns: lines stand beside a name on a terminal of 80
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -21,6 +22,8 @@ from whet.errors import WhetError
 from whet.execute.reference import resolve
 
 __all__ = ["Link", "main"]
+
+_GRACE = 30.0  # seconds that work may go on after its owner is gone
 
 
 class Link:
@@ -110,6 +113,8 @@ def _listen(link: Link, calls: queue.Queue[dict[str, Any] | None]) -> None:
             calls.put(message)
     link.stop()
     calls.put(None)
+    time.sleep(_GRACE)
+    os._exit(1)  # the work did not come to an end
 
 
 if __name__ == "__main__":

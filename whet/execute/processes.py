@@ -46,6 +46,7 @@ class Pool:
         self._log = log
         self._messages: queue.Queue[Message] = queue.Queue()
         self._processes: list[subprocess.Popen[str] | None] = [None] * workers
+        self._readers: list[threading.Thread] = []
         for i in range(workers):
             self.restart(i)
 
@@ -62,18 +63,22 @@ class Pool:
         )  # fmt: skip
         if log:
             log.close()
-        self._processes[worker] = process
-        threading.Thread(target=self._read, args=(worker, process), daemon=True).start()
+        before, self._processes[worker] = self._processes[worker], process
+        if before is not None:
+            _shut(before)
+        self._readers.append(threading.Thread(target=self._read, args=(worker, process), daemon=True))
+        self._readers[-1].start()
 
     def _read(self, worker: int, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            try:
-                kind, data = next(iter(json.loads(line).items()))
-                whole = json.loads(line)
-            except (ValueError, StopIteration):
-                continue
-            self._messages.put(Message(worker, kind, whole if kind == "error" else data))
+        with process.stdout:
+            for line in process.stdout:
+                try:
+                    whole = json.loads(line)
+                    kind, data = next(iter(whole.items()))
+                except (ValueError, StopIteration, AttributeError):
+                    continue
+                self._messages.put(Message(worker, kind, whole if kind == "error" else data))
         self._messages.put(Message(worker, "exit", process.wait()))
 
     def _send(self, worker: int, message: Mapping[str, Any]) -> None:
@@ -123,11 +128,8 @@ class Pool:
     def close(self, *, seconds: float = 10.0) -> None:
         """End the workers: let them finish for `seconds`, then kill them."""
         for p in self._processes:
-            if p is not None and p.stdin is not None:
-                try:
-                    p.stdin.close()
-                except OSError:
-                    pass
+            if p is not None:
+                _shut(p)
         for p in self._processes:
             if p is not None:
                 try:
@@ -135,6 +137,8 @@ class Pool:
                 except subprocess.TimeoutExpired:
                     p.kill()
                     p.wait()
+        for reader in self._readers:
+            reader.join(timeout=1.0)  # a grandchild may hold the pipe open
 
     def kill(self) -> None:
         """End the workers at once."""
@@ -146,8 +150,19 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:  # a second Ctrl-C: at once
+            self.kill()
+
+
+def _shut(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:
+            pass  # a pipe that broke
 
 
 def cores() -> int:

@@ -39,12 +39,19 @@ def refer(target: Callable[..., Any]) -> str:
     if found is not target:
         raise UsageError(f"{what}: cannot be sent to another process: {target.__module__}.{name} is something else. {how}.")
     assert module is not None
-    if module.__name__ == "__main__" or importlib.util.find_spec(module.__name__) is None:
+    if module.__name__ == "__main__" or not _importable(module.__name__):
         file = getattr(module, "__file__", None)
         if not file or not Path(file).exists():
             raise UsageError(f"{what}: cannot be sent to another process: it is in no file. {how}.")
         return f"{Path(file).resolve()}:{name}"
     return f"{module.__name__}:{name}"
+
+
+def _importable(name: str) -> bool:
+    """Return whether another process can import `name`; that it is in `sys.modules` here says nothing."""
+    top = name.partition(".")[0]
+    finders = [f.find_spec for f in sys.meta_path if hasattr(f, "find_spec")]
+    return any(find(top, None) is not None for find in finders)
 
 
 @functools.lru_cache(maxsize=64)

@@ -178,5 +178,5 @@ def decode(text: str) -> dict[str, Any]:
     {'a': [1.5, inf]}
     """
     if '"$float"' in text:
-        return json.loads(text, object_hook=_revive)  # type: ignore[no-any-return]
-    return json.loads(text)  # type: ignore[no-any-return]
+        return json.loads(text, object_hook=_revive)
+    return json.loads(text)

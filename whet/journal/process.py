@@ -11,7 +11,7 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["dead", "who"]
+__all__ = ["dead", "process_id", "who"]
 
 
 def _start(pid: int) -> str:
@@ -53,3 +53,13 @@ def dead(name: str) -> bool:
     if not pid.isdigit() or host != (platform.node() or "host") or not boot or boot != _boot() or not start:
         return False
     return _start(int(pid)) != start
+
+
+def process_id(name: str) -> int | None:
+    """Return the process id in a name that `who` gave on this machine, None when it is from another one.
+
+    >>> process_id(who()) == os.getpid()
+    True
+    """
+    host, boot, pid, _ = (name.split("#")[0].split("/") + ["", "", ""])[:4]
+    return int(pid) if pid.isdigit() and host == (platform.node() or "host") and boot == _boot() else None

@@ -7,8 +7,10 @@ One connection a journal, in autocommit, with transactions begun by hand: SQLite
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,15 +84,30 @@ class Database:
             url, poolclass=sa.NullPool, connect_args={"timeout": _BUSY, "check_same_thread": False}
         )
         sa.event.listen(self.engine, "connect", self._pragmas)
-        fresh = not self.path.exists() or self.path.stat().st_size == 0
+        if not self.path.exists():
+            self._shield(self._create)
+        with self.connect() as c:
+            self._prepare(c)
+
+    def _create(self) -> None:
+        """Put a new database in place, whole: made beside it, then linked, unless another process was quicker."""
+        beside = str(self.path.parent / f".new-{uuid.uuid4().hex}.db")
+        engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(beside), poolclass=sa.NullPool)
+        sa.event.listen(engine, "connect", self._pragmas)
         try:
-            with self.connect() as c:
-                self._prepare(c)
-        except BaseException:
-            if fresh:  # leave no empty file behind
-                for suffix in ("", "-wal", "-shm"):
-                    Path(str(self.path) + suffix).unlink(missing_ok=True)
-            raise
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c, self.transaction(c):
+                _schema.create_all(c)
+                c.execute(_meta.insert().values(key="format", value=str(FORMAT)))
+            try:
+                os.link(beside, self.path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                if not self.path.exists():
+                    os.rename(beside, self.path)
+        finally:
+            for suffix in ("", "-wal", "-shm"):
+                Path(beside + suffix).unlink(missing_ok=True)
 
     def _pragmas(self, connection: Any, _: Any) -> None:
         cursor = connection.cursor()
@@ -109,7 +126,7 @@ class Database:
         if "whet_meta" not in tables:
             if tables:
                 few = ", ".join(sorted(tables)[:3])
-                raise StoreError(f"{self.path}: not a whet database (it has tables {few}). Give another --store.")
+                raise StoreError(f"{self.path}: not a whet database (it has tables {few}). Give another file, or --runs DIR.")
             with self.transaction(c):
                 _schema.create_all(c)
                 have = c.execute(sa.select(_meta.c.value).where(_meta.c.key == "format")).scalar()
@@ -117,11 +134,11 @@ class Database:
                     c.execute(_meta.insert().values(key="format", value=str(FORMAT)))
         found = self._shield(lambda: c.execute(sa.select(_meta.c.value).where(_meta.c.key == "format")).scalar())
         if found is None or not str(found).isdigit():
-            raise StoreError(f"{self.path}: not a whet database (its format is {found!r}). Give another --store.")
+            raise StoreError(f"{self.path}: not a whet database (its format is {found!r}). Give another file, or --runs DIR.")
         if int(found) > FORMAT:
             raise StoreError(
                 f"{self.path}: written by a newer whet (format {found}, this one reads up to {FORMAT}). "
-                "Upgrade with `pip install --upgrade whet`, or give another --store."
+                "Upgrade with `pip install --upgrade whet`, or give another file, or --runs DIR."
             )
 
     def _shield(self, act: Any) -> Any:
@@ -138,7 +155,7 @@ class Database:
         text = one_line(str(e.orig if isinstance(e, DBAPIError) and e.orig is not None else e))
         low = text.lower()
         if "not a database" in low or "malformed" in low:
-            return StoreError(f"{self.path}: not a whet database ({text}). Give another --store.")
+            return StoreError(f"{self.path}: not a whet database ({text}). Give another file, or --runs DIR.")
         if "disk is full" in low or "no space" in low or "disk i/o" in low:
             return StoreError(f"{self.path}: no space on the disk ({text}). Nothing was lost; make room and run again.")
         if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:

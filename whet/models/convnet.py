@@ -12,7 +12,7 @@ from whet.models.standardize import Standardize
 
 __all__ = ["Convnet"]
 
-_SHALLOW = 2  # blocks a stage up to which branches do not start at zero
+_SHALLOW = 2  # blocks a stage up to which normalised branches do not start at zero
 _MEMORY = 0.2  # weight of a batch in BatchNorm's averages: after the 20 steps of a small data set's epoch, 99 % is its own
 
 
@@ -58,8 +58,8 @@ class Convnet(nn.Module):
     alone say (`whet.models.prior`).
 
     The stem halves pictures of 20 pixels and more, and halves again from 56, so the stages work on 8x8 to 16x16 maps at
-    most and a step costs little on a CPU; each further stage halves until the map is at most 4 pixels wide. Then global
-    average pooling. Raises TaskError for an unknown norm or activation.
+    most and a step costs little on a CPU; each further stage halves until the map is at most 4 pixels wide. The head sees
+    that map whole: averaging it first, as deep networks do, makes a shallow one learn much later. Raises TaskError for an unknown norm or activation.
 
     >>> Convnet((1, 8, 8), 10, width=8)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape
     torch.Size([2, 10])
@@ -93,14 +93,14 @@ class Convnet(nn.Module):
         kernel = 3 if stride < 4 else 5
         stem = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=norm == "none")
         layers: list[nn.Module | None] = [stem, normalisation(norm, width), kind()]
-        side, inputs, stage = -(-side // stride), width, 0
-        while stage == 0 or side > 4:
+        size, inputs, stage = (-(-height // stride), -(-breadth // stride)), width, 0
+        while stage == 0 or min(size) > 4:
             wide = width * 2**stage
             for i in range(depth):
                 step = 2 if stage and i == 0 else 1
-                layers.append(Block(inputs, wide, step, norm=norm, activation=activation, zero=depth > _SHALLOW))
+                layers.append(Block(inputs, wide, step, norm=norm, activation=activation, zero=depth > _SHALLOW or norm == "none"))
                 inputs = wide
-            side, stage = (side if stage == 0 else -(-side // 2)), stage + 1
+            size, stage = (size if stage == 0 else (-(-size[0] // 2), -(-size[1] // 2))), stage + 1
         self.features = nn.Sequential(*(x for x in layers if x is not None))
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d) and module.weight.any():  # the zero ones stay zero
@@ -109,7 +109,7 @@ class Convnet(nn.Module):
                     nn.init.zeros_(module.bias)
         # The memory layout oneDNN's convolutions like best: 10 to 30 % less time a step, values unchanged.
         self.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.head = Head(inputs, outputs, prior)
+        self.head = Head(inputs * size[0] * size[1], outputs, prior)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (n, outputs)."""
@@ -118,7 +118,7 @@ class Convnet(nn.Module):
             x = self.standardize(x)
         elif not x.is_floating_point():
             x = x.to(self.head.linear.weight.dtype)
-        x = x.flatten(1) if self.features is None else self.features(x).mean((2, 3))
+        x = (x if self.features is None else self.features(x)).flatten(1)
         return self.head(functional.dropout(x, self.dropout, self.training) if self.dropout else x)
 
 

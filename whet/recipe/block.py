@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Began", "Block", "Progress"]
+__all__ = ["WIDTH", "Began", "Block", "Progress"]
+
+WIDTH = 70  # columns of a block's lines, which stand beside its name on a terminal of 80
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Progress:
     """How far a step is.
 
     done: the share of the budget that is spent, 0 to 1; spent, limit: the same in words; seconds: until the end, as far
-    as can be told; counts: trials, finished, failed, epochs; rates: trials and epochs per second; best: the best so
-    far; trying: the configuration that was begun last.
+    as can be told; counts: trials, finished, failed, epochs, as far as the step has them; rates: trials and epochs per
+    second; best: the best so far; trying: the configuration that was begun last.
     """
 
     step: str

@@ -13,9 +13,9 @@ from torch import nn
 
 from whet.data.split import Data
 from whet.deploy import load, save, verify
-from whet.errors import DataError, StudyError, WhetError
+from whet.errors import StudyError, WhetError
 from whet.metric import interval
-from whet.recipe.block import Block
+from whet.recipe.block import WIDTH, Block
 from whet.recipe.job import Job
 from whet.recipe.tuning import outputs_of
 from whet.recipe.words import size
@@ -75,14 +75,15 @@ def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
     single = interval(goal, outputs[ensemble.single], targets, kind=data.kind)
     if ensemble.size > 1:
         who = ", ".join(f"{i} ({w:.0%})" for i, w in ensemble.members)
-        lines = textwrap.wrap(f"ensemble of {ensemble.size} of {len(outputs)} trials: {who}", 76)
+        lines = textwrap.wrap(f"ensemble of {ensemble.size} of {len(outputs)} trials: {who}", WIDTH)
     else:
-        lines = textwrap.wrap(f"single best, trial {ensemble.single}: {ensemble.why}", 76)
-    lines.append(f"validation {goal} {score}; single best {ensemble.single_score:.4g}")
+        lines = textwrap.wrap(f"single best, trial {ensemble.single}: {ensemble.why}", WIDTH)
+    lines.append(f"validation {goal} {score}")
+    if ensemble.size > 1:
+        lines.append(f"single best {ensemble.single_score:.4g}")
     if ensemble.honest is not None and ensemble.honest_single is not None:
-        lines.append(
-            f"on examples it was not chosen on {ensemble.honest.value:.4g}, single {ensemble.honest_single.value:.4g}"
-        )
+        of = f"{ensemble.honest.value:.4g}, single {ensemble.honest_single.value:.4g}"
+        lines += textwrap.wrap(f"on examples it was not chosen on {of}", WIDTH)
     data_ = {
         **ensemble.json(), "members": chosen.key, "metric": goal, "value": score.value,
         "interval": [score.low, score.high], "single_interval": [single.low, single.high],
@@ -140,7 +141,7 @@ def export_block(job: Job, study: Study, data: Data, chosen: Chosen, model: nn.M
     )
     lines = (
         f"{bundle.graph}  {size(checked.bytes)}",
-        equal,
+        *textwrap.wrap(equal, WIDTH),
         f"latency {fast[one]:.2g} ms (PyTorch {slow[one]:.2g}), {fast[most]:.2g} ms for {most} ({slow[most]:.2g}); 1 thread",
     )
     return Block("export", lines, {**checked.json(), "path": str(bundle.graph), "seconds": exported.seconds}, not checked.equal)
@@ -152,7 +153,7 @@ def still_good(job: Job, study: Study, chosen: Chosen) -> Block | None:
         if known["data"].get("members") == chosen.key:
             try:
                 load(job.folder / "model")
-            except (WhetError, DataError):
+            except WhetError:
                 return None
             return Block("export", tuple(known["lines"]), known["data"], bool(known["failed"]))
     return None

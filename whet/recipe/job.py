@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from whet.data.split import Data
-from whet.errors import StudyError
+from whet.errors import StudyError, TaskError, WhetError
 from whet.journal.store import Store, check_name
+from whet.metric import metric
 from whet.task import Task
 from whet.tasks import reference
 from whet.tune.budget import Budget
@@ -88,10 +89,29 @@ class Job:
             self.store.database().delete(self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def goals(self, data: Data) -> list[str]:
+        """Return the goals as text; raise TaskError when the first is no metric that whet knows."""
+        goals = self.task.goals(data)
+        try:
+            metric(goals[0].name)
+        except WhetError as e:
+            raise TaskError(f"{type(self.task).__name__}.goal {str(goals[0])!r}: {e}") from None
+        return [str(g) for g in goals]
+
+    def exists(self) -> bool:
+        """Return whether the store has a study of this name."""
+        assert self.store is not None
+        path = self.store.path
+        return path is not None and path.exists() and self.name in {n for n, _ in self.store.database().studies()}
+
+    def begun(self, data: Data) -> Study | None:
+        """Return the study as it stands, or None when there is none; raise StudyError when it is not about this."""
+        return self.study(data) if self.exists() else None
+
     def study(self, data: Data) -> Study:
         """Return the study, new or as it stands; raise StudyError when it belongs to another task or other data."""
         study = Study(
-            self.task.space, goal=[str(g) for g in self.task.goals(data)], search=self.search, schedule=self.schedule,
+            self.task.space, goal=self.goals(data), search=self.search, schedule=self.schedule,
             steps=self.task.steps, seed=self.task.seed, store=self.store, name=self.name,
         )  # fmt: skip
         try:

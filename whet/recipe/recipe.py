@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
+from whet.data.split import Data
 from whet.errors import StudyError
 from whet.execute import Pool
-from whet.recipe.begin import check_block, data_block
+from whet.recipe.begin import check_block, data_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, squeeze, still_good, test_block
 from whet.recipe.job import Job
@@ -23,89 +24,122 @@ WARM = ("whet.tune.worker", "whet.tune.study", "whet.journal.sql", "whet.tune.se
 
 def recipe(
     job: Job, *, force: bool = False, fresh: bool = False, stopping: Callable[[], bool] = lambda: False
-) -> Iterator[Began | Progress | Block]:
+) -> Generator[Began | Progress | Block, None, None]:
     """Run the recipe on `job`; yield what happens.
 
-    It stops after the check when that fails, unless `force`. fresh: delete the study first. When `stopping` becomes true
-    during the search, what was done so far is squeezed and reported, the test split stays closed, and running the same
-    again goes on.
+    It stops after the check when that fails, unless `force`; a new study is written only after it. fresh: delete the
+    study first. When `stopping` becomes true during the search, what was done so far is squeezed and reported, the test
+    split stays closed, and running the same again goes on.
 
     Raises WhetError leaves for what the user can mend.
     """
     yield Began("data")
-    data = job.data()
-    block = data_block(data)
-    if fresh:
-        job.forget()
-    yield block
-    study = job.study(data)
+    data, study = _opened(job, fresh)
     try:
+        yield data_block(data)
         with _pool(job, study) as pool:
-            yield from _checked(job, study, force)
-            if study.records("check")[-1]["failed"] and not force:
+            block = None if pool is not None or study is None else _known_check(study)
+            if block is None:
+                yield Began("check")
+                block = check_block(job)
+            yield block
+            if block.failed and not force:
                 return
+            study = study or job.study(data)
+            if pool is not None:
+                study.record("check", block.json())
             yield from _search(job, study, pool, stopping)
             if pool is not None:
                 pool.stop()
-        yield from _finish(job, study, interrupted=stopping())
+        if study.trials.best is not None:
+            yield from _finish(job, study, interrupted=stopping())
     finally:
-        study.close()
+        if study is not None:
+            study.close()
 
 
 def tuned(
     job: Job, *, fresh: bool = False, stopping: Callable[[], bool] = lambda: False
-) -> Iterator[Began | Progress | Block]:
+) -> Generator[Began | Progress | Block, None, None]:
     """Search only, and report: the tuning step by itself. The test split stays closed."""
-    data = job.data()
-    if fresh:
-        job.forget()
-    study = job.study(data)
+    data, study = _opened(job, fresh)
+    study = study or job.study(data)
     try:
         with _pool(job, study) as pool:
             yield from _search(job, study, pool, stopping)
-        yield Began("report")
-        yield report_block(job, study, data, squeeze(study, data)[1])
+        if study.trials.best is not None:
+            yield Began("report")
+            yield report_block(job, study, data, squeeze(study, data)[1])
     finally:
         study.close()
 
 
+def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
+    """Return the data, and the study when there is one, after everything that is wrong with the task was said."""
+    data = job.data()
+    job.goals(data)
+    study = None if fresh else job.begun(data)
+    try:
+        if study is None or not spent_enough(study, job.limits):
+            try_parts(job)
+    except BaseException:
+        if study is not None:
+            study.close()
+        raise
+    if fresh:
+        job.forget()
+    return data, study
+
+
 @contextlib.contextmanager
-def _pool(job: Job, study: Study) -> Iterator[Pool | None]:
-    """Yield worker processes that are warming up, or None when the budget is spent already."""
-    if spent_enough(study, job.limits):
+def _pool(job: Job, study: Study | None) -> Iterator[Pool | None]:
+    """Yield worker processes that are warming up, or None when the budget is spent already.
+
+    Their log is all that is written before there is a study; without one in the end it goes too.
+    """
+    if study is not None and spent_enough(study, job.limits):
         yield None
         return
+    new = [f for f in (job.folder, *job.folder.parents) if not f.exists()]
     job.folder.mkdir(parents=True, exist_ok=True)
-    with Pool(job.workers, log=job.folder / "workers.log") as pool:
-        pool.warm(*WARM)
-        yield pool
+    log = job.folder / "workers.log"
+    try:
+        with Pool(job.workers, log=log) as pool:
+            try:
+                pool.warm(*WARM)
+                yield pool
+            except (KeyboardInterrupt, GeneratorExit):
+                pool.kill()  # the second Ctrl-C waits for nobody
+                raise
+    finally:
+        if job.folder in new and not job.exists():
+            log.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that holds something stays
+                for folder in new:
+                    folder.rmdir()
 
 
-def _checked(job: Job, study: Study, force: bool) -> Iterator[Began | Block]:
-    """Yield the check of the skeleton; the journal keeps it."""
-    yield Began("check")
+def _known_check(study: Study) -> Block | None:
+    """Return the check that was made when the study was searched."""
     known = study.records("check")
-    if known and spent_enough(study, job.limits):
-        yield Block("check", tuple(known[-1]["lines"]), known[-1]["data"], bool(known[-1]["failed"]))
-        return
-    block = check_block(job)
-    study.record("check", block.json())
-    yield block
+    return Block("check", tuple(known[-1]["lines"]), known[-1]["data"], bool(known[-1]["failed"])) if known else None
 
 
 def _search(job: Job, study: Study, pool: Pool | None, stopping: Callable[[], bool]) -> Iterator[Began | Progress | Block]:
-    yield Began("tune")
+    announce = getattr(study.searcher, "announce", lambda _: "")
+    yield Began("tune", announce(study.space))
+    data = job.data()
     if pool is not None:
         _wait_until_warm(pool)
-        yield from tune(job, study, job.data(), pool, job.limits, stopping)
-    try:
-        yield tune_block(study, job.data())
-    except StudyError:
-        if stopping():
-            raise StudyError(f"study '{study.name}': interrupted before any trial had a value. Run it again to go on.") from None
-        if spent_enough(study, job.limits):
-            raise StudyError(f"study '{study.name}': the budget of {job.budget} was too short for one epoch. Give more.") from None
-        raise
+        yield from tune(job, study, data, pool, job.limits, stopping)
+    if study.trials.best is not None:
+        yield tune_block(study, data)
+    elif stopping():
+        yield Block("tune", ("interrupted before any trial had a value",), {"trials": len(study.trials)})
+    elif spent_enough(study, job.limits):
+        raise StudyError(f"study '{study.name}': the budget of {job.budget} was too short for one epoch. Give a larger --budget.")
+    else:
+        raise StudyError(f"study '{study.name}': the workers ended before any trial had a value. See {job.folder}/workers.log.")
 
 
 def _wait_until_warm(pool: Pool) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from whet.errors import CheckpointError, UsageError
 from whet.journal.checkpoint import load, save
 from whet.metric import interval
-from whet.recipe.block import Began, Block, Progress
+from whet.recipe.begin import blaming
+from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.job import Job, fingerprint
 from whet.recipe.words import configured
 from whet.train.checkpoint import pack, unpack
@@ -23,7 +24,7 @@ __all__ = ["train_once"]
 
 def train_once(
     job: Job, params: Mapping[str, Any], *, resume: bool = False, stopping: Callable[[], bool] = lambda: False
-) -> Iterator[Began | Progress | Block]:
+) -> Generator[Began | Progress | Block, None, None]:
     """Train `params` for the task's epochs; yield progress, then a block "train".
 
     The state is saved after every epoch in RUNS/NAME/train/last.safetensors, with the configuration beside the weights.
@@ -35,11 +36,17 @@ def train_once(
     data = job.data(params)
     what = {"params": dict(params), "seed": job.task.seed, "steps": job.task.steps, "data": fingerprint(data)}
     saved = _saved(path, what) if resume else None
-    run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"])
+    with blaming(job.task):
+        run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"])
     points = list(map(tuple, saved["points"])) if saved is not None else []
     began, first = time.monotonic(), run.step
     best = ""
-    for point in run:
+    steps = iter(run)
+    while True:
+        with blaming(job.task):
+            point = next(steps, None)
+        if point is None:
+            break
         points.append((point.step, point.value, dict(point.metrics)))
         best = f"{run.goal.name} {point.value:.4g}"
         save(path, pack({"what": what, "run": run.state(), "points": points}))
@@ -47,7 +54,7 @@ def train_once(
         speed = (point.step - first) / max(past, 1e-9)
         yield Progress(
             "train", point.step / run.steps, f"{point.step}", f"{run.steps} epochs", (run.steps - point.step) / speed,
-            {"trials": 1, "epochs": point.step}, {"epochs": speed}, best, configured(params),
+            {}, {"epochs": speed}, best, configured(params),
         )  # fmt: skip
         if stopping():
             break
@@ -81,7 +88,7 @@ def _block(run: Run, path: Path, points: list[Any]) -> Block:
     train_loss = points[-1][2].get("train_loss") if points else None
     lines = [f"{run.step} of {run.steps} epochs: {goal.name} {score} on validation"]
     lines += [f"training loss {train_loss:.4g}; best epoch {top[0]} ({top[1]:.4g})"] if train_loss is not None else []
-    lines += textwrap.wrap(configured(run.params), 68) + [f"{path}"]
+    lines += textwrap.wrap(configured(run.params), WIDTH) + [f"{path}"]
     data = {
         "step": run.step, "steps": run.steps, "metric": goal.name, "value": score.value, "interval": [score.low, score.high],
         "params": dict(run.params), "path": str(path), "curve": [{"step": s, "value": v, **m} for s, v, m in points],

@@ -25,7 +25,7 @@ __all__ = ["history", "report_block", "study_page"]
 
 _SPLITS = ("train", "valid")
 _AWAY = 120.0  # seconds without an event that count as nobody working
-_PICTURES = 5  # of each class
+_PICTURES = 30  # samples in the report, as many of each class as fit
 
 
 def history(events: Iterable[Event]) -> list[tuple[int, int, float]]:
@@ -50,13 +50,13 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
     scores: dict[str, Interval] = {}
     targets = data.valid.targets.numpy()
     best = trials.best
-    if best is not None and (found := score(study, best, data)) is not None:
+    if chosen is None and best is not None and (found := score(study, best, data)) is not None:
         scores["validation"] = found
     judged = None
     if chosen is not None:
         several = len(chosen.members) > 1
-        if several:
-            scores["ensemble"] = interval(study.goals[0].name, chosen.outputs, targets, kind=data.kind)
+        mine = interval(study.goals[0].name, chosen.outputs, targets, kind=data.kind)
+        scores["ensemble" if several else "validation"] = mine
         pictures = [s.picture for s in _pictured(data)]
         judged = Judged(
             chosen.outputs, targets, data.classes, data.valid.ids,
@@ -68,10 +68,12 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         test = records["test"][-1]["data"]
         scores["test"] = Interval(test["value"], *test["interval"], test["n"])
     squeezed = records["squeeze"][-1]["data"] if records["squeeze"] else None
+    if squeezed and "ensemble" in scores:
+        scores["validation"] = Interval(squeezed["single_score"], *squeezed["single_interval"], len(targets))
     return study_report(
         study.name, trials, scores=scores, history=history(study.journal.read()), look=_look(data),
         health=_health(records["check"][-1]["data"]) if records["check"] else None, judged=judged,
-        squeezed=_members(squeezed) if squeezed and len(squeezed["members"]) > 1 else None,
+        squeezed=_members(squeezed) if squeezed else None,
         records={
             "unsealed": records["unsealed"], "export": [_exported(r["data"]) for r in records["export"]],
             "environment": [{**environment(), "seed": study.seed, "workers": job.workers}],
@@ -98,7 +100,7 @@ def _pictured(data: Data) -> list[Any]:
 
 def _look(data: Data) -> Look:
     found = look(data)
-    shown = [(s.picture, s.label) for s in samples(data, _PICTURES) if s.picture is not None]
+    shown = [(s.picture, s.label) for s in samples(data, max(1, _PICTURES // len(data.classes or (1,)))) if s.picture is not None]
     facts = found.facts
     summary = {k: v for k, v in facts.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool)}
     summary |= {f"{k} examples": v for k, v in facts.get("splits", {}).items() if v is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from whet.data.split import Data
 from whet.errors import CheckpointError, StudyError
 from whet.execute import Pool
 from whet.metric import Interval, interval
-from whet.recipe.block import Block, Progress
+from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.words import configured, count, number
 from whet.tasks import reference
@@ -27,13 +28,24 @@ from whet.tune.trial import State, Trial, Trials
 __all__ = ["outputs_of", "spent_enough", "tune", "tune_block"]
 
 _EVERY = 0.25  # seconds between two pictures of how far things are
+_OPEN = (State.WAITING, State.RUNNING)
 
 
 def spent_enough(study: Study, budget: Budget) -> bool:
     """Return whether nothing of the budget is left for another step."""
     spent = study.spent
     pairs = ((spent.seconds, budget.seconds), (spent.steps, budget.steps), (spent.cost, budget.cost))
-    return any(limit is not None and (have or 0) >= limit for have, limit in pairs)
+    if any(limit is not None and (have or 0) >= limit for have, limit in pairs):
+        return True
+    if any(t.state in _OPEN for t in study.trials):
+        return False
+    # a search that ended by itself has nothing left within the same limits, or smaller ones
+    return any(_covers(Budget(**record["limits"]), budget) for record in study.records("searched"))
+
+
+def _covers(known: Budget, budget: Budget) -> bool:
+    pairs = ((getattr(known, f.name), getattr(budget, f.name)) for f in fields(Budget))
+    return all(most is None or (now is not None and now <= most) for most, now in pairs)
 
 
 def tune(
@@ -56,6 +68,9 @@ def tune(
     if crew.error:
         raise StudyError(crew.error)
     insist(study.name, study.trials)
+    open_ = any(t.state in _OPEN for t in study.trials)
+    if not (open_ or stopping() or hopeless_at or spent_enough(study, limits)):
+        study.record("searched", {"limits": asdict(limits)})
 
 
 class _Picture:
@@ -140,8 +155,8 @@ def tune_block(study: Study, data: Data) -> Block:
     value = f"{best.value:.4g}" if found is None else str(found)
     lines = [f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}", how]
     if states[State.FAILED]:
-        lines += textwrap.wrap(commonest(trials), 76)
-    lines += textwrap.wrap(f"best trial {best.id}, {best.step} epochs: {configured(best.params)}", 76)
+        lines += textwrap.wrap(commonest(trials), WIDTH)
+    lines += textwrap.wrap(f"best trial {best.id}, {best.step} epochs: {configured(best.params)}", WIDTH)
     lines.append(f"validation {study.goals[0].name} {value}")
     return Block(
         "tune",
@@ -157,7 +172,7 @@ def tune_block(study: Study, data: Data) -> Block:
 
 def strategy(strategy: Any) -> str:
     """Return a strategy and its options in a few words."""
-    from dataclasses import asdict, is_dataclass
+    from dataclasses import is_dataclass
 
     options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
     told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed")

@@ -9,22 +9,24 @@ from typing import Any
 from whet.report.block import Block, Code, Facts, Section
 from whet.report.listing import verbatim
 from whet.report.quantity import plain
-from whet.tune.trial import Trials
+from whet.tune.trial import Trial
 
 __all__ = ["again"]
 
 
-def again(trials: Trials, environment: Mapping[str, Any], commands: Mapping[str, str]) -> Section:
+def again(lead: Trial | None, environment: Mapping[str, Any], commands: Mapping[str, str]) -> Section:
     """Return the section.
 
-    environment: facts by name; a mapping inside ("versions", ...) becomes a list of its own; commands: what a command
+    lead: the trial whose configuration to copy, or None; environment: facts by name; a mapping inside ("versions", ...) becomes a list of its own; commands: what a command
     does -> the command, to be copied as it stands.
+
+    >>> [b.title for b in again(Trial(0, {"lr": 0.1}), {"seed": 0}, {"The same again": "whet run digits"}).blocks]
+    ['The same again', 'The configuration of trial 0', 'Environment']
     """
     blocks: list[Block] = [Code(text, title) for title, text in commands.items() if text]
-    best = trials.best
-    if best is not None and best.params:
-        params = plain(dict(best.params))
-        blocks.append(Code(json.dumps(params, indent=2, ensure_ascii=False), f"The configuration of trial {best.id}"))
+    if lead is not None and lead.params:
+        params = plain(dict(lead.params))
+        blocks.append(Code(json.dumps(params, indent=2, ensure_ascii=False), f"The configuration of trial {lead.id}"))
     flat = {k: v for k, v in environment.items() if not isinstance(v, Mapping)}
     if flat:
         blocks.append(Facts(verbatim(flat), "Environment"))

@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from whet.report.anytime import History
 from whet.report.belief import commonest
 from whet.report.block import Block, Facts, Headline, Plot, Section, Table, label
 from whet.report.listing import spent, started, verbatim
-from whet.report.quantity import Bytes, Seconds, point, show
+from whet.report.quantity import Bytes, Seconds, count, point, show
 from whet.report.scale import Scale
-from whet.tune.trial import Goal, State, Trials
+from whet.tune.trial import Goal, State, Trial, Trials
 
 if TYPE_CHECKING:
     from whet.metric import Interval
@@ -28,6 +29,11 @@ def interval_plot(scores: Mapping[str, Interval], goal: Goal) -> Plot | None:
     """Return the scores with their intervals one below the other, or None when fewer than two can be drawn.
 
     The finding is whether the sealed test lies where the validation said it would.
+
+    >>> from whet.metric import Interval
+    >>> scores = {"validation": Interval(0.98, 0.96, 0.99, 270), "test": Interval(0.93, 0.90, 0.95, 270)}
+    >>> interval_plot(scores, Goal("accuracy", "max")).title
+    'The test is worse than the validation promised, by more than its interval'
     """
     drawn = {n: i for n, i in scores.items() if all(math.isfinite(float(v)) for v in (i.value, i.low, i.high))}
     if len(drawn) < 2:
@@ -75,7 +81,7 @@ def _sentence(trials: Trials, scores: Mapping[str, Interval]) -> str:
     name, best, test = trials.goal.name, trials.best, scores.get("test")
     valid = scores.get("ensemble", scores.get("validation"))
     if test is not None:
-        text = f"{name.capitalize()} {point(test)} on the sealed test split ({span(test)}; {test.n:,} examples)"
+        text = f"{name.capitalize()} {point(test)} on the sealed test split ({span(test)}; {count(test.n, 'example')})"
         return text + (f", against {point(valid)} on validation." if valid is not None else ".")
     if valid is not None:
         return f"{name.capitalize()} {point(valid)} on validation ({span(valid)}); the test split was not opened."
@@ -113,14 +119,26 @@ def exported(export: Mapping[str, Any]) -> Facts:
     return Facts(values, "The exported model")
 
 
-def answer(trials: Trials, scores: Mapping[str, Interval], export: Mapping[str, Any] | None = None) -> Section:
+def answer(
+    trials: Trials, scores: Mapping[str, Interval], export: Mapping[str, Any] | None = None, *, history: History = (),
+    lead: Trial | None = None,
+) -> Section:
     """Return the first section.
 
     scores: by name: "test", "validation" (the best single trial), "ensemble" (on validation), others as they are;
-    export: the record of the exported model, or None.
+    export: the record of the exported model, or None; history: see `whet.report.anytime`, for the time it took; lead: the trial
+    whose configuration to show, the best by default.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point, State, Trial
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> answer(trials, {}).sentence
+    'Loss 0 on validation, by trial 0; the test split was not opened.'
     """
-    epochs, seconds = spent(trials)
+    epochs, seconds = spent(trials, history)
     best = trials.best
+    lead = lead or best
     items: list[tuple[str, Any, str]] = []
     name = trials.goal.name
     named = {
@@ -130,18 +148,22 @@ def answer(trials: Trials, scores: Mapping[str, Interval], export: Mapping[str, 
     }
     for key in (*(k for k in named if k in scores), *(k for k in scores if k not in named)):
         i = scores[key]
-        items.append((named.get(key, f"{trials.goal.name}, {key}"), i, f"{span(i)}, {i.n:,} examples"))
+        items.append((named.get(key, f"{trials.goal.name}, {key}"), i, f"{span(i)}, {count(i.n, 'example')}"))
     if best is not None and "validation" not in scores:
         items.append((f"validation {name}", best.value, f"trial {best.id} at epoch {best.step}"))
     if len(trials):
         items.append(
-            ("cost", Seconds(seconds) if seconds > 0 else epochs, f"{epochs:,} epochs, {started(trials):,} trials")
+            (
+                "cost",
+                Seconds(seconds) if seconds > 0 else epochs,
+                f"{count(epochs, 'epoch')}, {count(started(trials), 'trial')}",
+            )
         )
     blocks: list[Block] = [Headline(tuple(items))] if items else []
     if plot := interval_plot(scores, trials.goal):
         blocks.append(plot)
-    if best is not None and best.params:
-        blocks.append(Facts(verbatim(best.params), f"The best configuration, trial {best.id}"))
+    if lead is not None and lead.params:
+        blocks.append(Facts(verbatim(lead.params), f"The best configuration, trial {lead.id}"))
     if export:
         blocks.append(exported(export))
     return Section("answer", "The answer", _sentence(trials, scores), tuple(blocks))

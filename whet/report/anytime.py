@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whet.report.block import Plot, Table
-from whet.report.quantity import Id, Seconds, show
+from whet.report.quantity import Id, Seconds, count, show
 from whet.report.scale import Scale
 from whet.tune.trial import State, Trials
 
@@ -18,13 +18,8 @@ History = Sequence[tuple[int, int, float]]
 
 
 def replay(trials: Trials) -> list[tuple[int, int, float]]:
-    """Return a stand-in for the history: every trial to its end before the next, seconds as one worker would count them."""
-    rows, clock = [], 0.0
-    for t in trials:
-        for p in t.curve:
-            clock += p.cost if math.isfinite(p.cost) else 0.0
-            rows.append((t.id, p.step, clock))
-    return rows
+    """Return a stand-in for the history: every trial to its end before the next, without times."""
+    return [(t.id, p.step, 0.0) for t in trials for p in t.curve]
 
 
 def improvements(trials: Trials, history: History) -> tuple[list[tuple[int, float, float, int]], int, float]:
@@ -63,7 +58,15 @@ def unit(seconds: float) -> tuple[str, float]:
 
 
 def anytime(trials: Trials, history: History = ()) -> Plot | None:
-    """Return the plot, or None when nothing was reported."""
+    """Return the plot, or None when nothing was reported.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point, State, Trial
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> anytime(trials).title
+    'Best loss 0, first seen after 1 of 9 epochs'
+    """
     told = bool(history)
     steps, epochs, clock = improvements(trials, history if told else replay(trials))
     if not steps:
@@ -72,7 +75,7 @@ def anytime(trials: Trials, history: History = ()) -> Plot | None:
     last = steps[-1]
     gain = abs(last[2] - steps[0][2])
     near = next(s for s in steps if abs(last[2] - s[2]) <= 0.1 * gain)
-    title = f"Best {goal.name} {show(last[2])}, first seen after {last[0]:,} of {epochs:,} epochs"
+    title = f"Best {goal.name} {show(last[2])}, first seen after {last[0]:,} of {count(epochs, 'epoch')}"
     if near is not last:
         title += f"; nine tenths of the gain came in the first {near[0]:,}"
     name, divisor = unit(clock)
@@ -108,9 +111,8 @@ def anytime(trials: Trials, history: History = ()) -> Plot | None:
                 "yaxis": "y2",
             }
         )
-        what = "time since the start" if told else "training time so far"
         layout["xaxis2"] = {
-            "title": {"text": f"{what} ({name})"},
+            "title": {"text": f"time since the start ({name})"},
             "rangemode": "tozero",
             "domain": [0.525, 1],
             "anchor": "y2",

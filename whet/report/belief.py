@@ -9,7 +9,7 @@ from typing import Any
 from whet.finding import Health, Severity
 from whet.report.block import Block, Code, Findings, Section, Table
 from whet.report.listing import started
-from whet.report.quantity import Share, clean, shorten, show
+from whet.report.quantity import Share, clean, count, shorten, show
 from whet.tune.trial import State, Trial, Trials
 
 __all__ = ["belief", "commonest", "failures"]
@@ -38,7 +38,12 @@ def failures(trials: Trials) -> list[tuple[str, list[Trial]]]:
 
 
 def commonest(trials: Trials) -> str:
-    """Return the commonest reason of failure, or "" when nothing failed."""
+    """Return the commonest reason of failure, or "" when nothing failed.
+
+    >>> from whet.tune.space import Space
+    >>> commonest(Trials([Trial(0, {}, State.FAILED, error={"type": "ValueError", "message": "no"})], space=Space()))
+    'ValueError: no'
+    """
     groups = failures(trials)
     return shorten(groups[0][0], 160) if groups else ""
 
@@ -54,7 +59,7 @@ def _failed(trials: Trials) -> list[Block]:
     total = sum(len(g) for _, g in groups)
     note = "" if len(groups) <= 20 else f"{len(groups) - 20:,} rarer reasons are left out."
     blocks: list[Block] = [
-        Table(("trials", "of all", "reason", "numbers"), rows, f"{total:,} failed trials, by reason", note=note)
+        Table(("trials", "of all", "reason", "numbers"), rows, f"{count(total, 'failed trial')}, by reason", note=note)
     ]
     first = groups[0][1][0]
     trace = str((first.error or {}).get("traceback") or "")
@@ -83,7 +88,7 @@ def _sentence(trials: Trials, health: Health | None, openings: Sequence[Mapping[
         counts = [(s, sum(f.severity is s for f in health.findings)) for s in Severity]
         text = " and ".join(f"{n} {s.value}" for s, n in counts if n)
         ran = len(set(health.facts) | {f.code for f in health.findings})
-        parts.append(f"The checks found {text}" if text else f"{ran} checks ran and found nothing wrong")
+        parts.append(f"The checks found {text}" if text else f"{count(ran, 'check')} ran and found nothing wrong")
     times = {0: "has not been opened", 1: "was opened once"}.get(len(openings), f"was opened {len(openings)} times")
     parts.append(f"the test split {times}")
     failed = sum(t.state is State.FAILED for t in trials)
@@ -93,7 +98,12 @@ def _sentence(trials: Trials, health: Health | None, openings: Sequence[Mapping[
 
 
 def belief(trials: Trials, health: Health | None = None, openings: Sequence[Mapping[str, Any]] = ()) -> Section:
-    """Return the section; openings: the records of the sealed test split, each at least {"why": ...}."""
+    """Return the section; openings: the records of the sealed test split, each at least {"why": ...}.
+
+    >>> from whet.tune.space import Space
+    >>> belief(Trials([], space=Space()), Health(), [{"why": "the last step"}]).sentence
+    '0 checks ran and found nothing wrong; the test split was opened once; no trial failed.'
+    """
     blocks: list[Block] = [] if health is None else _checks(health)
     if openings:
         names = ["why", *dict.fromkeys(k for o in openings for k in o if k != "why")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from whet.report.block import Plot, Table
 from whet.report.listing import leading, ranked, started, thinned
+from whet.report.quantity import count
 from whet.report.scale import Scale
 from whet.tune.trial import State, Trial, Trials
 
@@ -91,7 +92,7 @@ def ends(trials: Trials) -> str:
     early: Counter[int] = Counter(t.step for t in trials if t.state in (State.PAUSED, State.STOPPED) and t.step < top)
     failed = sum(t.state is State.FAILED for t in trials)
     parts = [
-        f"{through:,} of {started(trials):,} trials {'was' if through == 1 else 'were'} trained for all {top:,} epochs"
+        f"{through:,} of {count(started(trials), 'trial')} {'was' if through == 1 else 'were'} trained for {'all ' if top > 1 else ''}{count(top, 'epoch')}"
     ]
     if early:
         at = sorted(early)
@@ -103,7 +104,15 @@ def ends(trials: Trials) -> str:
 
 
 def curves(trials: Trials) -> Plot | None:
-    """Return the plot, or None when nothing was reported; of very many trials the best and some others are drawn."""
+    """Return the plot, or None when nothing was reported; of very many trials the best and some others are drawn.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point, State, Trial
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> curves(trials).title
+    '9 of 9 trials were trained for 1 epoch'
+    """
     order = [t for t in ranked(trials) if any(math.isfinite(p.value) for p in t.curve)]
     if not order:
         return None
@@ -126,9 +135,11 @@ def curves(trials: Trials) -> Plot | None:
     if scale.kind == "linear" and (cut := window(values, trials.goal.better)):
         axis["range"] = list(cut[:2])
         note += f" {cut[2]:,} worse points lie outside the picture."
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "training (epochs)"}, "rangemode": "tozero", "tickformat": ",d"},
         "yaxis": axis,
     }
+    if max(t.step for t in chosen) <= 10:
+        layout["xaxis"] |= {"tick0": 0, "dtick": 1}  # no half epochs
     data = [_trace(t, best, leaders, scale) for t in reversed(chosen)]
     return Plot(ends(trials), {"data": data, "layout": layout}, _rungs(trials), 400, note=note, hint=HINT, isolate=True)

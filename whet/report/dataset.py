@@ -10,7 +10,8 @@ import numpy as np
 
 from whet.finding import Finding
 from whet.report.block import Block, Facts, Findings, Pictures, Plot, Section, Table, label
-from whet.report.quantity import Share, clean, shorten, show
+from whet.report.picture import drawable
+from whet.report.quantity import Share, clean, count, shorten, show
 
 __all__ = ["Look", "balance", "dataset", "spread"]
 
@@ -76,12 +77,14 @@ def balance(targets: Mapping[str, np.ndarray], classes: Sequence[str]) -> Plot |
         }
         for i, (n, c) in enumerate(counts.items())
     ]  # fmt: skip
-    layout = {
+    layout: dict[str, Any] = {
         "barmode": "stack", "bargap": 0.35, "showlegend": len(counts) > 1,
         "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "traceorder": "normal"},
         "xaxis": {"title": {"text": "examples (count)"}, "tickformat": ",d"},
         "yaxis": {"tickmode": "array", "tickvals": y, "ticktext": [label(classes[k]) + " " for k in order], "showgrid": False, "title": {"text": "class"}},
     }  # fmt: skip
+    if total.max() <= 10:
+        layout["xaxis"] |= {"tick0": 0, "dtick": 1}
     rows = [
         (clean(classes[k]), *(int(c[k]) for c in counts.values()), Share(total[k] / max(total.sum(), 1)))
         for k in range(len(classes))
@@ -95,7 +98,11 @@ def balance(targets: Mapping[str, np.ndarray], classes: Sequence[str]) -> Plot |
 
 
 def spread(targets: Mapping[str, np.ndarray]) -> Plot | None:
-    """Return the distribution of real targets, as shares so that splits of different sizes compare."""
+    """Return the distribution of real targets, as shares so that splits of different sizes compare.
+
+    >>> spread({"train": np.arange(101.0)}).title
+    'Half of the targets lie between 25 and 75'
+    """
     splits = {n: np.asarray(t, float).ravel() for n, t in targets.items()}
     splits = {n: t[np.isfinite(t)] for n, t in splits.items()}
     splits = {n: t for n, t in splits.items() if len(t)}
@@ -141,18 +148,23 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> Table:
         values = [c.get(n) for n in names]
         rows.append([v if isinstance(v, (int, float)) or v is None else shorten(show(v), 120) for v in values])
     note = "" if len(columns) <= _COLUMNS else f"The first {_COLUMNS} of {len(columns):,} columns."
-    return Table(tuple(map(clean, names)), rows, f"{len(columns):,} columns", note=note)
+    return Table(tuple(map(clean, names)), rows, count(len(columns), "column"), note=note)
 
 
 def dataset(look: Look) -> Section:
-    """Return the section; what is missing in `look` leaves its block out."""
+    """Return the section; what is missing in `look` leaves its block out.
+
+    >>> dataset(Look(targets={"train": np.array([0, 1]), "test": np.array([1])}, classes=("a", "b"))).sentence
+    '3 examples in 2 classes: 2 to train, 1 to test.'
+    """
     blocks: list[Block] = [Facts(look.summary)] if look.summary else []
     plot = balance(look.targets, look.classes) if look.classes is not None else spread(look.targets)
     if plot is not None:
         blocks.append(plot)
-    if look.samples:
-        note = "" if len(look.samples) <= _PICTURES else f"{_PICTURES} of {len(look.samples):,} given."
-        blocks.append(Pictures("What an example looks like", tuple(look.samples[:_PICTURES]), note))
+    samples = [s for s in look.samples if drawable(s[0])]
+    if samples:
+        note = "" if len(samples) <= _PICTURES else f"{_PICTURES} of {len(samples):,} given."
+        blocks.append(Pictures("What an example looks like", tuple(samples[:_PICTURES]), note))
     if look.columns:
         blocks.append(_columns(look.columns))
     if look.findings:
@@ -160,7 +172,7 @@ def dataset(look: Look) -> Section:
     sizes = [f"{len(t):,} to {name}" for name, t in look.targets.items()]
     total = sum(len(t) for t in look.targets.values())
     what = f" in {len(look.classes):,} classes" if look.classes is not None else ""
-    sentence = f"{total:,} examples{what}: {', '.join(sizes)}." if sizes else ""
+    sentence = f"{count(total, 'example')}{what}: {', '.join(sizes)}." if sizes else ""
     n = len(look.findings)
     sentence += f" Looking at it found {n} thing{'s' if n > 1 else ''} worth knowing." if n else ""
     return Section("data", "The data", sentence.strip(), tuple(blocks))

@@ -16,7 +16,11 @@ __all__ = ["ensemble", "path_plot"]
 
 
 def path_plot(path: Sequence[float], goal: Goal, single: float | None = None) -> Plot | None:
-    """Return the ensemble's value after every greedy addition beside that of the best single trial, or None for none."""
+    """Return the ensemble's value after every greedy addition beside that of the best single trial, or None for none.
+
+    >>> path_plot([0.97, 0.98], Goal("accuracy", "max")).title
+    'Averaging 2 picks takes accuracy from 0.97 to 0.98 on validation'
+    """
     values = [(k, float(v)) for k, v in enumerate(path, 1) if v is not None and math.isfinite(v)]
     if not values:
         return None
@@ -75,6 +79,13 @@ def ensemble(trials: Trials, record: Mapping[str, Any]) -> Section:
 
     record: {"members": [{"trial": id, "weight": w, ...}], "path": [value after each pick], "single": the best single
     trial's value}; any of them may be missing, other keys of a member become columns.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point, State, Trial
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> ensemble(trials, {"members": [{"trial": 0, "weight": 2}, {"trial": 1, "weight": 1}]}).sentence
+    '2 trials are averaged by weight.'
     """
     members = [m for m in record.get("members") or () if isinstance(m, Mapping)]
     total = sum(float(m.get("weight") or 0) for m in members)

@@ -52,6 +52,13 @@ def ranked(trials: Trials) -> list[Trial]:
     """Return all trials, the best first: those that got further before those stopped early, as `Trials.best` does.
 
     Trials without a value follow, then failed ones.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> [t.id for t in ranked(trials)][:3]
+    [0, 1, 2]
     """
 
     def key(t: Trial) -> tuple[int, int, float, int]:
@@ -63,7 +70,11 @@ def ranked(trials: Trials) -> list[Trial]:
 
 
 def thinned(order: Sequence[Trial], most: int) -> list[Trial]:
-    """Return at most `most` of ranked trials: the best third of them as they are, the rest evenly among the others."""
+    """Return at most `most` of ranked trials: the best third of them as they are, the rest evenly among the others.
+
+    >>> [t.id for t in thinned([Trial(k) for k in range(12)], 6)]
+    [0, 1, 2, 4, 7, 9]
+    """
     if len(order) <= most:
         return list(order)
     head = max(1, most // 3)
@@ -72,14 +83,25 @@ def thinned(order: Sequence[Trial], most: int) -> list[Trial]:
 
 
 def started(trials: Sequence[Trial]) -> int:
-    """Return how many trials were begun: those that only wait are none yet."""
+    """Return how many trials were begun: those that only wait are none yet.
+
+    >>> started([Trial(0), Trial(1, {}, State.RUNNING)])
+    1
+    """
     return sum(t.state is not State.WAITING for t in trials)
 
 
-def spent(trials: Sequence[Trial]) -> tuple[int, float]:
-    """Return what the trials cost: epochs trained, and seconds. What a child took from its parent is not counted."""
+def spent(trials: Sequence[Trial], history: Sequence[tuple[int, int, float]] = ()) -> tuple[int, float]:
+    """Return what the trials took: epochs trained, and seconds as the history tells them (0 without one).
+
+    What a child took over from its parent is not counted.
+
+    >>> from whet.tune.trial import Point
+    >>> spent([Trial(0, {}, State.DONE, (Point(3, 0.5, 2.0),))], [(0, 3, 7.5)])
+    (3, 7.5)
+    """
     epochs = sum(t.step - (min(t.parent[1], t.step) if t.parent else 0) for t in trials)
-    return epochs, sum(t.cost for t in trials if math.isfinite(t.cost))
+    return epochs, max((seconds for _, _, seconds in history if math.isfinite(seconds)), default=0.0)
 
 
 def trial_table(trials: Trials) -> Table:

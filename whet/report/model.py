@@ -10,6 +10,7 @@ from whet.report.block import Block, Pictures, Section, Table
 from whet.report.calibration import calibration
 from whet.report.confusion import confusion
 from whet.report.judged import Judged
+from whet.report.picture import drawable
 from whet.report.quantity import Id, Share, clean, shorten, show
 from whet.report.residuals import residuals
 
@@ -46,7 +47,7 @@ def hardest(judged: Judged, most: int = _HARDEST) -> Pictures | Table | None:
         ]
     pictures = [judged.picture(int(i)) for i in order]
     title = f"The hardest examples of {judged.split}: look here for wrong labels"
-    if all(p is not None and p.dtype == np.uint8 and p.ndim in (2, 3) for p in pictures):
+    if all(p is not None and drawable(p) for p in pictures):
         texts = [f"{show(r[0])}: {shorten(show(r[1]))}, taken for {shorten(show(r[2]))}" if r[1] != r[2]
                  else f"{show(r[0])}: {shorten(show(r[1]))}, but unsure ({show(r[3])})" for r in rows]  # fmt: skip
         return Pictures(title, tuple((p, t) for p, t in zip(pictures, texts, strict=True) if p is not None))
@@ -54,7 +55,11 @@ def hardest(judged: Judged, most: int = _HARDEST) -> Pictures | Table | None:
 
 
 def model(judged: Judged) -> Section:
-    """Return the section; without any usable example it says so and is empty."""
+    """Return the section; without any usable example it says so and is empty.
+
+    >>> model(Judged(np.eye(2)[[0, 1, 1]], np.array([0, 1, 0]), ("cat", "dog"))).sentence
+    'On validation, the best trial gets 1 of 3 examples wrong.'
+    """
     blocks: list[Block] = [
         b for b in (confusion(judged), calibration(judged), residuals(judged), hardest(judged)) if b is not None
     ]

@@ -50,7 +50,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colours.muted },
       margin: { l: 56, r: 16, t: 12, b: 44 },
-      hoverlabel: { align: "left", bgcolor: colours.panel, bordercolor: colours.faint, font: { color: colours.ink, size: 12 } },
+      hoverlabel: { align: "left", bgcolor: colours.panel, bordercolor: colours.faint, font: { family: getComputedStyle(document.body).fontFamily, color: colours.ink, size: 12 } },
       ...own, xaxis: axis(own.xaxis, colours), yaxis: axis(own.yaxis, colours),
     };
     for (const name of Object.keys(own).filter((k) => /^[xy]axis\d+$/.test(k))) full[name] = axis(own[name], colours);

@@ -8,6 +8,7 @@ their hashes backs this up: nothing else runs and nothing is fetched.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import math
@@ -68,22 +69,33 @@ def _hash(script: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
 
 
+@functools.cache
+def _plotly() -> tuple[str, str]:
+    """Plotly's script, as it may stand inside a script element, and its hash: 5 MB, so made once."""
+    from plotly.offline import get_plotlyjs
+
+    script = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
+    return script, _hash(script)
+
+
 def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return the page; raise MissingExtra when plotly, jinja2 or pillow is not installed."""
+    """Return the page; raise MissingExtra when plotly, jinja2 or pillow is not installed.
+
+    >>> render("a < b", "", []).count("a &lt; b")
+    2
+    """
     try:
         import jinja2
+        import plotly  # noqa: F401 - so that its absence is said here
         from markupsafe import Markup
-        from plotly.offline import get_plotlyjs
 
         from whet.report.picture import data_uri
     except ImportError as e:
         raise MissingExtra(f"report: HTML needs {e.name}, which is not installed. Run: pip install {e.name}") from e
     here = files("whet.report")
     plots = [b for s in sections for b in s.blocks if isinstance(b, Plot)]
-    library = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n") if plots else ""
     script = (here / "page.js").read_text(encoding="utf-8")
-    # A script element ends at the first "</script", so no script of ours or of Plotly's may hold one.
-    library = library.replace("</script", "<\\/script")
+    library, library_hash = _plotly() if plots else ("", _hash(""))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -99,7 +111,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
         style=Markup(_style((here / "page.css").read_text(encoding="utf-8"))),
         library=Markup(library),
         script=Markup(script),
-        policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {_hash(library)} {_hash(script)}",
+        policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {library_hash} {_hash(script)}",
         data=Markup(embed({"figures": [_figure(p) for p in plots], "light": LIGHT, "dark": DARK})),
     )
 

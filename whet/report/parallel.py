@@ -115,7 +115,15 @@ def leanings(dims: tuple[Dim, ...], encoded: np.ndarray, leaders: int) -> list[t
 
 
 def parallel(trials: Trials) -> Plot | None:
-    """Return the plot, or None when there is nothing to compare: fewer than two sound trials, or no dimension."""
+    """Return the plot, or None when there is nothing to compare: fewer than two sound trials, or no dimension.
+
+    >>> from whet.tune.space import Space
+    >>> from whet.tune.trial import Point, State
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> parallel(trials).table.columns[:2]
+    ('name', 'best trial')
+    """
     chosen, dims = _chosen(trials), trials.space.dims
     if len(chosen) < 2 or not dims:
         return None

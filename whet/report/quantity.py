@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Bytes", "Id", "Seconds", "Share", "clean", "plain", "point", "shorten", "show", "show_column"]
+__all__ = ["Bytes", "Id", "Seconds", "Share", "clean", "count", "plain", "point", "shorten", "show", "show_column"]
 
 
 class Seconds(float):
@@ -137,6 +137,15 @@ def show(value: Any) -> str:
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (str, bytes)):
         return ", ".join(show(v) for v in value) or "-"
     return clean(value)
+
+
+def count(n: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> count(1, "epoch"), count(1200, "trial")
+    ('1 epoch', '1,200 trials')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def point(value: Any) -> str:

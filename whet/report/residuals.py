@@ -14,7 +14,11 @@ _POINTS = 2000
 
 
 def residuals(judged: Judged) -> Plot | None:
-    """Return residuals against predictions, or None for classification or without an example; at most 2,000 are drawn."""
+    """Return residuals against predictions, or None for classification or without an example; at most 2,000 are drawn.
+
+    >>> residuals(Judged(np.array([1.0, 2.0]), np.array([1.5, 1.5]))).title
+    'Half of the predictions are within 0.5 of the truth'
+    """
     if judged.classes is not None or not len(judged):
         return None
     p, r = judged.predictions, judged.truth - judged.predictions

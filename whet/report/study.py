@@ -18,7 +18,7 @@ from whet.report.ensemble import ensemble
 from whet.report.listing import spent, started, trial_table
 from whet.report.model import model
 from whet.report.parallel import parallel
-from whet.report.quantity import Seconds, show
+from whet.report.quantity import Seconds, count, show
 from whet.tune.trial import Trials
 
 if TYPE_CHECKING:
@@ -29,14 +29,22 @@ __all__ = ["happened", "study_report"]
 
 
 def happened(trials: Trials, history: History = ()) -> Section:
-    """Return what the search did: the anytime curve, all learning curves, parallel coordinates, all trials."""
+    """Return what the search did: the anytime curve, all learning curves, parallel coordinates, all trials.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point, State, Trial
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, (Point(1, k / 9),), k / 9) for k in range(9)]
+    >>> trials = Trials(done, space=Space(lr=Float(0, 1)))
+    >>> happened(trials).sentence
+    '9 trials, 9 epochs.'
+    """
     plots = (anytime(trials, history), curves(trials), parallel(trials))
     blocks: list[Block] = [p for p in plots if p is not None]
     if len(trials):
         blocks.append(trial_table(trials))
-    epochs, seconds = spent(trials)
-    sentence = f"{started(trials):,} trials, {epochs:,} epochs" + (
-        f", {show(Seconds(seconds))} of training." if seconds else "."
+    epochs, seconds = spent(trials, history)
+    sentence = f"{count(started(trials), 'trial')}, {count(epochs, 'epoch')}" + (
+        f" in {show(Seconds(seconds))}." if seconds else "."
     )
     return Section("happened", "What happened", sentence, tuple(blocks))
 
@@ -70,25 +78,30 @@ def study_report(
     """
     records = records or {}
 
-    def last(topic: str) -> Mapping[str, Any]:
-        found = records.get(topic) or ()
-        return found[-1] if found else {}
+    def every(topic: str) -> list[Mapping[str, Any]]:
+        # A record may be handed over as the journal keeps it, with its content under "data".
+        return [r["data"] if isinstance(r.get("data"), Mapping) else r for r in records.get(topic) or ()]
 
+    def last(topic: str) -> Mapping[str, Any]:
+        return next(reversed(every(topic)), {})
+
+    members = list((squeezed or {}).get("members") or ())
+    alone = members[0].get("trial") if len(members) == 1 and isinstance(members[0], Mapping) else None
+    lead = trials[alone] if isinstance(alone, int) and 0 <= alone < len(trials) else trials.best
     sections = [
-        answer(trials, scores or {}, last("export")),
-        belief(trials, health, records.get("unsealed") or ()),
+        answer(trials, scores or {}, last("export"), history=history, lead=lead),
+        belief(trials, health, every("unsealed")),
         happened(trials, history),
     ]
     if look is not None:
         sections.append(dataset(look))
     if judged is not None:
         sections.append(model(judged))
-    if squeezed:
+    if squeezed and alone is None:
         sections.append(ensemble(trials, squeezed))
     environment = last("environment")
-    best = trials.best
-    if environment or commands or (best is not None and best.params):
-        sections.append(again(trials, environment, commands or {}))
+    if environment or commands or (lead is not None and lead.params):
+        sections.append(again(lead, environment, commands or {}))
     epochs, _ = spent(trials)
-    subtitle = f"{trials.goal} over {len(trials.space.dims)} dimensions, {started(trials):,} trials, {epochs:,} epochs"
+    subtitle = f"{trials.goal} over {count(len(trials.space.dims), 'dimension')}, {count(started(trials), 'trial')}, {count(epochs, 'epoch')}"
     return Report(name, tuple(sections), subtitle)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from whet.finding import Finding
 from whet.report.block import Block, Code, Facts, Findings, Headline, Pictures, Plot, Prose, Section, Table
-from whet.report.quantity import clean, point, show, show_column
+from whet.report.quantity import clean, count, point, show, show_column
 
 __all__ = ["render"]
 
@@ -90,9 +90,9 @@ def _table(table: Table, behind: bool = False) -> list[str]:
     lines = ["  " + "  ".join(row).rstrip() for row in zip(*cells, strict=True)]
     missing = []
     if kept < len(table.columns):
-        missing.append(f"{len(table.columns) - kept} more columns")
+        missing.append(count(len(table.columns) - kept, "more column"))
     if len(shown) < len(table.rows):
-        missing.append(f"{len(table.rows) - len(shown):,} more rows")
+        missing.append(count(len(table.rows) - len(shown), "more row"))
     if missing:
         lines.append(f"  ... {' and '.join(missing)}")
     return lines + (fill(table.note, 2) if table.note else [])
@@ -135,7 +135,11 @@ def block(value: Block) -> list[str]:
 
 
 def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return a report as text that ends in a newline."""
+    """Return a report as text that ends in a newline.
+
+    >>> render("digits", "", [])
+    'digits\\n======\\n'
+    """
     head = cut(clean(title), WIDTH)
     lines = [head, "=" * wide(head), *fill(subtitle), ""]
     for section in sections:

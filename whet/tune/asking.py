@@ -41,7 +41,7 @@ class Asking:
                 if adopted is not None:
                     return self._ready(adopted)
                 moment = history.moment()
-                decision = self._decide(moment)
+                decision = self._decide(moment, budget)
                 by = ""
                 if isinstance(decision, Start) and not self._room(budget, moment):
                     # no more may start: some schedulers can still bring the best to its end
@@ -55,8 +55,8 @@ class Asking:
                 if begun is not None:
                     return self._ready(begun)
 
-    def _decide(self, moment: Trials) -> Start | Resume | Idle:
-        if self._book.history.waiting:
+    def _decide(self, moment: Trials, budget: Budget) -> Start | Resume | Idle:
+        if self._book.history.waiting and self._room(budget, moment):
             return Start()  # a person's guess goes first
         return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
 
@@ -87,6 +87,8 @@ class Asking:
             history = book.history
             if not self._room(budget, history.moment()):
                 return None
+            if history.waiting and start != Start():
+                return None  # a guess came in since: it is not what the scheduler wants to start
             id = history.waiting[0] if history.waiting else len(history.trials)
             data: dict[str, Any] = {"seen": seen}
             if start.params is not None:
@@ -108,7 +110,12 @@ class Asking:
         while moment is not None:
             seen = moment.seq
             given = history.progress[id].given
-            proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
+            try:
+                proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
+            except BaseException:
+                with book.writing() as w:
+                    self._claims.drop(w, id)  # the next to ask tries again
+                raise
             data = {"params": dict(proposal.params), "origin": dict(proposal.origin), "seen": seen, "draw": draw}
             with book.writing() as w:
                 history = book.history

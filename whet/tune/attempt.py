@@ -142,12 +142,11 @@ class Attempt:
         checkpoint = None
         if state is not None:
             checkpoint = self._desk.files.write(self.id, self._step, pack(state))
-        extra = {f"gradient.{k}": float(v) for k, v in (gradient or {}).items()}
-        numbers = {k: float(v) for k, v in metrics.items()} | extra
-        self._reported = True
+        numbers = metrics | {f"gradient.{k}": v for k, v in (gradient or {}).items()}
         self.verdict = self._desk.note_report(
-            self.id, self._step, float(value), cost=cost, metrics=numbers, checkpoint=checkpoint
+            self.id, self._step, value, cost=cost, metrics=numbers, checkpoint=checkpoint
         )
+        self._reported = True
         return self.verdict
 
     def __repr__(self) -> str:

@@ -118,15 +118,19 @@ class Claims:
         if self._mine:
             self._journal.beat(self._worker)
 
+    def release(self) -> None:
+        """Hand every lease back."""
+        if self._mine:
+            with self._journal.write() as w:
+                for trial in list(self._mine):
+                    self.drop(w, trial)
+
     def close(self) -> None:
         """Stop beating and hand every lease back."""
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
-        if self._mine:
-            with self._journal.write() as w:
-                for trial in list(self._mine):
-                    self.drop(w, trial)
+        self.release()
 
 
 def _beat(claims: weakref.ref[Claims], stop: threading.Event) -> None:

@@ -10,11 +10,13 @@ from whet.errors import StudyError, UsageError
 from whet.execute import Message, Pool, refer
 from whet.tune.budget import Budget
 from whet.tune.failure import insist
-from whet.tune.loop import Running, Spending, interruptible
+from whet.tune.loop import Running, Spending, check_ends, interruptible
 
 __all__ = ["Crew", "run_processes"]
 
-_DEATHS = 20  # of workers in one run, beside one each, after which they are not started again
+_DEATHS = 4  # of each worker on average, without the study getting further, after which a run gives up
+
+_GRACE, _SHARE = 5.0, 0.05  # seconds, and share of a budget in time, that a step may take beyond it
 
 
 class Crew:
@@ -38,7 +40,8 @@ class Crew:
             "trials": limits.trials, "steps": limits.steps, "cost": limits.cost,
         }  # fmt: skip
         self._busy = set(range(pool.workers))
-        self._deaths = 0
+        self._deaths = self._seq = 0
+        self._stopped = False
         for i in range(pool.workers):
             self._call(i)
 
@@ -47,20 +50,41 @@ class Crew:
 
     def watch(self, every: float = 0.1, stopping: Callable[[], bool] = lambda: False) -> Iterator[Message | None]:
         """Yield messages (or None, at least every `every` seconds) until all workers are done."""
-        stopped = False
         try:
             while self._busy:
-                if not stopped and (stopping() or self.spending.over):
-                    stopped = True
-                    self.pool.stop()
+                if not self._stopped and (stopping() or self.spending.over):
+                    self._stop()
+                if self._late():
+                    self._abandon()
                 message = self.pool.get(every)
                 if message is not None:
-                    self._take(message, stopped)
+                    self._take(message)
                 yield message
         finally:
             self.spending.close()
 
-    def _take(self, message: Message, stopped: bool) -> None:
+    def _stop(self) -> None:
+        self._stopped = True
+        self.pool.stop()
+
+    def _late(self) -> bool:
+        """Return whether workers are in the middle of a long step well after the time was up.
+
+        Before the first value of the study they are let finish it: otherwise nothing would ever come of a short budget.
+        """
+        seconds = self._limits.seconds
+        if not self._stopped or seconds is None or self.spending.update() < seconds + max(_GRACE, _SHARE * seconds):
+            return False
+        return self._study.trials.best is not None
+
+    def _abandon(self) -> None:
+        """End the workers; what they trained since their last checkpoint is lost, and trained again by the next run."""
+        pids = self.pool.pids()
+        self.pool.kill()
+        self._study.hand_back(pids)
+        self._busy.clear()
+
+    def _take(self, message: Message) -> None:
         if message.worker not in self._busy:
             return
         if message.kind == "result":
@@ -68,14 +92,24 @@ class Crew:
         elif message.kind == "error":
             self._busy.discard(message.worker)
             self.error = self.error or str(message.data["error"])
-            self.pool.stop()
+            self._stop()
         elif message.kind == "exit":
-            self._deaths += 1
-            if stopped or self._deaths > _DEATHS + self.pool.workers:
+            # a trial that kills its workers fails after a few of them, and that is an event
+            seq = self._study.trials.seq
+            self._deaths = self._deaths + 1 if seq == self._seq else 1
+            self._seq = seq
+            if not self._stopped and self._deaths > _DEATHS * self.pool.workers:
+                self.error = f"study '{self._study.name}': {self._deaths} workers died one after the other, the last with {_code(message.data)}."
+                self._stop()
+            if self._stopped:
                 self._busy.discard(message.worker)
                 return
             self.pool.restart(message.worker)
             self._call(message.worker)
+
+
+def _code(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def run_processes(study: Running, objective: Callable[..., Any], limits: Budget, workers: int) -> None:
@@ -84,6 +118,7 @@ def run_processes(study: Running, objective: Callable[..., Any], limits: Budget,
         raise UsageError(f"workers must be a whole number of at least 1, got {workers!r}.")
     if os.environ.get("WHET_WORKER"):
         raise UsageError('study.run: called again inside a worker. Put the call under `if __name__ == "__main__":`.')
+    check_ends(study, limits)
     reference = {"ref": refer(objective)}
     if study.store.url is None:
         raise UsageError('study: workers > 1 need a store they can open. Give store="sqlite:///study.db", or workers=1.')

@@ -35,7 +35,8 @@ def hopeless(trials: Trials) -> bool:
     """Return whether many trials failed and none ever had a value."""
     if len(trials) < _HOPELESS:
         return False
-    return sum(t.state is State.FAILED for t in trials) >= _HOPELESS and all(t.value is None for t in trials)
+    # in this order: the first trial with a value ends the question
+    return all(t.value is None for t in trials) and sum(t.state is State.FAILED for t in trials) >= _HOPELESS
 
 
 def commonest(trials: Trials) -> str:
@@ -48,11 +49,12 @@ def commonest(trials: Trials) -> str:
     if not errors:
         return ""
     (text, times), total = errors.most_common(1)[0], sum(errors.values())
-    return f"{total} failed; most often ({times} times) {text}"
+    often = "" if times == total else f"most often ({times} times) "
+    return f"{total} failed: {often}{text}"
 
 
 def insist(name: str, trials: Trials) -> None:
     """Raise StudyError when trials of the study `name` ended and every one of them failed."""
     ended = [t for t in trials if t.state not in (State.WAITING, State.RUNNING)]
     if ended and all(t.state is State.FAILED for t in ended) and all(t.value is None for t in trials):
-        raise StudyError(f"study '{name}': all {len(ended)} trials failed. {commonest(trials)}.")
+        raise StudyError(f"study '{name}': all {len(ended)} trials failed. {commonest(trials).rstrip('.')}.")

@@ -50,11 +50,12 @@ class Progress:
     """What is known of one trial beside the trial itself.
 
     seen: the event up to which its proposal looks (its own asking); given: its parameters that were set before the searcher was asked;
-    checkpoints: (step, file name) of each it reported; strikes: transient failures so far.
+    checkpoints: (step, file name) of each it reported; strikes: transient failures since its last report.
     """
 
     seen: int = 0
     proposed: bool = False
+    reported: bool = False
     given: Mapping[str, Any] | None = None
     checkpoints: tuple[tuple[int, str], ...] = ()
     strikes: int = 0
@@ -115,7 +116,7 @@ class History:
                     parent = (int(data["parent"][0]), int(data["parent"][1]))
                     point = self.trials[parent[0]].at(parent[1])
                     curve = () if point is None else (replace(point, cost=0.0),)
-                    trial = replace(trial, parent=parent, curve=curve, value=point and point.value)
+                    trial = replace(trial, parent=parent, curve=curve, value=point.value if point else None)
                 if data.get("origin"):
                     trial = replace(trial, origin={**trial.origin, **data["origin"]})
                 self.started += 1
@@ -134,10 +135,7 @@ class History:
                 self._spent(1, data["cost"])
                 trial = replace(trial, cost=trial.cost + data["cost"])
             case "told":
-                trial = replace(trial, state=State.DONE, value=data["value"])
-                if trial.step < self._steps:
-                    point = Point(self._steps, data["value"], 0.0, data["metrics"])
-                    trial = replace(trial, curve=(*trial.curve, point))
+                trial = replace(self._told(trial, progress, data), state=State.DONE, value=data["value"])
                 self.open.discard(id)
             case "failed" if data["transient"]:
                 progress.strikes += 1
@@ -162,9 +160,20 @@ class History:
         self.steps += steps
         self.cost += cost
 
+    def _told(self, trial: Trial, progress: Progress, data: Mapping[str, Any]) -> Trial:
+        if trial.step >= self._steps:  # no second point: what was measured at the end joins the last one
+            last = trial.curve[-1]
+            return replace(trial, curve=(*trial.curve[:-1], replace(last, metrics={**last.metrics, **data["metrics"]})))
+        # a trial that never reported was trained to the end all the same
+        steps = 0 if progress.reported else self._steps - trial.step
+        self._spent(steps, float(steps))
+        point = Point(self._steps, data["value"], float(steps), data["metrics"])
+        return replace(trial, curve=(*trial.curve, point), cost=trial.cost + steps)
+
     def _reported(self, trial: Trial, progress: Progress, data: Mapping[str, Any]) -> Trial:
         self._spent(data["step"] - trial.step, data["cost"])
         trial = with_point(trial, Point(data["step"], data["value"], data["cost"], data["metrics"]))
+        progress.reported, progress.strikes = True, 0
         if data.get("checkpoint"):
             progress.checkpoints = (*progress.checkpoints, (data["step"], data["checkpoint"]))
         if data["verdict"] != "GO":

@@ -6,11 +6,12 @@ import inspect
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from whet.errors import StudyError, UsageError
+from whet.errors import CheckpointError, StoreError, StudyError, UsageError
 from whet.journal.event import Journal
 from whet.journal.store import Store
 from whet.tune.attempt import Attempt, Desk
@@ -18,9 +19,10 @@ from whet.tune.budget import Budget
 from whet.tune.failure import hopeless, insist
 from whet.tune.space import Space
 from whet.tune.strategy import Searcher
-from whet.tune.trial import Bound, Goal, Idle, State, Trial, Trials, Verdict
+from whet.tune.telling import real
+from whet.tune.trial import Bound, Goal, Idle, Trial, Trials, Verdict
 
-__all__ = ["Running", "Spending", "drive", "interruptible", "run_inline", "train"]
+__all__ = ["Running", "Spending", "check_ends", "drive", "interruptible", "run_inline", "train"]
 
 _POLL = 0.05
 
@@ -58,8 +60,16 @@ class Running(Desk, Protocol):
         """Record a failure."""
         ...
 
+    def holds(self, trial: Trial | int) -> bool:
+        """Return whether the trial is running and this worker's."""
+        ...
+
     def release(self, trial: Trial | int) -> None:
         """Hand a trial back."""
+        ...
+
+    def hand_back(self, pids: Sequence[int]) -> None:
+        """Hand back the trials of processes that were ended on purpose."""
         ...
 
 
@@ -68,24 +78,44 @@ def train(study: Running, trial: Trial, objective: Callable[..., Any], stopping:
     attempt = Attempt(study, trial, stopping=stopping)
     try:
         result = objective(attempt.params, attempt) if _takes_run(objective) else objective(attempt.params)
-    except (Exception, MemoryError) as e:
-        if study.trials[trial.id].state is State.RUNNING:
-            study.fail(trial, e)
-        return
+        if attempt.verdict is not Verdict.GO:
+            return
+        if attempt.interrupted:
+            return study.release(trial)
+        value, metrics = _value(study, trial.id, result)
+    except Exception as e:
+        if isinstance(e, StoreError) or isinstance(e.__cause__, OSError) and isinstance(e, CheckpointError):
+            _hand_back(study, trial)  # the disk's fault: the trial goes on when there is room again
+            raise
+        return _close(study, trial, lambda: study.fail(trial, e))
     except BaseException:  # Ctrl-C, exit: not the trial's fault
-        study.release(trial)
+        _hand_back(study, trial)
         raise
-    if attempt.verdict is not Verdict.GO:
-        return
-    if attempt.interrupted:
-        return study.release(trial)
-    value, metrics = _value(study, result)
     if value is None and (now := study.trials[trial.id]).value is not None and now.step:
         value = now.value
     if value is None:
-        study.fail(trial, f"the objective returned {type(result).__name__} and reported nothing. Return or report a number.")
+        kind = type(result).__name__
+        error = f"the objective returned {kind} and reported nothing. Return or report a number."
+        _close(study, trial, lambda: study.fail(trial, error))
     else:
-        study.tell(trial, value, **metrics)
+        told = value
+        _close(study, trial, lambda: study.tell(trial, told, **metrics))
+
+
+def _close(study: Running, trial: Trial, act: Callable[[], None]) -> None:
+    """Close a trial, unless another worker has taken it over in the meantime."""
+    try:
+        act()
+    except StudyError:
+        if study.holds(trial):
+            raise
+
+
+def _hand_back(study: Running, trial: Trial) -> None:
+    try:
+        study.release(trial)
+    except StoreError:
+        pass  # what is raised now says more; the lease lapses by itself
 
 
 def _takes_run(objective: Callable[..., Any]) -> bool:
@@ -94,15 +124,20 @@ def _takes_run(objective: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return True
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    # a second parameter that has a value of its own is the user's, unless that is None: f(params, run=None)
+    second = places[1:2]
+    return any(p.default in (p.empty, None) or p.name == "run" for p in second) or any(
+        p.kind is p.VAR_POSITIONAL for p in parameters
+    )
 
 
-def _value(study: Running, result: Any) -> tuple[float | None, dict[str, float]]:
+def _value(study: Running, id: int, result: Any) -> tuple[float | None, dict[str, float]]:
     if isinstance(result, Mapping):
         name = study.goals[0].name
         if name not in result:
-            raise StudyError(f"objective: returned {sorted(result)}, but the goal is {name}. Return it under that name.")
-        return float(result[name]), {k: float(v) for k, v in result.items() if k != name}
+            raise StudyError(f"objective: returned {sorted(map(str, result))}, but the goal is {name}. Return it under that name.")
+        numbers = {str(k): real(id, str(k), v) for k, v in result.items()}
+        return numbers.pop(name), numbers
     if isinstance(result, bool) or result is None:
         return None, {}
     try:
@@ -143,6 +178,7 @@ class Spending:
 
     def __init__(self, study: Running, limits: Budget) -> None:
         self._study, self._limits = study, limits
+        self._session = f"{study.worker}@{uuid.uuid4().hex[:8]}"  # one study may run several times
         self._began = time.monotonic()
         self._written = 0.0
         self._others = 0.0
@@ -153,7 +189,7 @@ class Spending:
         mine = time.monotonic() - self._began
         if force or mine - self._written >= 1.0:
             self._written = mine
-            self._study.journal.spend(self._study.worker, mine)
+            self._study.journal.spend(self._session, mine)
             self._others = self._study.journal.spent() - mine
         return self._others + mine
 
@@ -187,10 +223,15 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def run_inline(study: Running, objective: Callable[..., Any], limits: Budget) -> None:
-    """Run in this process; the first Ctrl-C ends it after the current step and is raised again at the end."""
+def check_ends(study: Running, limits: Budget) -> None:
+    """Raise UsageError when a run would never end."""
     if not limits and study.space.size is None and getattr(study.searcher, "size", lambda _: None)(study.space) is None:
         raise UsageError(f'study "{study.name}": would run for ever. Give trials=100 or budget="10m".')
+
+
+def run_inline(study: Running, objective: Callable[..., Any], limits: Budget) -> None:
+    """Run in this process; the first Ctrl-C ends it after the current step and is raised again at the end."""
+    check_ends(study, limits)
     spending = Spending(study, limits)
     try:
         with interruptible() as asked:

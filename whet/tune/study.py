@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
@@ -16,7 +17,7 @@ from whet.errors import StudyError
 from whet.execute import resolve
 from whet.journal.checkpoint import Files
 from whet.journal.event import FORMAT
-from whet.journal.process import who
+from whet.journal.process import process_id, who
 from whet.journal.store import Store
 from whet.tune import crew, loop
 from whet.tune.asking import Asking
@@ -75,18 +76,20 @@ class Study:
     ) -> None:
         if not isinstance(space, Space):
             raise StudyError(f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...).")
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        if not isinstance(steps, (int, Integral)) or isinstance(steps, bool) or steps < 1:
             raise StudyError(f"study: steps must be a whole number of at least 1, got {steps!r}.")
+        if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
+            raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
         self.store = Store.of(store)
         self.name = name or "study"
-        self.space, self.steps, self.seed = space, steps, int(seed)
+        self.space, self.steps, self.seed = space, int(steps), int(seed)
         self.goals = parse_goals(goal)
         self.worker = f"{who()}#{uuid.uuid4().hex[:8]}"
-        self.searcher = searcher(search, space, steps, seed=self.seed)
-        self.scheduler = scheduler(schedule, space, steps, seed=self.seed)
+        self.searcher = searcher(search, space, self.steps, seed=self.seed)
+        self.scheduler = scheduler(schedule, space, self.steps, seed=self.seed)
         asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
         terms = Terms(
-            space, self.goals, steps, self.seed, describe_search(self.searcher), describe_schedule(self.scheduler), asked
+            space, self.goals, self.steps, self.seed, describe_search(self.searcher), describe_schedule(self.scheduler), asked
         )
         self.journal = self.store.journal(self.name)
         try:
@@ -127,24 +130,29 @@ class Study:
 
     def _agree(self, terms: Terms) -> None:
         """Write the terms of a new study, or hold them against those of the one that exists."""
-        with self._book.writing() as w:
-            if self._book.history.terms is None:
-                from whet import __version__
+        if self._book.history.terms is None:
+            self._begin(terms)
+        recorded = self._book.history.terms
+        assert recorded is not None
+        check_same(self.name, recorded, terms)
+        # what is recorded counts: "auto" may mean something else in a later version, and names have an order
+        self.space = recorded.space
+        if terms.search != recorded.search:
+            self.searcher = rebuild_search(recorded.search)
+        if terms.schedule != recorded.schedule:
+            self.scheduler = rebuild_schedule(recorded.schedule)
 
+    def _begin(self, terms: Terms) -> None:
+        from whet import __version__
+
+        with self._book.writing() as w:
+            if self._book.history.terms is None:  # else another process was quicker
                 data = {
                     "format": FORMAT, "version": __version__, "space": terms.space.json(), "steps": terms.steps,
                     "goals": [str(g) for g in terms.goals], "seed": terms.seed, "search": terms.search,
                     "schedule": terms.schedule, "asked": terms.asked,
                 }  # fmt: skip
                 self._book.append(w, "created", None, data)
-        recorded = self._book.history.terms
-        assert recorded is not None
-        check_same(self.name, recorded, terms)
-        # the recorded strategies count: "auto" may mean something else in a later version
-        if terms.search != recorded.search:
-            self.searcher = rebuild_search(recorded.search)
-        if terms.schedule != recorded.schedule:
-            self.scheduler = rebuild_schedule(recorded.schedule)
 
     # -- asking and telling
 
@@ -188,7 +196,7 @@ class Study:
         """Record that a trial failed, and close it: failures are data, the study goes on.
 
         transient: it was not the configuration's fault (a worker was killed, a connection lost); the trial goes back
-        and is tried again, at most 3 times.
+        and is tried again, until it failed so 3 times without getting further.
         """
         self._telling.fail(number(trial), error, transient=transient)
 
@@ -279,16 +287,28 @@ class Study:
         Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
+        self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
         if workers == 1:
             loop.run_inline(self, objective, limits)
         else:
             crew.run_processes(self, objective, limits, workers)
         return self
 
+    def holds(self, trial: Trial | int) -> bool:
+        """Return whether the trial is running and this study's to report on: not closed, and not taken over."""
+        return self._telling.holds(number(trial))
+
     def release(self, trial: Trial | int) -> None:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
         with self._book.writing() as w:
             self._claims.drop(w, number(trial))
+
+    def hand_back(self, pids: Sequence[int]) -> None:
+        """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
+        with self._book.writing() as w:
+            for lease in w.leases().values():
+                if process_id(lease.worker) in pids:
+                    w.drop(lease.trial)
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
 
-from whet.errors import StudyError
+from whet.errors import StudyError, one_line
 from whet.journal.checkpoint import Files
 from whet.journal.event import Writer
 from whet.tune import claim
@@ -15,7 +17,7 @@ from whet.tune.history import with_point
 from whet.tune.strategy import Scheduler
 from whet.tune.trial import Idle, Point, State, Trial, Verdict
 
-__all__ = ["Telling", "number"]
+__all__ = ["Telling", "number", "real"]
 
 
 def number(trial: Trial | int) -> int:
@@ -49,21 +51,24 @@ class Telling:
         """Record a report and judge it."""
         now, book = self.known(id), self._book
         steps = self._steps
-        if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= steps:
+        if not isinstance(step, (int, Integral)) or isinstance(step, bool) or not 1 <= step <= steps:
             raise StudyError(f"trial {id}: step must be a whole number from 1 to {steps}, got {step!r}.")
+        step, value = int(step), real(id, self._goal, value)
+        if cost is not None and not 0 <= (cost := real(id, "cost", cost)) < math.inf:
+            raise StudyError(f"trial {id}: cost must be a number of at least 0, got {cost}.")
         if step <= now.step:
-            return self._repeat(id, step, 1.0 if cost is None else float(cost))
-        cost = float(step - now.step) if cost is None else float(cost)
-        seconds, value = self._claims.lap(id), float(value)
+            return self._repeat(id, step, 1.0 if cost is None else cost)
+        cost = float(step - now.step) if cost is None else cost
+        point = Point(step, value, cost, {k: real(id, k, v) for k, v in metrics.items()})
+        seconds = self._claims.lap(id)
         with book.writing() as w:
             if not self._mine(w, id):
                 return Verdict.STOP
             if not math.isfinite(value):
-                error = {"type": "NotFinite", "message": f"{self._goal} is {value} at step {step}", "traceback": ""}
+                error = self._not_finite(f"{value} at step {step}")
                 book.append(w, "failed", id, {"error": error, "transient": False, "step": step, "cost": cost})
                 self._claims.drop(w, id)
                 return Verdict.STOP
-            point = Point(step, value, cost, {k: float(v) for k, v in metrics.items()})
             verdict = Verdict.GO
             if step < steps:
                 judged = with_point(book.history.trials[id], point)
@@ -75,7 +80,9 @@ class Telling:
             if checkpoint is not None:
                 data["checkpoint"] = checkpoint
             book.append(w, "reported", id, data)
-            if verdict is not Verdict.GO:
+            if verdict is Verdict.GO:
+                self._claims.forgive(w, id)
+            else:
                 self._claims.drop(w, id)
         if checkpoint is not None:
             self._tidy(id)
@@ -91,21 +98,22 @@ class Telling:
     def tell(self, id: int, value: float, metrics: Mapping[str, float]) -> None:
         """Close a trial with its final value."""
         self.known(id)
-        value = float(value)
-        if not math.isfinite(value):
-            return self.fail(id, f"{self._goal} is {value}", transient=False)
+        value = real(id, self._goal, value)
+        data = {"value": value, "metrics": {k: real(id, k, v) for k, v in metrics.items()}}
         with self._book.writing() as w:
             self._running(w, id)
-            data = {"value": value, "metrics": {k: float(v) for k, v in metrics.items()}}
-            self._book.append(w, "told", id, data)
+            if math.isfinite(value):
+                self._book.append(w, "told", id, data)
+            else:
+                self._book.append(w, "failed", id, {"error": self._not_finite(value), "transient": False})
             self._claims.drop(w, id)
 
     def fail(self, id: int, error: str | BaseException, *, transient: bool) -> None:
-        """Record a failure; a transient one leaves the trial to be tried again, at most `claim.CHANCES` times."""
+        """Record a failure; after a transient one the trial is tried again, unless it is the third in a row."""
         self.known(id)
         with self._book.writing() as w:
             self._running(w, id)
-            again = transient and self._book.history.progress[id].strikes < claim.CHANCES
+            again = transient and self._book.history.progress[id].strikes + 1 < claim.CHANCES
             self._book.append(w, "failed", id, {"error": describe(error), "transient": again})
             self._claims.drop(w, id)
 
@@ -118,6 +126,15 @@ class Telling:
     def _goal(self) -> str:
         terms = self._book.history.terms
         return terms.goals[0].name if terms else "value"
+
+    def _not_finite(self, value: object) -> dict[str, str]:
+        return {"type": "NotFinite", "message": f"{self._goal} is {value}", "traceback": ""}
+
+    def holds(self, id: int) -> bool:
+        """Return whether the trial is running and its lease this worker's."""
+        self.known(id)
+        with self._book.writing() as w:
+            return self._mine(w, id)
 
     def _mine(self, w: Writer, id: int) -> bool:
         return id in self._book.history.open and self._claims.holds(w, id)
@@ -138,3 +155,18 @@ class Telling:
                 if (id, step) not in kept:
                     self._files.remove(name)
             progress.checkpoints = tuple(c for c in names[:-2] if (id, c[0]) in kept) + names[-2:]
+
+
+def real(id: int, name: str, value: Any) -> float:
+    """Return `value` as a float; raise StudyError, naming the trial and the metric, when it is no number.
+
+    >>> real(0, "loss", "low")
+    Traceback (most recent call last):
+    ...
+    whet.errors.StudyError: trial 0: loss must be one number, got 'low' (str).
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several values
+        kind, shown = type(value).__name__, one_line(repr(value))[:80]
+        raise StudyError(f"trial {id}: {name} must be one number, got {shown} ({kind}).") from None

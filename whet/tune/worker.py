@@ -28,7 +28,8 @@ def train_task(task: Task, params: Mapping[str, Any], run: Attempt) -> None:
     points = iter(training)
     for _ in run:
         point = next(points)
-        run.report(point.value, {**training.state(), "outputs": training.outputs}, **point.metrics)
+        metrics: dict[str, Any] = dict(point.metrics)
+        run.report(point.value, {**training.state(), "outputs": training.outputs}, **metrics)
 
 
 def objective(reference: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Attempt], None]:

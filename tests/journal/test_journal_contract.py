@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from whet.journal.memory import MemoryJournal
+from whet.journal.sql import Database, SqlJournal
+from whet.testing.journal import JOURNAL
+
+
+@pytest.mark.parametrize("clause", JOURNAL, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("kind", ["memory", "process", "power"])
+def test_contract(clause, kind, tmp_path):
+    opened = []
+
+    def make(name):
+        if kind == "memory":
+            return MemoryJournal(name)
+        opened.append(SqlJournal(Database(f"sqlite:///{tmp_path}/s.db", durability=kind), name))
+        return opened[-1]
+
+    clause(make)
+    for journal in opened:
+        journal.close()
+
+
+class Forgets(MemoryJournal):
+    def append(self, kind, trial, data):
+        event = super().append(kind, trial, data)
+        return event._replace(seq=event.seq + 1)
+
+
+class KeepsWhatFailed(MemoryJournal):
+    def write(self):
+        from contextlib import nullcontext
+
+        return nullcontext(self)
+
+
+class ReadsFrom(MemoryJournal):
+    def read(self, after=0):
+        return super().read(max(0, after - 1))
+
+
+class AddsTime(MemoryJournal):
+    def spend(self, worker, seconds):
+        self._seconds[worker] = self._seconds.get(worker, 0.0) + seconds
+
+
+class KeepsDropped(MemoryJournal):
+    def drop(self, trial):
+        pass
+
+
+class CountsAll(MemoryJournal):
+    def record(self, topic, data):
+        super().record(topic, data)
+        return len(self._events)
+
+
+class Rounds(MemoryJournal):
+    def append(self, kind, trial, data):
+        return super().append(kind, trial, {k: [str(x) for x in v] if k == "floats" else v for k, v in data.items()})
+
+
+class OneForAll(MemoryJournal):
+    def __init__(self, name, shared=MemoryJournal("all")):  # noqa: B008
+        super().__init__(name)
+        self._events = shared._events
+
+
+class WritesAnything(MemoryJournal):
+    def append(self, kind, trial, data):
+        return super().append(kind, trial, {k: v if type(v) is not object else "?" for k, v in data.items()})
+
+
+@pytest.mark.parametrize(
+    ("clause", "sick"),
+    [
+        ("numbers_its_events_densely", Forgets),
+        ("undoes_what_fails", KeepsWhatFailed),
+        ("reads_after", ReadsFrom),
+        ("keeps_values_exactly", Rounds),
+        ("refuses_what_is_not_json", WritesAnything),
+        ("counts_records_by_topic", CountsAll),
+        ("keeps_leases", KeepsDropped),
+        ("adds_up_time", AddsTime),
+        ("keeps_studies_apart", OneForAll),
+    ],
+)
+def test_the_contract_flags_a_sick_journal(clause, sick):
+    with pytest.raises(AssertionError):
+        {c.__name__: c for c in JOURNAL}[clause](sick)

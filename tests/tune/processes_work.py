@@ -1,0 +1,54 @@
+"""Objectives that the tests send to worker processes, and scripts that are killed."""
+
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+
+def plain(params, run):
+    state = run.load() or {"trained": []}
+    for step in run:
+        state["trained"].append(step)
+        run.report(params["x"] + 1 / step, state)
+    print("noise on standard output")
+
+
+def kills_itself_once(params, run):
+    """The worker of the trial 2 is killed in its second step, once."""
+    flag = Path(os.environ["WHET_TEST_FLAG"])
+    state = run.load() or {"n": 0}
+    for step in run:
+        state["n"] += 1
+        if run.id == 2 and step == 2 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        run.report(params["x"], state)
+
+
+def segfaults(params):
+    if params["k"] == 2:
+        ctypes.string_at(0)
+    return params["k"]
+
+
+def fails(params):
+    raise ValueError("always")
+
+
+def exits(params):
+    os._exit(3)
+
+
+
+
+def slow(params, run):
+    for step in run:
+        run.report(1.0, {})
+        run_time(0.02)
+
+
+def run_time(seconds):
+    import time
+
+    time.sleep(seconds)

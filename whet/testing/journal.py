@@ -1,0 +1,153 @@
+"""What every journal must do. A clause is given `make(name)`, which opens the journal of a study, new or existing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from whet.errors import StoreError
+from whet.journal.event import Event, Journal, Lease
+
+__all__ = ["JOURNAL"]
+
+Make = Callable[[str], Journal]
+
+
+def numbers_its_events_densely(make: Make) -> None:
+    """The seq of events is 1, 2, 3 ... over transactions; `append` returns the event as it is read."""
+    journal = make("dense")
+    made: list[Event] = []
+    for size in (1, 3, 0, 2):
+        with journal.write() as w:
+            made += [w.append("told", i, {"value": i / 3}) for i in range(size)]
+    read = journal.read()
+    assert [e.seq for e in read] == list(range(1, 7)), [e.seq for e in read]
+    assert [e.bare for e in read] == [e.bare for e in made]
+
+
+def undoes_what_fails(make: Make) -> None:
+    """An exception inside a transaction undoes its events and leases, whatever it is, and comes out unchanged."""
+    for error in (ValueError("no"), KeyboardInterrupt()):
+        journal = make("undo")
+        with journal.write() as w:
+            first = w.append("noted", 0, {})
+            w.take(0, "me")
+        try:
+            with journal.write() as w:
+                w.append("noted", 1, {})
+                w.take(0, "you")
+                w.take(1, "you")
+                w.drop(0)
+                raise error
+        except BaseException as e:
+            assert e is error, f"{error!r} came out as {e!r}"
+        assert len(journal.read(first.seq)) == 0, "an event of a failed transaction stayed"
+        with journal.write() as w:
+            assert w.leases().get(0) == Lease(0, "me"), w.leases()
+            assert 1 not in w.leases()
+            assert w.append("noted", 0, {}).seq == first.seq + 1, "a failed transaction used up a number"
+
+
+def reads_after(make: Make) -> None:
+    """`read(n)` returns the events after the n-th, inside a transaction those of it too."""
+    journal = make("after")
+    with journal.write() as w:
+        for i in range(4):
+            w.append("noted", i, {})
+        assert [e.seq for e in w.read(3)] == [4]
+    for after in range(6):
+        assert [e.seq for e in journal.read(after)] == list(range(after + 1, 5))
+
+
+def keeps_values_exactly(make: Make) -> None:
+    """Numbers, text and structure come back as they were; tuples as lists, NumPy's numbers as Python's."""
+    journal = make("exact")
+    data = {
+        "floats": [0.1, -0.0, 1e-323, 1.7976931348623157e308, math.inf, -math.inf],
+        "ints": [0, -1, 2**63, 10**40],
+        "text": ["", "ünïcödé ☃ \U0001f600", 'quo"te\\', "a\nb\tc\0d", "half \ud83d", "$float"],
+        "rest": [True, False, None, [], {}, {"$float": "soon"}, {"deep": [{"er": [1, [2]]}]}],
+    }
+    with journal.write() as w:
+        w.append("noted", 0, {**data, "nan": math.nan})
+        w.append("noted", 0, {"numpy": [np.float32(0.5), np.int64(3), np.bool_(True), np.arange(2)], "tuple": (1, 2)})
+    for read in (journal.read(), make("exact").read() if journal.durable else journal.read()):
+        found = dict(read[0].data)
+        assert math.isnan(found.pop("nan"))
+        assert found == data and repr(found) == repr(data), found
+        second = {"numpy": [0.5, 3, True, [0, 1]], "tuple": [1, 2]}
+        assert read[1].data == second and repr(read[1].data) == repr(second), read[1].data
+
+
+def refuses_what_is_not_json(make: Make) -> None:
+    """A value that cannot be written is refused with a StoreError, and nothing of it is written."""
+    journal = make("strange")
+    try:
+        with journal.write() as w:
+            w.append("noted", 0, {})
+            w.append("noted", 0, {"thing": object()})
+    except StoreError:
+        assert journal.read() == []
+    else:
+        raise AssertionError("an object was written")
+
+
+def counts_records_by_topic(make: Make) -> None:
+    """`record` appends a "recorded" event and returns how many there are of its topic."""
+    journal = make("records")
+    assert [journal.record(t, {"n": 1}) for t in ("a", "b", "a", "a")] == [1, 1, 2, 3]
+    assert [e.data["topic"] for e in journal.read()] == ["a", "b", "a", "a"]
+    assert {e.kind for e in journal.read()} == {"recorded"}
+
+
+def keeps_leases(make: Make) -> None:
+    """A trial has one lease: the last taken. A beat raises those of its worker only; a new holder begins at 0."""
+    journal = make("leases")
+    with journal.write() as w:
+        w.take(0, "a")
+        w.take(1, "b", 2)
+        w.take(2, "a")
+        w.drop(2)
+        w.drop(9)
+    assert journal.leases() == {0: Lease(0, "a"), 1: Lease(1, "b", 0, 2)}
+    journal.beat("b")
+    if journal.durable:
+        assert journal.leases() == {0: Lease(0, "a"), 1: Lease(1, "b", 1, 2)}, journal.leases()
+    with journal.write() as w:
+        w.take(1, "a", 3)
+        assert w.leases()[1] == Lease(1, "a", 0, 3)
+    assert journal.read() == [], "a lease is not an event"
+
+
+def adds_up_time(make: Make) -> None:
+    """`spend` sets what a worker has spent in all; `spent` is the sum over workers."""
+    journal = make("time")
+    assert journal.spent() == 0.0
+    for worker, seconds in (("a", 1.0), ("a", 2.5), ("b", 4.0)):
+        journal.spend(worker, seconds)
+    assert journal.spent() == 6.5
+
+
+def keeps_studies_apart(make: Make) -> None:
+    """Two studies share nothing: not the numbers of events, nor leases, nor time."""
+    one, two = make("one"), make("two")
+    with one.write() as w:
+        w.append("noted", 0, {})
+        w.take(0, "a")
+    one.spend("a", 3.0)
+    assert two.read() == [] and two.leases() == {} and two.spent() == 0.0
+    assert two.record("x", {}) == 1
+    assert [e.seq for e in two.read()] == [1]
+
+
+#: The clauses, to be run one by one.
+#:
+#: >>> from whet.journal.memory import MemoryJournal
+#: >>> for clause in JOURNAL:
+#: ...     clause(MemoryJournal)
+JOURNAL: tuple[Callable[[Make], None], ...] = (
+    numbers_its_events_densely, undoes_what_fails, reads_after, keeps_values_exactly, refuses_what_is_not_json,
+    counts_records_by_topic, keeps_leases, adds_up_time, keeps_studies_apart,
+)  # fmt: skip
