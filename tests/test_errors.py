@@ -11,7 +11,8 @@ LEAVES = [getattr(errors, n) for n in errors.__all__ if isinstance(getattr(error
 @pytest.mark.parametrize("kind", LEAVES)
 def test_every_error_is_ours_and_one_line(kind):
     e = kind("what:\n  got\t3")
-    assert isinstance(e, WhetError) and str(e) == "what: got 3"
+    assert isinstance(e, WhetError)
+    assert str(e) == "what: got 3"
 
 
 @pytest.mark.parametrize("kind", [k for k in LEAVES if k is not WhetError])

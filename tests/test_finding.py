@@ -9,7 +9,8 @@ from whet.finding import Finding, Health, NotRun, Severity
 
 def test_severities_are_words_for_programs_and_people():
     f = Finding("X", "FAIL", "loss", {"n": 3}, "is bad", "mend it")
-    assert f.severity == "FAIL" and f.severity is Severity.FAIL
+    assert f.severity == "FAIL"
+    assert f.severity is Severity.FAIL
     assert str(f) == "FAIL X loss: is bad. Fix: mend it"
     assert json.loads(json.dumps(f.json()))["severity"] == "FAIL"
     with pytest.raises(ValueError, match="BAD"):
@@ -18,7 +19,9 @@ def test_severities_are_words_for_programs_and_people():
 
 def test_health_fails_only_with_a_fail():
     warn, fail = Finding("W", "WARN", "a"), Finding("F", "FAIL", "b")
-    assert not Health().failed and not Health((warn,)).failed and Health((warn, fail)).failed
+    assert not Health().failed
+    assert not Health((warn,)).failed
+    assert Health((warn, fail)).failed
     health = Health((warn,), (NotRun("Z", "no data"),), {"A": {"n": 1}})
     assert str(health).splitlines() == [str(warn), "Z did not run: no data"]
     assert str(Health(facts={"A": {}})) == "healthy: A looked at"

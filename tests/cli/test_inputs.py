@@ -71,6 +71,7 @@ def test_a_csv_with_columns_of_every_kind(made, tmp_path):
     assert "missing" in out
 
 
+@pytest.mark.soak
 def test_a_parquet_with_columns_of_every_kind(made, tmp_path):
     frame = mixed().drop(columns="price")
     frame["sold"] = pd.to_datetime(frame["sold"])

@@ -13,7 +13,7 @@ def square(payload, link):
 def noisy(payload, link):
     print('{"result": "forged"}')
     os.write(1, b'{"result": "forged too"}\n')
-    os.system("echo '{\"error\": \"forged\"}'")
+    os.system('echo \'{"error": "forged"}\'')
     sys.stderr.write("to the log\n")
     link.emit({"step": 1})
     return "true"

@@ -42,7 +42,9 @@ def test_a_function_of_a_script(tmp_path):
     said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=ENV).stdout
     assert said == f"{script}:f\n"
     said = subprocess.run(
-        [sys.executable, "-c", "from whet.execute import refer\ndef f(): pass\nrefer(f)"], capture_output=True, text=True
+        [sys.executable, "-c", "from whet.execute import refer\ndef f(): pass\nrefer(f)"],
+        capture_output=True,
+        text=True,
     ).stderr
     assert "it is in no file" in said
 
@@ -80,7 +82,8 @@ hidden, shadowed = shadowed, 3
 def test_what_has_no_name_is_refused_with_the_reason(target, why):
     with pytest.raises(UsageError, match=why) as e:
         refer(target)
-    assert len(str(e.value).splitlines()) == 1 and "workers=1" in str(e.value)
+    assert len(str(e.value).splitlines()) == 1
+    assert "workers=1" in str(e.value)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_what_is_not_there(reference, match):
 
 
 def test_a_text_without_a_name():
-    with pytest.raises(UsageError, match="use package.module:name"):
+    with pytest.raises(UsageError, match=r"use package.module:name"):
         resolve("json")
 
 

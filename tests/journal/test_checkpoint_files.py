@@ -14,7 +14,9 @@ from whet.errors import CheckpointError
 from whet.journal.checkpoint import Array, Files, load, save
 
 ARRAYS = st.binary(max_size=12).map(lambda b: Array("U8", (len(b),), b))
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | ARRAYS
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | ARRAYS
+)
 KEYS = st.text("ab.'$_", max_size=4) | st.just("__metadata__")
 TREES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=10
@@ -25,7 +27,8 @@ TREES = st.recursive(
 def test_a_tree_comes_back(tree):
     files = Files(None)
     back = files.read(files.write(0, 1, tree))
-    assert back == tree and repr(back) == repr(tree)
+    assert back == tree
+    assert repr(back) == repr(tree)
 
 
 def test_names_that_read_alike_stay_apart():
@@ -154,6 +157,9 @@ except CheckpointError as e:
 
 def test_a_full_disk_leaves_no_part_of_a_file(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
-    said = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True).stdout
-    assert "cannot be written" in said and len(said.splitlines()) == 1
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout
+    assert "cannot be written" in said
+    assert len(said.splitlines()) == 1
     assert [p.name.split("-")[0] for p in (tmp_path / "0").iterdir()] == ["1"]

@@ -25,7 +25,7 @@ def test_a_number_that_is_used_again_is_another_process():
 
 
 def test_what_nobody_here_can_tell_is_not_dead():
-    host, boot, pid, start = who().split("/")
+    host, boot, pid, _start = who().split("/")
     assert not dead(f"elsewhere/{boot}/{pid}/1")
     assert not dead(f"{host}/another-boot/{pid}/1")
     assert not dead("")

@@ -17,7 +17,11 @@ from whet.journal.store import Store
 
 def python(code, *args, **options):
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-c", code, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
     )
 
 
@@ -108,7 +112,8 @@ def test_what_is_no_database_is_refused_and_left_alone(tmp_path):
     refused(f"sqlite:///{tmp_path}/folder.db", "cannot be written")
     refused(f"sqlite:///{tmp_path}/nothing.db", "no such study database", create=False)
     after = listing(tmp_path)
-    assert after.keys() == before.keys() and after["text.db"] == before["text.db"]
+    assert after.keys() == before.keys()
+    assert after["text.db"] == before["text.db"]
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path):
@@ -152,9 +157,11 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     folder.mkdir()
     folder.chmod(0o555)
     said = finish(python(NOBODY, f"sqlite:///{folder}/s.db"))
-    assert "cannot be written" in said and len(said.splitlines()) == 1
+    assert "cannot be written" in said
+    assert len(said.splitlines()) == 1
     said = finish(python(NOBODY, f"sqlite:///{folder}/deeper/s.db"))
-    assert "cannot be written" in said and len(said.splitlines()) == 1
+    assert "cannot be written" in said
+    assert len(said.splitlines()) == 1
     assert list(folder.iterdir()) == []
 
 
@@ -203,11 +210,16 @@ def test_a_full_database_page_limit(tmp_path):
     journal = SqlJournal(Database(f"sqlite:///{tmp_path}/s.db"), "s")
     journal._connection.exec_driver_sql("PRAGMA max_page_count=20")
     written = 0
-    with pytest.raises(StoreError, match="no space on the disk"):
+
+    def fill():
+        nonlocal written
         for i in range(100):
             with journal.write() as w:
                 w.append("noted", i, {"text": "x" * 2000})
             written += 1
+
+    with pytest.raises(StoreError, match="no space on the disk"):
+        fill()
     assert [e.seq for e in journal.read()] == list(range(1, written + 1))
     journal.close()
 
@@ -233,7 +245,7 @@ def test_studies_are_listed_in_order_and_deleted(tmp_path):
     journal = store.journal("a")
     assert journal.read() == []
     journal.close()
-    with pytest.raises(StudyError, match="'bb'.*Did you mean|Studies: b, c"):
+    with pytest.raises(StudyError, match=r"'bb'.*Did you mean|Studies: b, c"):
         store.journal("bb", create=False)
 
 

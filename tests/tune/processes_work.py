@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 
 
@@ -12,6 +13,15 @@ def plain(params, run):
         state["trained"].append(step)
         run.report(params["x"] + 1 / step, state)
     print("noise on standard output")
+
+
+def meets(params, run):
+    """As `plain`, but begins only when two workers have come."""
+    here = Path(os.environ["WHET_TEST_FLAG"])
+    (here / str(os.getpid())).touch()
+    while len(list(here.iterdir())) < 2:
+        time.sleep(0.01)
+    plain(params, run)
 
 
 def kills_itself_once(params, run):
@@ -40,15 +50,7 @@ def exits(params):
     os._exit(3)
 
 
-
-
 def slow(params, run):
-    for step in run:
+    for _step in run:
         run.report(1.0, {})
-        run_time(0.02)
-
-
-def run_time(seconds):
-    import time
-
-    time.sleep(seconds)
+        time.sleep(0.02)

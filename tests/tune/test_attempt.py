@@ -18,16 +18,19 @@ def attempts(study):
 def test_it_yields_the_steps_that_are_left():
     study = Study(SPACE, schedule="full", steps=4)
     run = attempts(study)
-    assert (run.id, run.steps, run.last) == (0, 4, 0) and run.load() is None
+    assert (run.id, run.steps, run.last) == (0, 4, 0)
+    assert run.load() is None
     seen = []
     for step in run:
         seen.append(step)
         assert run.report(1 / step, {"at": step}, speed=2.0, gradient={"x": 0.5}) is Verdict.GO
         if step == 2:
             break
-    assert seen == [1, 2] and study.trials[0].curve[0].metrics == {"speed": 2.0, "gradient.x": 0.5}
+    assert seen == [1, 2]
+    assert study.trials[0].curve[0].metrics == {"speed": 2.0, "gradient.x": 0.5}
     again = Attempt(study, study.trials[0])
-    assert again.load() == {"at": 2} and list(again) == [3, 4]
+    assert again.load() == {"at": 2}
+    assert list(again) == [3, 4]
 
 
 def test_it_ends_when_the_verdict_is_no_longer_go():
@@ -49,7 +52,9 @@ def test_it_ends_on_request_between_steps():
     run = Attempt(study, study.ask(), stopping=lambda: study.trials[0].step >= 3)
     for step in run:
         run.report(step)
-    assert run.interrupted and run.last == 3 and study.trials[0].state is State.RUNNING
+    assert run.interrupted
+    assert run.last == 3
+    assert study.trials[0].state is State.RUNNING
 
 
 def test_without_states_it_starts_over_and_says_so_once():
@@ -60,11 +65,16 @@ def test_without_states_it_starts_over_and_says_so_once():
         if step == 2:
             break
     again = Attempt(study, study.trials[0])
-    with pytest.warns(RuntimeWarning, match="trains its first steps again") as caught:
+
+    def train():
         for _ in again:
             again.report(9.0)
+
+    with pytest.warns(RuntimeWarning, match="trains its first steps again") as caught:
+        train()
     assert len(caught) == 1
-    assert [p.value for p in study.trials[0].curve] == [0.1, 0.2, 9.0] and study.spent.steps == 5
+    assert [p.value for p in study.trials[0].curve] == [0.1, 0.2, 9.0]
+    assert study.spent.steps == 5
 
 
 @pytest.mark.parametrize("store", [None, "file"])
@@ -83,7 +93,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(store, tmp_path):
             path.write_bytes(damaged)
             with pytest.warns(RuntimeWarning, match="damaged.*the one before it"):
                 state = Attempt(study, study.trials[0]).load()
-            assert state["step"] == 2 and state["w"].tolist() == [2] * 50
+            assert state["step"] == 2
+            assert state["w"].tolist() == [2] * 50
     else:
         study.files._memory[names[-1]] = b"nothing"
     again = Attempt(study, study.trials[0])
@@ -155,4 +166,5 @@ def test_a_child_begins_with_its_parents_state():
         if step == 2:
             break
     child = attempts(study)
-    assert child.load() == {"trained": [0, 0]} and list(child) == [3, 4]
+    assert child.load() == {"trained": [0, 0]}
+    assert list(child) == [3, 4]

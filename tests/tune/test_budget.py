@@ -31,15 +31,24 @@ def test_what_people_write(text, want):
 def test_what_cannot_be_read_is_refused_in_one_line(text):
     with pytest.raises(UsageError, match="budget") as e:
         Budget.of(text)
-    assert len(str(e.value).splitlines()) == 1 and "Use e.g." in str(e.value) or "Give it once" in str(e.value)
+    assert (len(str(e.value).splitlines()) == 1 and "Use e.g." in str(e.value)) or "Give it once" in str(e.value)
 
 
 def test_both_limits_hold():
     assert Budget(trials=5, cost=2.0).both(Budget(trials=3, steps=9)) == Budget(trials=3, steps=9, cost=2.0)
-    assert not Budget() and Budget(trials=1)
+    assert not Budget()
+    assert Budget(trials=1)
 
 
 def test_shown_to_people():
     assert str(Budget(trials=1234567, seconds=75)) == "1,234,567 trials, 1:15 min"
-    assert str(Budget(cost=0.5, steps=0)) == "0 epochs, 0.5 cost" and str(Budget()) == "no limit"
-    assert [duration(s) for s in (0, 59.4, 60, 3599, 3600, 90061)] == ["0 s", "59 s", "1:00 min", "59:59 min", "1:00 h", "25:01 h"]
+    assert str(Budget(cost=0.5, steps=0)) == "0 epochs, 0.5 cost"
+    assert str(Budget()) == "no limit"
+    assert [duration(s) for s in (0, 59.4, 60, 3599, 3600, 90061)] == [
+        "0 s",
+        "59 s",
+        "1:00 min",
+        "59:59 min",
+        "1:00 h",
+        "25:01 h",
+    ]

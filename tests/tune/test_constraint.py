@@ -49,10 +49,18 @@ def test_a_comment_after_a_newline():
 
 
 @pytest.mark.parametrize(
-    "text", ["'x' * 10 * a == name", "name * a == 'x'", "'%9d' % a == name", "[1] * 9 == a", "name + 'x' == 'xx'", "-name == 1"]
+    "text",
+    [
+        "'x' * 10 * a == name",
+        "name * a == 'x'",
+        "'%9d' % a == name",
+        "[1] * 9 == a",
+        "name + 'x' == 'xx'",
+        "-name == 1",
+    ],
 )
 def test_arithmetic_is_for_numbers(text):
-    with pytest.raises(SpaceError, match="cannot be computed.*arithmetic needs numbers"):
+    with pytest.raises(SpaceError, match=r"cannot be computed.*arithmetic needs numbers"):
         Constraint(text, NAMES).holds(VALUES)
 
 
@@ -64,25 +72,31 @@ def test_what_cannot_be_computed_is_said_in_one_line(text):
 
 
 def test_unknown_names_are_named_with_the_nearest():
-    with pytest.raises(SpaceError, match="no hyperparameter `o.momentun`. Did you mean 'o.momentum'"):
+    with pytest.raises(SpaceError, match=r"no hyperparameter `o.momentun`. Did you mean 'o.momentum'"):
         Constraint("o.momentun < 1", NAMES)
     with pytest.raises(SpaceError, match="names no hyperparameter"):
         Constraint("1 < 2", NAMES)
 
 
-@pytest.mark.parametrize("text", ["(" * 300 + "a" + ")" * 300 + "<1", "not " * 400 + "a", "-" * 900 + "a < 1", "a < 1" + " " * 3000 + "x"])
+@pytest.mark.parametrize(
+    "text", ["(" * 300 + "a" + ")" * 300 + "<1", "not " * 400 + "a", "-" * 900 + "a < 1", "a < 1" + " " * 3000 + "x"]
+)
 def test_monsters_end_in_an_answer(text):
+    said = "one line"
     try:
         Constraint(text, NAMES).holds(VALUES)
     except SpaceError as e:
-        assert len(str(e).splitlines()) == 1
+        said = str(e)
+    assert len(said.splitlines()) == 1
 
 
 def test_a_name_that_is_not_there_makes_it_hold():
     c = Constraint("o.momentum > 5", NAMES)
-    assert c.holds({"o": "adam"}) and not c.holds(VALUES)
+    assert c.holds({"o": "adam"})
+    assert not c.holds(VALUES)
     inner = Constraint("momentum > 5", ["momentum"])
-    assert inner.holds({"momentum": 1}, "o.") and not inner.holds({"o.momentum": 1}, "o.")
+    assert inner.holds({"momentum": 1}, "o.")
+    assert not inner.holds({"o.momentum": 1}, "o.")
 
 
 @st.composite

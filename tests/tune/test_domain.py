@@ -33,16 +33,19 @@ def ints(draw):
 @given(floats(), UNIT)
 def test_a_float_survives_the_unit_interval(d, u):
     v = d.decode(u)
-    assert d.low <= v <= d.high and d.check(v) == v
+    assert d.low <= v <= d.high
+    assert d.check(v) == v
     assert math.isclose(d.decode(d.encode(v)), v, rel_tol=1e-6, abs_tol=1e-9 * (d.high - d.low))
     assert 0 <= d.encode(v) <= 1
-    assert math.isclose(d.decode(0), d.low, rel_tol=1e-9) and math.isclose(d.decode(1), d.high, rel_tol=1e-9)
+    assert math.isclose(d.decode(0), d.low, rel_tol=1e-9)
+    assert math.isclose(d.decode(1), d.high, rel_tol=1e-9)
 
 
 @given(ints(), UNIT, st.data())
 def test_a_whole_number_survives_the_unit_interval(d, u, data):
     for v in (d.decode(u), d.low, d.high, data.draw(st.integers(d.low, d.high))):
-        assert type(v) is int and d.check(v) == v
+        assert type(v) is int
+        assert d.check(v) == v
         assert 0 <= d.encode(v) <= 1
         assert d.decode(d.encode(v)) == v
     assert d.size == d.high - d.low + 1
@@ -81,7 +84,7 @@ def test_true_is_not_one_but_one_is_one():
             numeric.check(True)
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 
@@ -97,10 +100,12 @@ def test_numbers_of_numpy_and_enumerations_become_pythons():
         (Const(3), np.int64(3), 3), (Ordered([0.5, 1.5]), np.float64(1.5), 1.5),
     ]:  # fmt: skip
         got = d.check(given_)
-        assert got == want and type(got) is type(want), (d, given_, got)
+        assert got == want, (d, given_, got)
+        assert type(got) is type(want), (d, given_, got)
         assert d.encode(given_) == d.encode(want)
     made = Choice([np.int64(1), Colour.RED, np.bool_(True), np.float32(0.5)]).options
-    assert made == (1, "red", True, 0.5) and [type(o) for o in made] == [int, str, bool, float]
+    assert made == (1, "red", True, 0.5)
+    assert [type(o) for o in made] == [int, str, bool, float]
     assert type(Int(np.int64(1), np.int64(3)).low) is int
 
 

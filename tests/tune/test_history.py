@@ -18,7 +18,10 @@ def folded(study, upto=None):
     return history
 
 
-@given(st.lists(st.sampled_from(["ask", "report", "tell", "fail", "flaky", "enqueue", "note", "nan"]), max_size=40), st.integers(0, 9))
+@given(
+    st.lists(st.sampled_from(["ask", "report", "tell", "fail", "flaky", "enqueue", "note", "nan"]), max_size=40),
+    st.integers(0, 9),
+)
 @settings(max_examples=40)
 def test_a_study_is_the_fold_of_its_journal_at_every_moment(acts, seed):
     study = Study(SPACE, steps=9, schedule="asha", search="random", seed=seed)
@@ -49,7 +52,8 @@ def test_a_study_is_the_fold_of_its_journal_at_every_moment(acts, seed):
         again = folded(study)
         assert tuple(again.trials) == tuple(study.trials)
         assert [t.id for t in study.trials] == list(range(len(study.trials)))
-        assert again.open == study._book.history.open and again.waiting == study._book.history.waiting
+        assert again.open == study._book.history.open
+        assert again.waiting == study._book.history.waiting
     spent = study.spent
     assert spent.cost == pytest.approx(sum(t.cost for t in study.trials))
     assert spent.trials == sum(e.kind == "asked" for e in study.journal.read())
@@ -63,7 +67,7 @@ def test_a_gap_or_an_unknown_event_is_refused():
     history = History()
     with pytest.raises(StudyError, match="event 1 is missing"):
         history.apply([Event(2, "noted", 0, {})])
-    with pytest.raises(StudyError, match="unknown event 'danced'.*upgrade"):
+    with pytest.raises(StudyError, match=r"unknown event 'danced'.*upgrade"):
         history.apply([Event(1, "danced", 0, {})])
 
 

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from whet import Choice, Float, Idle, Int, Ordered, Space, SpaceError, Start, State, StoreError, Study, StudyError, Verdict
+from whet import (
+    Choice,
+    Float,
+    Idle,
+    Int,
+    Ordered,
+    Space,
+    SpaceError,
+    Start,
+    State,
+    StoreError,
+    Study,
+    StudyError,
+    Verdict,
+)
 from whet.tune import claim
 from whet.tune.schedule.full import Full
 
@@ -50,17 +64,22 @@ def make(request, tmp_path):
 def test_a_verdict_is_carried_out(make):
     study = make(schedule=Says())
     t = study.ask()
-    assert t.state is State.RUNNING and t.curve == () and t.value is None
+    assert t.state is State.RUNNING
+    assert t.curve == ()
+    assert t.value is None
     assert study.report(t, 1, 0.9, width=3) is Verdict.GO
     assert study.report(t, 2, 0.8) is Verdict.PAUSE
-    assert study.trials[0].state is State.PAUSED and study.trials[0].value == 0.8
+    assert study.trials[0].state is State.PAUSED
+    assert study.trials[0].value == 0.8
     for refused in (lambda: study.tell(t, 0.7), lambda: study.fail(t, "late")):
         with pytest.raises(StudyError, match="trial 0: cannot be closed: it is PAUSED"):
             refused()
     assert study.report(t, 3, 0.7) is Verdict.STOP  # a late report
     assert study.trials[0].step == 2
     again = study.ask()
-    assert again.id == 0 and again.step == 2 and again.curve[0].metrics == {"width": 3.0}
+    assert again.id == 0
+    assert again.step == 2
+    assert again.curve[0].metrics == {"width": 3.0}
     assert study.report(0, 3, 0.7) is Verdict.GO
     assert study.report(again, 4, 0.6) is Verdict.STOP
     assert study.trials[0].state is State.STOPPED
@@ -76,9 +95,13 @@ def test_the_last_step_goes_and_tell_adds_no_second_point(make):
         assert study.report(t, step, 1 / step, cost=2, speed=step) is Verdict.GO
     study.tell(t, 0.19, size=4)
     (done,) = study.trials
-    assert done.state is State.DONE and done.value == 0.19 and [p.step for p in done.curve] == [1, 2, 3, 4, 5]
-    assert done.curve[-1].value == 0.2 and done.curve[-1].metrics == {"speed": 5.0, "size": 4.0}
-    assert done.cost == 10.0 and (study.spent.trials, study.spent.steps, study.spent.cost) == (1, 5, 10.0)
+    assert done.state is State.DONE
+    assert done.value == 0.19
+    assert [p.step for p in done.curve] == [1, 2, 3, 4, 5]
+    assert done.curve[-1].value == 0.2
+    assert done.curve[-1].metrics == {"speed": 5.0, "size": 4.0}
+    assert done.cost == 10.0
+    assert (study.spent.trials, study.spent.steps, study.spent.cost) == (1, 5, 10.0)
     with pytest.raises(StudyError, match="it is DONE"):
         study.tell(t, 0.1)
 
@@ -87,12 +110,16 @@ def test_tell_alone_counts_as_all_the_steps_and_tell_early_only_as_those_reporte
     study = make()
     t = study.ask()
     study.tell(t, 0.5, size=4)
-    assert study.trials[0].curve[-1].step == 5 and study.trials[0].curve[-1].metrics == {"size": 4.0}
-    assert study.spent.steps == 5 and study.spent.cost == study.trials[0].cost == 5.0
+    assert study.trials[0].curve[-1].step == 5
+    assert study.trials[0].curve[-1].metrics == {"size": 4.0}
+    assert study.spent.steps == 5
+    assert study.spent.cost == study.trials[0].cost == 5.0
     t = study.ask()
     study.report(t, 2, 0.5)
     study.tell(t, 0.4)
-    assert [p.step for p in study.trials[1].curve] == [2, 5] and study.spent.steps == 7 and study.trials[1].cost == 2.0
+    assert [p.step for p in study.trials[1].curve] == [2, 5]
+    assert study.spent.steps == 7
+    assert study.trials[1].cost == 2.0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.inf])
@@ -104,8 +131,11 @@ def test_a_value_that_is_not_finite_fails_the_trial(make, value):
     t2 = study.ask()
     study.tell(t2, value)
     for trial in study.trials:
-        assert trial.state is State.FAILED and trial.error["type"] == "NotFinite" and str(value) in trial.error["message"]
-    assert study.trials[0].cost == 8.0 and study.spent.steps == 3
+        assert trial.state is State.FAILED
+        assert trial.error["type"] == "NotFinite"
+        assert str(value) in trial.error["message"]
+    assert study.trials[0].cost == 8.0
+    assert study.spent.steps == 3
     with pytest.raises(StudyError, match="no trial has a value yet"):
         new().best
 
@@ -139,7 +169,8 @@ def test_what_makes_no_sense_is_refused_in_one_line_and_changes_nothing(call, ma
     assert len(str(e.value).splitlines()) == 1
     assert study.journal.read() == before
     study.report(t, np.int64(1), np.float32(0.5), cost=np.float64(1))
-    assert study.trials[0].curve[0].value == 0.5 and type(study.trials[0].step) is int
+    assert study.trials[0].curve[0].value == 0.5
+    assert type(study.trials[0].step) is int
 
 
 def test_a_step_that_is_repeated_costs_and_changes_nothing_else(make):
@@ -150,7 +181,9 @@ def test_a_step_that_is_repeated_costs_and_changes_nothing_else(make):
     assert study.report(t, 1, 0.1) is Verdict.GO
     assert study.report(t, 2, 0.1, cost=4) is Verdict.GO
     now = study.trials[0]
-    assert [p.value for p in now.curve] == [0.9, 0.8] and now.cost == 7.0 and study.spent.steps == 4
+    assert [p.value for p in now.curve] == [0.9, 0.8]
+    assert now.cost == 7.0
+    assert study.spent.steps == 4
 
 
 def test_failures_keep_their_reason(make):
@@ -178,14 +211,17 @@ def test_a_transient_failure_is_tried_again_until_the_third_in_a_row(make):
         study.fail(0, "connection lost", transient=True)
         assert study.trials[0].state is State.RUNNING
         again = study.ask()
-        assert again.id == 0 and again.params == params
+        assert again.id == 0
+        assert again.params == params
     study.report(0, 1, 0.5)  # it got further: what was is forgiven
     for _ in range(2):
         study.fail(0, "connection lost", transient=True)
         assert study.ask().id == 0
     study.fail(0, "connection lost", transient=True)
-    assert study.trials[0].state is State.FAILED and study.trials[0].error["message"] == "connection lost"
-    assert study.ask().id == 1 and study.spent.trials == 2
+    assert study.trials[0].state is State.FAILED
+    assert study.trials[0].error["message"] == "connection lost"
+    assert study.ask().id == 1
+    assert study.spent.trials == 2
 
 
 def test_a_guess_goes_first_and_is_filled_in(make):
@@ -193,13 +229,19 @@ def test_a_guess_goes_first_and_is_filled_in(make):
     study.report(study.ask(), 1, 0.5)
     study.report(0, 2, 0.5)  # paused: it would be resumed next
     guess = study.enqueue({"o.y": 0.25}, note="try this")
-    assert guess.state is State.WAITING and guess.params == {"o.y": 0.25} and guess.id == 1
+    assert guess.state is State.WAITING
+    assert guess.params == {"o.y": 0.25}
+    assert guess.id == 1
     whole = study.enqueue({"x": 0.5, "o": "b"})
     t = study.ask()
-    assert t.id == 1 and t.note == "try this" and t.params["o"] == "a" and t.params["o.y"] == 0.25
+    assert t.id == 1
+    assert t.note == "try this"
+    assert t.params["o"] == "a"
+    assert t.params["o.y"] == 0.25
     assert t.origin["search"] == "enqueue"
     SPACE.check(t.params)
-    assert study.ask().params == {"x": 0.5, "o": "b"} and whole.id == 2
+    assert study.ask().params == {"x": 0.5, "o": "b"}
+    assert whole.id == 2
     assert study.ask().id == 0
     # a repetition that a person asks for is a repetition
     study.enqueue({"x": 0.5, "o": "b"})
@@ -226,14 +268,17 @@ def test_notes_and_tags(make):
     study.ask()
     assert study.annotate(0, note="odd").note == "odd"
     assert study.annotate(0, tags=["a", "b"]).tags == ("a", "b")
-    assert study.trials[0].note == "odd" and study.annotate(0, note="").tags == ("a", "b")
+    assert study.trials[0].note == "odd"
+    assert study.annotate(0, note="").tags == ("a", "b")
 
 
 def test_records(make):
     study = make()
     assert [study.record("check", {"n": n}) for n in (1, 2)] == [1, 2]
     assert study.record("other", {"x": (1, np.float64(2))}) == 1
-    assert study.records("check") == [{"n": 1}, {"n": 2}] and study.records("other") == [{"x": [1, 2.0]}] and study.records("z") == []
+    assert study.records("check") == [{"n": 1}, {"n": 2}]
+    assert study.records("other") == [{"x": [1, 2.0]}]
+    assert study.records("z") == []
 
 
 def test_a_finite_space_is_used_up_without_repetition(make):
@@ -248,7 +293,8 @@ def test_a_finite_space_is_used_up_without_repetition(make):
                 study.tell(t, 1.0)
             else:
                 study.fail(t, "no")
-        assert t is Idle.DONE and sorted(seen) == [(k, b) for k in (1, 2, 3) for b in (1, 2)]
+        assert t is Idle.DONE
+        assert sorted(seen) == [(k, b) for k in (1, 2, 3) for b in (1, 2)]
         assert study.ask() is Idle.DONE
 
 
@@ -283,15 +329,21 @@ def test_a_child_begins_with_its_parents_point_at_no_cost(make):
     study.report(study.ask(), 1, 0.5, cost=3, speed=2)
     study.report(0, 2, 0.4)
     child = study.ask()
-    assert child.parent == (0, 1) and child.params == {"x": 0.125, "o": "b"} and child.origin["by"] == "breeding"
+    assert child.parent == (0, 1)
+    assert child.params == {"x": 0.125, "o": "b"}
+    assert child.origin["by"] == "breeding"
     assert [(p.step, p.value, p.cost, p.metrics) for p in child.curve] == [(1, 0.5, 0.0, {"speed": 2.0})]
-    assert child.cost == 0 and child.value == 0.5
+    assert child.cost == 0
+    assert child.value == 0.5
     study.report(child, 2, 0.3)
-    assert study.trials[1].cost == 1.0 and study.spent.steps == 3
+    assert study.trials[1].cost == 1.0
+    assert study.spent.steps == 3
     # a guess that comes in meanwhile is a trial of its own
     study.enqueue({"x": 0.75, "o": "b"})
     guess = study.ask()
-    assert guess.params["x"] == 0.75 and guess.parent is None and guess.curve == ()
+    assert guess.params["x"] == 0.75
+    assert guess.parent is None
+    assert guess.curve == ()
 
 
 def test_the_table_of_trials(make):
@@ -301,9 +353,13 @@ def test_the_table_of_trials(make):
     study.annotate(1, note="hm", tags=["a", "b"])
     study.enqueue({"x": 0.5})
     table = study.frame()
-    assert len(table) == 3 and table["state"].tolist() == ["DONE", "FAILED", "WAITING"]
-    assert table["error"][1] == "Failed: bad luck" and table["tags"][1] == "a b" and table["metrics.size"][0] == 3
-    assert {"params.x", "params.o", "params.o.y"} <= set(table.columns) and table["params.x"][2] == 0.5
+    assert len(table) == 3
+    assert table["state"].tolist() == ["DONE", "FAILED", "WAITING"]
+    assert table["error"][1] == "Failed: bad luck"
+    assert table["tags"][1] == "a b"
+    assert table["metrics.size"][0] == 3
+    assert {"params.x", "params.o", "params.o.y"} <= set(table.columns)
+    assert table["params.x"][2] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -324,7 +380,15 @@ def test_a_study_that_makes_no_sense_is_refused_and_leaves_nothing(options, tmp_
 
 def test_another_study_of_the_same_name_is_refused_naming_what_differs(tmp_path):
     store = f"sqlite:///{tmp_path}/s.db"
-    terms = {"goal": "min loss", "search": "random", "schedule": "asha", "steps": 9, "seed": 1, "store": store, "name": "s"}
+    terms = {
+        "goal": "min loss",
+        "search": "random",
+        "schedule": "asha",
+        "steps": 9,
+        "seed": 1,
+        "store": store,
+        "name": "s",
+    }
     Study(SPACE, **terms).close()
     for other, match in [
         ({"goal": "max loss"}, "the goal min loss, not max loss"), ({"steps": 3}, "9 steps, not 3"), ({"seed": 2}, "seed 1, not 2"),
@@ -341,7 +405,8 @@ def test_another_study_of_the_same_name_is_refused_naming_what_differs(tmp_path)
         assert len(str(e.value).splitlines()) == 1
     for auto in ({"search": "auto"}, {"schedule": "auto"}, {"search": "auto", "schedule": "auto"}):
         with Study(SPACE, **{**terms, **auto}) as study:
-            assert type(study.searcher).__name__ == "Random" and type(study.scheduler).__name__ == "Asha"
+            assert type(study.searcher).__name__ == "Random"
+            assert type(study.scheduler).__name__ == "Asha"
     with Study(Space(o=SPACE["o"], x=SPACE["x"]), **terms) as study:  # the recorded order counts
         assert list(study.space) == ["x", "o"]
 
@@ -352,8 +417,12 @@ def test_a_study_is_opened_as_it_was_created(tmp_path):
         study.report(study.ask(), 1, 0.5)
         want = study.trials[0]
     with Study.open(store, "s") as again:
-        assert again.space == SPACE and [str(g) for g in again.goals] == ["max f1", "size <= 3"] and again.seed == 7
-        assert again.steps == 4 and again.searcher == study.searcher and again.scheduler == study.scheduler
+        assert again.space == SPACE
+        assert [str(g) for g in again.goals] == ["max f1", "size <= 3"]
+        assert again.seed == 7
+        assert again.steps == 4
+        assert again.searcher == study.searcher
+        assert again.scheduler == study.scheduler
         assert again.trials[0] == want
     with pytest.raises(StudyError, match=r"study 't': not in .*Studies: s"):
         Study.open(store, "t")
@@ -363,9 +432,12 @@ def test_a_study_is_opened_as_it_was_created(tmp_path):
 
 def test_looking_needs_no_writing(tmp_path):
     store = f"sqlite:///{tmp_path}/s.db"
-    with Study(SPACE, store=store, name="s") as writer, writer.journal.write():
-        with Study.open(store, "s") as reader:  # a writer holds the lock
-            assert len(reader.trials) == 0
+    with (
+        Study(SPACE, store=store, name="s") as writer,
+        writer.journal.write(),  # a writer holds the lock
+        Study.open(store, "s") as reader,
+    ):
+        assert len(reader.trials) == 0
 
 
 def test_a_proposal_that_fails_can_be_made_again():
@@ -385,7 +457,8 @@ def test_a_proposal_that_fails_can_be_made_again():
     with pytest.raises(RuntimeError, match="not today"):
         study.ask()
     mood["bad"] = False
-    assert study.ask().id == 0 and study.ask().id == 1
+    assert study.ask().id == 0
+    assert study.ask().id == 1
 
 
 def test_a_lease_that_lives_is_not_stolen_and_one_that_lapsed_is(tmp_path, monkeypatch):
@@ -406,11 +479,13 @@ def test_a_lease_that_lives_is_not_stolen_and_one_that_lapsed_is(tmp_path, monke
     now[0] += 1.1 * claim.LAPSE
     two._claims.beat()
     taken = two.ask()
-    assert taken.id == 0 and taken.step == 1
+    assert taken.id == 0
+    assert taken.step == 1
     assert one.report(t, 2, 0.4) is Verdict.STOP
     with pytest.raises(StudyError, match="taken over by another worker"):
         one.tell(t, 0.4)
-    assert not one.holds(0) and two.holds(0)
+    assert not one.holds(0)
+    assert two.holds(0)
     assert two.report(0, 2, 0.4) is Verdict.GO
     one.close()
     assert two.report(0, 3, 0.4) is Verdict.GO  # the old holder took nothing with it
@@ -429,7 +504,9 @@ def test_a_trial_whose_workers_die_fails_at_the_third_unless_it_gets_further(tmp
     assert workers[4].ask().id == 0
     assert workers[5].ask().id == 1
     lost = workers[5].trials[0]
-    assert lost.state is State.FAILED and lost.error["type"] == "WorkerLost" and "3 times" in lost.error["message"]
+    assert lost.state is State.FAILED
+    assert lost.error["type"] == "WorkerLost"
+    assert "3 times" in lost.error["message"]
     assert workers[4].report(0, 2, 0.5) is Verdict.STOP
     for w in workers:
         w.close()

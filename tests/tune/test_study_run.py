@@ -27,7 +27,8 @@ def new(**options):
 
 def test_a_function_of_the_configuration():
     study = new().run(lambda params: params["x"], trials=7)
-    assert len(study.trials) == 7 and study.best.value == min(t.params["x"] for t in study.trials)
+    assert len(study.trials) == 7
+    assert study.best.value == min(t.params["x"] for t in study.trials)
     assert study.spent.trials == study.spent.steps == 7
     assert new().run(lambda params, scale=2.0: params["x"] * scale, trials=2).best.value <= 2.0
 
@@ -35,7 +36,8 @@ def test_a_function_of_the_configuration():
 def test_a_mapping_is_the_value_and_metrics():
     study = new(goal="max score").run(lambda params: {"score": params["x"], "size": params["k"]}, trials=3)
     for t in study.trials:
-        assert t.value == t.params["x"] and t.curve[-1].metrics == {"size": t.params["k"]}
+        assert t.value == t.params["x"]
+        assert t.curve[-1].metrics == {"size": t.params["k"]}
 
 
 @pytest.mark.parametrize("form", ["run", "run_with_default", "anything", "returns"])
@@ -68,7 +70,8 @@ def test_no_epoch_is_trained_twice_with_states():
         warnings.simplefilter("error")
         study = new(steps=27, schedule="asha").run(objective, trials=40)
     assert len(trained) == len(set(trained)) == study.spent.steps == sum(t.step for t in study.trials)
-    assert sum(t.step == 27 for t in study.trials) >= 1 and study.spent.steps < 40 * 27 / 3
+    assert sum(t.step == 27 for t in study.trials) >= 1
+    assert study.spent.steps < 40 * 27 / 3
     assert {s for t, s in trained if t == study.best.id} == set(range(1, 28))
 
 
@@ -84,7 +87,8 @@ def test_failures_are_data():
     kinds = {t.error["type"] if t.error else "fine" for t in study.trials}
     assert kinds == {"ValueError", "OutOfMemory", "NotFinite", "Failed", "fine"}
     failed = next(t for t in study.trials if t.error and t.error["type"] == "ValueError")
-    assert f"no {failed.params['k']}" in failed.error["message"] and "raise ValueError" in failed.error["traceback"]
+    assert f"no {failed.params['k']}" in failed.error["message"]
+    assert "raise ValueError" in failed.error["traceback"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,8 @@ def test_when_all_fail_the_commonest_reason_is_given(objective, match):
     study = new()
     with pytest.raises(StudyError, match=match) as e:
         study.run(objective, trials=100)
-    assert len(str(e.value).splitlines()) == 1 and "all" in str(e.value)
+    assert len(str(e.value).splitlines()) == 1
+    assert "all" in str(e.value)
     assert len(study.trials) == 12  # it did not go on to the end
     assert all(t.state is State.FAILED for t in study.trials)
 
@@ -121,18 +126,21 @@ def test_limits_are_totals():
     study = new(steps=4, schedule="full")
 
     def objective(params, run):
-        state = run.load()
+        run.load()
         for step in run:
-            run.report(params["x"], {"n": step if state is None else step}, cost=0.5)
+            run.report(params["x"], {"n": step}, cost=0.5)
 
     study.run(objective, budget="6steps")
-    assert study.spent.steps == 6 and study.trials[1].state is State.RUNNING
+    assert study.spent.steps == 6
+    assert study.trials[1].state is State.RUNNING
     study.run(objective, budget="6steps")
     assert study.spent.steps == 6
     study.run(objective, budget="4.5cost")
     assert study.spent.cost == 4.5
     study.run(objective, trials=4)
-    assert study.spent.trials == 4 and study.spent.steps == 16 and all(t.state is State.DONE for t in study.trials)
+    assert study.spent.trials == 4
+    assert study.spent.steps == 16
+    assert all(t.state is State.DONE for t in study.trials)
     study.run(objective, trials=4, budget="100trials")
     assert len(study.trials) == 4
     assert new().run(lambda params: 1.0, budget="5epochs").spent.steps == 5
@@ -144,7 +152,8 @@ def test_time_is_an_account_over_runs():
     first._began -= 50
     first.close()
     second = Spending(study, Budget(seconds=60))
-    assert 50 <= study.spent.seconds < 55 and not second.over
+    assert 50 <= study.spent.seconds < 55
+    assert not second.over
     second._began -= 11
     assert second.over
     second.close()
@@ -156,7 +165,8 @@ def test_time_is_an_account_over_runs():
 def test_a_time_budget_ends_a_run():
     study = new()
     study.run(lambda params: params["x"], budget=0.3)
-    assert len(study.trials) > 0 and study.spent.seconds >= 0.3
+    assert len(study.trials) > 0
+    assert study.spent.seconds >= 0.3
 
 
 def test_no_limit_is_refused_where_it_would_never_end():
@@ -224,7 +234,8 @@ def test_a_full_disk_ends_the_run_and_fails_no_trial(tmp_path):
         print([(t.state.value, t.step) for t in study.trials], study.spent.steps)
     """
     said = run_script(tmp_path, code)[1].splitlines()
-    assert "CheckpointError" in said[0] and "cannot be written" in said[0]
+    assert "CheckpointError" in said[0]
+    assert "cannot be written" in said[0]
     assert said[1:] == ["[('RUNNING', 3)]", "[('DONE', 9), ('DONE', 9)] 18"]
 
 
@@ -232,7 +243,12 @@ def run_script(folder, code, wait=True):
     script = folder / "script.py"
     script.write_text(textwrap.dedent(code))
     process = subprocess.Popen(
-        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENV,
     )
     if not wait:
         return process

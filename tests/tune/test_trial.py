@@ -14,10 +14,14 @@ def test_goals_are_read():
     assert parse_goals(["max  accuracy ", "latency<=5", "size > -1e3"]) == (
         Goal("accuracy", "max"), Bound("latency", "<=", 5.0), Bound("size", ">", -1000.0),
     )  # fmt: skip
-    assert parse_goals([str(g) for g in parse_goals(["min a", "max b", "c < 1.5"])]) == parse_goals(["min a", "max b", "c < 1.5"])
+    assert parse_goals([str(g) for g in parse_goals(["min a", "max b", "c < 1.5"])]) == parse_goals(
+        ["min a", "max b", "c < 1.5"]
+    )
 
 
-@pytest.mark.parametrize("goal", ["", "loss", "minimise loss", "min", [], "latency <= 5", ["min a", "max a"], "a <= --5", "min a b", [3]])
+@pytest.mark.parametrize(
+    "goal", ["", "loss", "minimise loss", "min", [], "latency <= 5", ["min a", "max a"], "a <= --5", "min a b", [3]]
+)
 def test_goals_that_cannot_be_read_are_refused_in_one_line(goal):
     with pytest.raises(StudyError, match="goal") as e:
         parse_goals(goal)
@@ -25,10 +29,13 @@ def test_goals_that_cannot_be_read_are_refused_in_one_line(goal):
 
 
 def test_scores_are_lower_is_better():
-    assert Goal("a", "max").score(2.0) == -2.0 and Goal("a", "min").score(2.0) == 2.0
+    assert Goal("a", "max").score(2.0) == -2.0
+    assert Goal("a", "min").score(2.0) == 2.0
     assert all(Goal("a", b).score(v) == math.inf for b in ("min", "max") for v in (math.nan, math.inf, -math.inf))
     bound = Bound("latency", "<=", 5.0)
-    assert bound.holds({"latency": 5.0}) and not bound.holds({"latency": 5.1}) and not bound.holds({})
+    assert bound.holds({"latency": 5.0})
+    assert not bound.holds({"latency": 5.1})
+    assert not bound.holds({})
 
 
 def made(*trials, goal="min loss", steps=9):
@@ -43,7 +50,8 @@ def test_the_best_is_the_best_not_failed_at_the_highest_step_reached():
     long = (State.STOPPED, [(1, 0.9), (3, 0.5)], 0.5)
     failed = (State.FAILED, [(1, 0.0), (9, 0.0)], 0.0)
     running = (State.RUNNING, [(1, 0.2), (3, 0.4)], 0.4)
-    assert made().best is None and made(failed, (State.WAITING, [], None)).best is None
+    assert made().best is None
+    assert made(failed, (State.WAITING, [], None)).best is None
     assert made(short, failed).best.id == 0
     assert made(short, long, failed).best.id == 1
     assert made(short, long, failed, running).best.id == 3
@@ -55,8 +63,14 @@ def test_the_best_is_the_best_not_failed_at_the_highest_step_reached():
 
 def test_trials_are_a_sequence_whose_index_is_the_id():
     trials = made((State.DONE, [(9, 1.0)], 1.0), (State.RUNNING, [(2, 1.0), (4, 1.0)], 1.0))
-    assert len(trials) == 2 and trials[-1].id == 1 and [t.id for t in trials[0:]] == [0, 1] and trials.get(1).step == 4
-    assert trials[1].at(2) == Point(2, 1.0) and trials[1].at(3) is None and trials[1].at(5) is None and Trial(0).step == 0
+    assert len(trials) == 2
+    assert trials[-1].id == 1
+    assert [t.id for t in trials[0:]] == [0, 1]
+    assert trials.get(1).step == 4
+    assert trials[1].at(2) == Point(2, 1.0)
+    assert trials[1].at(3) is None
+    assert trials[1].at(5) is None
+    assert Trial(0).step == 0
     for id in (-1, 2):
         with pytest.raises(StudyError, match="no such trial; have 0 to 1"):
             trials.get(id)

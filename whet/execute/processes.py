@@ -54,7 +54,9 @@ class Pool:
         """Start worker number `worker`, in place of one that ended."""
         env = {**os.environ, **dict.fromkeys(_THREADS, str(self.threads)), "PYTHONUNBUFFERED": "1"}
         # what this process can import, the worker can: also an uninstalled package, or a script's folder
-        env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*(p or os.getcwd() for p in sys.path if not p.endswith(".zip"))]))
+        env["PYTHONPATH"] = os.pathsep.join(
+            dict.fromkeys([*(p or os.getcwd() for p in sys.path if not p.endswith(".zip"))])
+        )
         log = open(self._log, "ab") if self._log else None  # noqa: SIM115
         process = subprocess.Popen(
             [sys.executable, "-m", "whet.execute.child"],

@@ -31,13 +31,21 @@ def refer(target: Callable[..., Any]) -> str:
     what = name or repr(target)
     how = "Use a function at the top level of a module or script, or workers=1"
     if not name or "<" in name:
-        kind = "a lambda" if "<lambda>" in name else "defined inside a function" if "<locals>" in name else "not a function"
+        kind = (
+            "a lambda"
+            if "<lambda>" in name
+            else "defined inside a function"
+            if "<locals>" in name
+            else "not a function"
+        )
         raise UsageError(f"{what}: cannot be sent to another process: it is {kind}. {how}.")
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not target:
-        raise UsageError(f"{what}: cannot be sent to another process: {target.__module__}.{name} is something else. {how}.")
+        raise UsageError(
+            f"{what}: cannot be sent to another process: {target.__module__}.{name} is something else. {how}."
+        )
     assert module is not None
     if module.__name__ == "__main__" or not _importable(module.__name__):
         file = getattr(module, "__file__", None)
@@ -75,7 +83,8 @@ def load_module(where: str) -> ModuleType:
         if str(path.parent) not in sys.path:
             sys.path.insert(0, str(path.parent))  # a task may import its neighbours
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

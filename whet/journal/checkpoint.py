@@ -43,7 +43,9 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
     """Return `node` with every array replaced by a reference; the arrays are collected by their path."""
     if isinstance(node, Array):
         name = path or "$"
-        while name in arrays or name == "__metadata__":  # {"a": {"b.c": ...}, "a.b": {"c": ...}}: two paths that read alike
+        while (
+            name in arrays or name == "__metadata__"
+        ):  # {"a": {"b.c": ...}, "a.b": {"c": ...}}: two paths that read alike
             name += "'"
         arrays[name] = node
         return {_REF: name}

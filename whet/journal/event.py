@@ -145,7 +145,9 @@ def _plain(value: Any) -> Any:
         return _plain(value.item())
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
-    raise StoreError(f"journal: {value!r} of type {type(value).__name__} is not JSON. Give numbers, text, lists or dicts.")
+    raise StoreError(
+        f"journal: {value!r} of type {type(value).__name__} is not JSON. Give numbers, text, lists or dicts."
+    )
 
 
 def encode(data: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def dead(name: str) -> bool:
     >>> dead(who()), dead(who().replace(str(os.getpid()), "999999999"))
     (False, True)
     """
-    host, boot, pid, start = (name.split("#")[0].split("/") + ["", "", ""])[:4]
+    host, boot, pid, start = ([*name.split("#")[0].split("/"), "", "", ""])[:4]
     if not pid.isdigit() or host != (platform.node() or "host") or not boot or boot != _boot() or not start:
         return False
     return _start(int(pid)) != start
@@ -61,5 +61,5 @@ def process_id(name: str) -> int | None:
     >>> process_id(who()) == os.getpid()
     True
     """
-    host, boot, pid, _ = (name.split("#")[0].split("/") + ["", "", ""])[:4]
+    host, boot, pid, _ = ([*name.split("#")[0].split("/"), "", "", ""])[:4]
     return int(pid) if pid.isdigit() and host == (platform.node() or "host") and boot == _boot() else None

@@ -78,7 +78,9 @@ class Database:
         self.path = Path(sa.make_url(url).database or "")
         self._durability = durability
         if not create and not self.path.exists():
-            raise StoreError(f"{self.path}: no such study database. Run `whet run` or `whet tune` first, or check the path.")
+            raise StoreError(
+                f"{self.path}: no such study database. Run `whet run` or `whet tune` first, or check the path."
+            )
         self._shield(lambda: self.path.parent.mkdir(parents=True, exist_ok=True))
         self.engine = sa.create_engine(
             url, poolclass=sa.NullPool, connect_args={"timeout": _BUSY, "check_same_thread": False}
@@ -126,7 +128,9 @@ class Database:
         if "whet_meta" not in tables:
             if tables:
                 few = ", ".join(sorted(tables)[:3])
-                raise StoreError(f"{self.path}: not a whet database (it has tables {few}). Give another file, or --runs DIR.")
+                raise StoreError(
+                    f"{self.path}: not a whet database (it has tables {few}). Give another file, or --runs DIR."
+                )
             with self.transaction(c):
                 _schema.create_all(c)
                 have = c.execute(sa.select(_meta.c.value).where(_meta.c.key == "format")).scalar()
@@ -134,7 +138,9 @@ class Database:
                     c.execute(_meta.insert().values(key="format", value=str(FORMAT)))
         found = self._shield(lambda: c.execute(sa.select(_meta.c.value).where(_meta.c.key == "format")).scalar())
         if found is None or not str(found).isdigit():
-            raise StoreError(f"{self.path}: not a whet database (its format is {found!r}). Give another file, or --runs DIR.")
+            raise StoreError(
+                f"{self.path}: not a whet database (its format is {found!r}). Give another file, or --runs DIR."
+            )
         if int(found) > FORMAT:
             raise StoreError(
                 f"{self.path}: written by a newer whet (format {found}, this one reads up to {FORMAT}). "
@@ -159,9 +165,13 @@ class Database:
         if "disk is full" in low or "no space" in low or "disk i/o" in low:
             return StoreError(f"{self.path}: no space on the disk ({text}). Nothing was lost; make room and run again.")
         if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:
-            return StoreError(f"{self.path}: cannot be written ({text}). Check the folder's permissions, or give --runs.")
+            return StoreError(
+                f"{self.path}: cannot be written ({text}). Check the folder's permissions, or give --runs."
+            )
         if "locked" in low or "busy" in low:
-            return StoreError(f"{self.path}: locked by another process for {_BUSY:g} s. Close what holds it and run again.")
+            return StoreError(
+                f"{self.path}: locked by another process for {_BUSY:g} s. Close what holds it and run again."
+            )
         return StoreError(f"{self.path}: {text}")
 
     @contextmanager
@@ -183,7 +193,9 @@ class Database:
     def studies(self) -> list[tuple[str, float]]:
         """Return (name, creation time) of every study, oldest first."""
         with self.connect() as c:
-            rows = self._shield(lambda: c.execute(sa.select(_studies.c.name, _studies.c.at).order_by(_studies.c.id)).all())
+            rows = self._shield(
+                lambda: c.execute(sa.select(_studies.c.name, _studies.c.at).order_by(_studies.c.id)).all()
+            )
         return [(n, t) for n, t in rows]
 
     def delete(self, name: str) -> None:
@@ -253,7 +265,9 @@ class SqlJournal:
     def append(self, kind: str, trial: int | None, data: Mapping[str, Any]) -> Event:
         """Append an event at the next seq (inside `write`)."""
         text = encode(data)
-        event = Event(self._connection.execute(self._last).scalar_one() + 1, kind, trial, decode(text), time.time(), self._who)
+        event = Event(
+            self._connection.execute(self._last).scalar_one() + 1, kind, trial, decode(text), time.time(), self._who
+        )
         row = {"study": self._study, "seq": event.seq, "kind": kind, "trial": trial, "data": text}
         self._connection.execute(_events.insert(), {**row, "at": event.at, "who": event.who})
         return event
@@ -298,7 +312,9 @@ class SqlJournal:
 
     def spent(self) -> float:
         """Return the seconds all workers have spent."""
-        query = sa.select(sa.func.coalesce(sa.func.sum(_sessions.c.seconds), 0.0)).where(_sessions.c.study == self._study)
+        query = sa.select(sa.func.coalesce(sa.func.sum(_sessions.c.seconds), 0.0)).where(
+            _sessions.c.study == self._study
+        )
         with self._lock:
             return float(self.database._shield(lambda: self._connection.execute(query).scalar_one()))
 

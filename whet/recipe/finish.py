@@ -50,7 +50,7 @@ class Chosen:
 
     def model(self, task: Task, study: Study, data: Data) -> nn.Module:
         """Return the model, on the CPU and in evaluation mode."""
-        made = [rebuild(task, i, study.trials[i].params, self.states[i], study.steps)[0] for i, _, _ in self.members]
+        made = [rebuild(task, study.trials[i], self.states[i], study.steps)[0] for i, _, _ in self.members]
         if len(made) == 1:
             return made[0]
         return Average(made, [w for _, _, w in self.members], kind=data.kind).eval()

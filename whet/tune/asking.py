@@ -111,7 +111,9 @@ class Asking:
             seen = moment.seq
             given = history.progress[id].given
             try:
-                proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
+                proposal, draw = propose(
+                    self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed
+                )
             except BaseException:
                 with book.writing() as w:
                     self._claims.drop(w, id)  # the next to ask tries again

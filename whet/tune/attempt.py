@@ -25,7 +25,14 @@ class Desk(Protocol):
         ...
 
     def note_report(
-        self, trial: int, step: int, value: float, *, cost: float | None, metrics: dict[str, float], checkpoint: str | None
+        self,
+        trial: int,
+        step: int,
+        value: float,
+        *,
+        cost: float | None,
+        metrics: dict[str, float],
+        checkpoint: str | None,
     ) -> Verdict:
         """Record a report and return its verdict."""
         ...

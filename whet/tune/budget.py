@@ -57,7 +57,9 @@ class Budget:
         >>> Budget(trials=5).both(Budget(trials=3, steps=9)).trials
         3
         """
-        pairs = {f.name: [v for v in (getattr(self, f.name), getattr(other, f.name)) if v is not None] for f in fields(self)}
+        pairs = {
+            f.name: [v for v in (getattr(self, f.name), getattr(other, f.name)) if v is not None] for f in fields(self)
+        }
         return Budget(**{k: min(v) if v else None for k, v in pairs.items()})
 
     def __bool__(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -40,7 +41,9 @@ class Constraint:
         self._known = set(names)
         self.names: set[str] = set()
         if len(text) > _LONGEST:
-            raise SpaceError(f'constraint "{text[:60]}...": at most {_LONGEST} characters, got {len(text)}. Use several.')
+            raise SpaceError(
+                f'constraint "{text[:60]}...": at most {_LONGEST} characters, got {len(text)}. Use several.'
+            )
         try:
             tree = ast.parse(text.strip(), mode="eval")
             self._run = self._compile(tree.body)
@@ -104,9 +107,7 @@ class Constraint:
             case ast.Compare(left=left, ops=ops, comparators=rest) if all(type(o) in _COMPARE for o in ops):
                 terms = [self._compile(v) for v in [left, *rest]]
                 acts = [_COMPARE[type(o)] for o in ops]
-                return lambda p: all(
-                    act(a, b) for act, (a, b) in zip(acts, pairs([f(p) for f in terms]), strict=True)
-                )
+                return lambda p: all(act(a, b) for act, (a, b) in zip(acts, pairs([f(p) for f in terms]), strict=True))
         raise self._refuse(node)
 
 
@@ -119,4 +120,4 @@ def _number(value: Any) -> Any:
 
 def pairs(values: list[Any]) -> list[tuple[Any, Any]]:
     """Return the neighbours of a list, in order."""
-    return list(zip(values[:-1], values[1:], strict=True))
+    return list(itertools.pairwise(values))

@@ -121,7 +121,9 @@ def run_processes(study: Running, objective: Callable[..., Any], limits: Budget,
     check_ends(study, limits)
     reference = {"ref": refer(objective)}
     if study.store.url is None:
-        raise UsageError('study: workers > 1 need a store they can open. Give store="sqlite:///study.db", or workers=1.')
+        raise UsageError(
+            'study: workers > 1 need a store they can open. Give store="sqlite:///study.db", or workers=1.'
+        )
     with Pool(workers) as pool, interruptible() as asked:
         crew = Crew(study, reference, limits, pool)
         for _ in crew.watch(stopping=asked.is_set):

@@ -69,7 +69,9 @@ class Choice:
 
     def __init__(self, options: Iterable[Value] | Mapping[Any, Space | None]) -> None:
         if isinstance(options, str) or not isinstance(options, Iterable):
-            raise SpaceError(f'Choice: options must be a list or a mapping, got {options!r}. Use e.g. Choice(["a", "b"]).')
+            raise SpaceError(
+                f'Choice: options must be a list or a mapping, got {options!r}. Use e.g. Choice(["a", "b"]).'
+            )
         given = dict(options) if isinstance(options, Mapping) else None
         object.__setattr__(self, "options", distinct("Choice", options))
         branches = tuple((given or {}).get(o) for o in options) if given else ()
@@ -177,7 +179,7 @@ def distinct(kind: str, options: Iterable[Any]) -> tuple[Value, ...]:
             raise SpaceError(f"{kind}: {value!r} is given twice. List every option once.")
         found.append(value)
     if not found:
-        raise SpaceError(f'{kind}: no options. Give at least one, e.g. {kind}([1, 2]).')
+        raise SpaceError(f"{kind}: no options. Give at least one, e.g. {kind}([1, 2]).")
     return tuple(found)
 
 
@@ -242,5 +244,7 @@ def domain_from_json(data: Mapping[str, Any], space: Callable[[Mapping[str, Any]
             case "Const":
                 return Const(rest["value"])
     except (KeyError, TypeError) as e:
-        raise SpaceError(f"space: cannot read the domain {dict(data)} ({e}). It may be from a newer version of whet.") from None
+        raise SpaceError(
+            f"space: cannot read the domain {dict(data)} ({e}). It may be from a newer version of whet."
+        ) from None
     raise SpaceError(f"space: unknown domain type {data['type']!r}. It may be from a newer version of whet.")

@@ -29,5 +29,15 @@ def frame(trials: Trials) -> pd.DataFrame:
         row |= {f"params.{k}": v for k, v in t.params.items()}
         row |= {f"metrics.{k}": v for k, v in (t.curve[-1].metrics.items() if t.curve else ())}
         rows.append(row)
-    first = ["id", "state", "value", "step", "cost", "tags", "note", "error", *(f"params.{n}" for n in trials.space.names)]
+    first = [
+        "id",
+        "state",
+        "value",
+        "step",
+        "cost",
+        "tags",
+        "note",
+        "error",
+        *(f"params.{n}" for n in trials.space.names),
+    ]
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*first, *(k for r in rows for k in r)])))

@@ -149,7 +149,9 @@ class History:
             case "noted":
                 trial = replace(trial, note=data["note"], tags=tuple(data["tags"]))
             case _:
-                raise StudyError(f"journal: unknown event {event.kind!r}. It may be from a newer version of whet: upgrade.")
+                raise StudyError(
+                    f"journal: unknown event {event.kind!r}. It may be from a newer version of whet: upgrade."
+                )
         self.trials[id] = trial
 
     @property
@@ -180,6 +182,13 @@ class History:
             trial = replace(trial, state=State.PAUSED if data["verdict"] == "PAUSE" else State.STOPPED)
             self.open.discard(trial.id)
         return trial
+
+    def checkpoints(self, id: int) -> list[tuple[int, str]]:
+        """Return (step, file name) of the checkpoints trial `id` can go on from, the latest last."""
+        own = list(self.progress[id].checkpoints)
+        if not own and (parent := self.trials[id].parent) is not None:
+            own = [c for c in self.progress[parent[0]].checkpoints if c[0] == parent[1]]
+        return own
 
     def moment(self, *, like: tuple[Trials, ...] = (), instead: Trial | None = None) -> Trials:
         """Return the trials as they are now; `instead` stands in the place of the trial with its id, to be judged."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from whet.tune.constraint import Constraint
-from whet.tune.domain import Choice, Const, Domain, Float, Int, Ordered, Value, same, values
+from whet.tune.domain import Choice, Const, Float, Int, Ordered, Value, same, values
 
 if TYPE_CHECKING:
     from whet.tune.space import Space

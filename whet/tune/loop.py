@@ -73,7 +73,9 @@ class Running(Desk, Protocol):
         ...
 
 
-def train(study: Running, trial: Trial, objective: Callable[..., Any], stopping: Callable[[], bool] = lambda: False) -> None:
+def train(
+    study: Running, trial: Trial, objective: Callable[..., Any], stopping: Callable[[], bool] = lambda: False
+) -> None:
     """Train one trial as far as it goes: until its verdict, its last step, or a request to stop."""
     attempt = Attempt(study, trial, stopping=stopping)
     try:
@@ -84,10 +86,11 @@ def train(study: Running, trial: Trial, objective: Callable[..., Any], stopping:
             return study.release(trial)
         value, metrics = _value(study, trial.id, result)
     except Exception as e:
-        if isinstance(e, StoreError) or isinstance(e.__cause__, OSError) and isinstance(e, CheckpointError):
+        if isinstance(e, StoreError) or (isinstance(e.__cause__, OSError) and isinstance(e, CheckpointError)):
             _hand_back(study, trial)  # the disk's fault: the trial goes on when there is room again
             raise
-        return _close(study, trial, lambda: study.fail(trial, e))
+        failure = e
+        return _close(study, trial, lambda: study.fail(trial, failure))
     except BaseException:  # Ctrl-C, exit: not the trial's fault
         _hand_back(study, trial)
         raise
@@ -135,7 +138,9 @@ def _value(study: Running, id: int, result: Any) -> tuple[float | None, dict[str
     if isinstance(result, Mapping):
         name = study.goals[0].name
         if name not in result:
-            raise StudyError(f"objective: returned {sorted(map(str, result))}, but the goal is {name}. Return it under that name.")
+            raise StudyError(
+                f"objective: returned {sorted(map(str, result))}, but the goal is {name}. Return it under that name."
+            )
         numbers = {str(k): real(id, str(k), v) for k, v in result.items()}
         return numbers.pop(name), numbers
     if isinstance(result, bool) or result is None:

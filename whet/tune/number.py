@@ -28,7 +28,9 @@ def check_range(d: Float | Int, example: str) -> None:
     """Raise SpaceError when a numeric domain's bounds or prior make no sense."""
     kind = type(d).__name__
     if not real(d.low) or not real(d.high):
-        raise SpaceError(f"{kind}: low and high must be finite numbers, got {d.low!r} and {d.high!r}. Use e.g. {example}.")
+        raise SpaceError(
+            f"{kind}: low and high must be finite numbers, got {d.low!r} and {d.high!r}. Use e.g. {example}."
+        )
     if d.low >= d.high:
         raise SpaceError(
             f"{kind}: low must be below high, got {d.low!r} and {d.high!r}. Use e.g. {example}, or Const for one value."
@@ -42,7 +44,9 @@ def check_range(d: Float | Int, example: str) -> None:
             raise SpaceError(f"{kind}: prior must be (value, spread), got {d.prior!r}. Use e.g. prior=(1e-3, 0.5).")
         object.__setattr__(d, "prior", (d.prior[0], float(d.prior[1])))
         if not d.low <= d.prior[0] <= d.high or d.prior[1] <= 0:
-            raise SpaceError(f"{kind}: prior must have a value in [{d.low}, {d.high}] and a spread > 0, got {d.prior!r}.")
+            raise SpaceError(
+                f"{kind}: prior must have a value in [{d.low}, {d.high}] and a spread > 0, got {d.prior!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,13 @@ class Int:
     def __post_init__(self) -> None:
         check_range(self, "Int(16, 512, log=True)")
         if int(self.low) != self.low or int(self.high) != self.high:
-            raise SpaceError(f"Int: low and high must be whole, got {self.low!r} and {self.high!r}. Use e.g. Int(1, 8).")
+            raise SpaceError(
+                f"Int: low and high must be whole, got {self.low!r} and {self.high!r}. Use e.g. Int(1, 8)."
+            )
         if max(abs(self.low), abs(self.high)) > _MOST:
-            raise SpaceError(f"Int: at most {_MOST} either way, got {self.low!r} and {self.high!r}. Use Float, or a Choice.")
+            raise SpaceError(
+                f"Int: at most {_MOST} either way, got {self.low!r} and {self.high!r}. Use Float, or a Choice."
+            )
         object.__setattr__(self, "low", int(self.low))
         object.__setattr__(self, "high", int(self.high))
 

@@ -18,7 +18,13 @@ _DRAWS = 200  # random draws after that
 
 
 def propose(
-    searcher: Searcher, trials: Trials, id: int, *, given: Mapping[str, Any] | None, taken: Callable[[str], bool], seed: int
+    searcher: Searcher,
+    trials: Trials,
+    id: int,
+    *,
+    given: Mapping[str, Any] | None,
+    taken: Callable[[str], bool],
+    seed: int,
 ) -> tuple[Proposal, int]:
     """Return the configuration of trial `id` and the number of the random stream it was drawn with.
 

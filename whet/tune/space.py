@@ -214,7 +214,8 @@ class Space(Mapping[str, Domain]):
         taken = params.get
         try:
             row = [
-                d.domain.encode(params[d.name]) if all(same(taken(c), o) for c, o in d.when) else np.nan for d in self.dims
+                d.domain.encode(params[d.name]) if all(same(taken(c), o) for c, o in d.when) else np.nan
+                for d in self.dims
             ]
         except (KeyError, TypeError, ValueError) as e:
             self.check(params)  # says what is wrong with them
@@ -301,4 +302,6 @@ def _takes(branch: Space | None, given: Params) -> bool:
 
 def _mapping(params: object) -> None:
     if not isinstance(params, Mapping):
-        raise SpaceError(f"configuration: must be a mapping of names to values, got {params!r}. Use e.g. {{'lr': 0.1}}.")
+        raise SpaceError(
+            f"configuration: must be a mapping of names to values, got {params!r}. Use e.g. {{'lr': 0.1}}."
+        )

@@ -16,7 +16,6 @@ from whet import seed as streams
 from whet.errors import StudyError
 from whet.execute import resolve
 from whet.journal.checkpoint import Files
-from whet.journal.event import FORMAT
 from whet.journal.process import process_id, who
 from whet.journal.store import Store
 from whet.tune import crew, loop
@@ -35,7 +34,7 @@ from whet.tune.search import searcher
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.telling import Telling, number
-from whet.tune.terms import check_same
+from whet.tune.terms import settle
 from whet.tune.trial import Idle, Trial, Trials, Verdict, parse_goals
 
 if TYPE_CHECKING:
@@ -75,7 +74,9 @@ class Study:
         name: str | None = None,
     ) -> None:
         if not isinstance(space, Space):
-            raise StudyError(f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...).")
+            raise StudyError(
+                f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...)."
+            )
         if not isinstance(steps, (int, Integral)) or isinstance(steps, bool) or steps < 1:
             raise StudyError(f"study: steps must be a whole number of at least 1, got {steps!r}.")
         if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
@@ -89,15 +90,27 @@ class Study:
         self.scheduler = scheduler(schedule, space, self.steps, seed=self.seed)
         asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
         terms = Terms(
-            space, self.goals, self.steps, self.seed, describe_search(self.searcher), describe_schedule(self.scheduler), asked
+            space,
+            self.goals,
+            self.steps,
+            self.seed,
+            describe_search(self.searcher),
+            describe_schedule(self.scheduler),
+            asked,
         )
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)
-            self._agree(terms)
+            recorded = settle(self._book, self.name, terms)
         except BaseException:
             self.journal.close()
             raise
+        # what is recorded counts: "auto" may mean something else in a later version, and names have an order
+        self.space = recorded.space
+        if terms.search != recorded.search:
+            self.searcher = rebuild_search(recorded.search)
+        if terms.schedule != recorded.schedule:
+            self.scheduler = rebuild_schedule(recorded.schedule)
         folder = self.store.files(self.name)
         self.files = Files(folder / "checkpoints" if folder else None, sync=self.store.durability == "power")
         self._claims = Claims(self.journal, self.worker)
@@ -128,32 +141,6 @@ class Study:
             search=rebuild_search(t.search), schedule=rebuild_schedule(t.schedule),
         )  # fmt: skip
 
-    def _agree(self, terms: Terms) -> None:
-        """Write the terms of a new study, or hold them against those of the one that exists."""
-        if self._book.history.terms is None:
-            self._begin(terms)
-        recorded = self._book.history.terms
-        assert recorded is not None
-        check_same(self.name, recorded, terms)
-        # what is recorded counts: "auto" may mean something else in a later version, and names have an order
-        self.space = recorded.space
-        if terms.search != recorded.search:
-            self.searcher = rebuild_search(recorded.search)
-        if terms.schedule != recorded.schedule:
-            self.scheduler = rebuild_schedule(recorded.schedule)
-
-    def _begin(self, terms: Terms) -> None:
-        from whet import __version__
-
-        with self._book.writing() as w:
-            if self._book.history.terms is None:  # else another process was quicker
-                data = {
-                    "format": FORMAT, "version": __version__, "space": terms.space.json(), "steps": terms.steps,
-                    "goals": [str(g) for g in terms.goals], "seed": terms.seed, "search": terms.search,
-                    "schedule": terms.schedule, "asked": terms.asked,
-                }  # fmt: skip
-                self._book.append(w, "created", None, data)
-
     # -- asking and telling
 
     def ask(self) -> Trial | Idle:
@@ -168,7 +155,9 @@ class Study:
         """Return what `ask` does, starting no trial beyond `budget.trials` in the whole study."""
         return self._asking.next(budget)
 
-    def report(self, trial: Trial | int, step: int, value: float, *, cost: float | None = None, **metrics: float) -> Verdict:
+    def report(
+        self, trial: Trial | int, step: int, value: float, *, cost: float | None = None, **metrics: float
+    ) -> Verdict:
         """Record the value after `step` steps; return what becomes of the trial.
 
         PAUSE and STOP are final for now: no `tell` after them. A value that is not finite makes the trial FAILED. A
@@ -180,7 +169,14 @@ class Study:
         return self._telling.report(number(trial), step, value, cost=cost, metrics=metrics, checkpoint=None)
 
     def note_report(
-        self, trial: int, step: int, value: float, *, cost: float | None, metrics: Mapping[str, float], checkpoint: str | None
+        self,
+        trial: int,
+        step: int,
+        value: float,
+        *,
+        cost: float | None,
+        metrics: Mapping[str, float],
+        checkpoint: str | None,
     ) -> Verdict:
         """Record a report together with the checkpoint that belongs to it (a name in `files`)."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
@@ -214,13 +210,7 @@ class Study:
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
-        id, book = number(trial), self._book
-        self._telling.known(id)
-        with book.writing() as w:
-            now = book.history.trials[id]
-            data = {"note": now.note if note is None else note, "tags": list(now.tags if tags is None else tags)}
-            book.append(w, "noted", id, data)
-            return book.history.trials[id]
+        return self._telling.annotate(number(trial), note, tags)
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
         """Append a record of the recipe to the journal; return how many there are of this topic now."""
@@ -245,7 +235,9 @@ class Study:
         """The best trial not failed at the highest step any reached; raise StudyError when there is none yet."""
         trials = self.trials
         if (best := trials.best) is None:
-            raise StudyError(f"study '{self.name}': no trial has a value yet ({len(trials)} trials). {commonest(trials)}")
+            raise StudyError(
+                f"study '{self.name}': no trial has a value yet ({len(trials)} trials). {commonest(trials)}"
+            )
         return best
 
     @property
@@ -256,11 +248,7 @@ class Study:
 
     def checkpoints(self, trial: int) -> list[tuple[int, str]]:
         """Return (step, file name) of the checkpoints a trial can go on from, the latest last."""
-        history = self._book.history
-        own = list(history.progress[trial].checkpoints)
-        if not own and (parent := history.trials[trial].parent) is not None:
-            own = [c for c in history.progress[parent[0]].checkpoints if c[0] == parent[1]]
-        return own
+        return self._book.history.checkpoints(trial)
 
     def frame(self) -> pd.DataFrame:
         """Return the trials as a table: id, state, value, step, cost, note, error, `params.*` and `metrics.*`."""

@@ -46,7 +46,14 @@ class Telling:
             return trials[id] if 0 <= id < len(trials) else self._book.history.moment().get(id)
 
     def report(
-        self, id: int, step: int, value: float, *, cost: float | None, metrics: Mapping[str, float], checkpoint: str | None
+        self,
+        id: int,
+        step: int,
+        value: float,
+        *,
+        cost: float | None,
+        metrics: Mapping[str, float],
+        checkpoint: str | None,
     ) -> Verdict:
         """Record a report and judge it."""
         now, book = self.known(id), self._book
@@ -117,6 +124,15 @@ class Telling:
             self._book.append(w, "failed", id, {"error": describe(error), "transient": again})
             self._claims.drop(w, id)
 
+    def annotate(self, id: int, note: str | None, tags: list[str] | None) -> Trial:
+        """Set a trial's note or tags (what is None stays); return the trial."""
+        self.known(id)
+        with self._book.writing() as w:
+            now = self._book.history.trials[id]
+            data = {"note": now.note if note is None else note, "tags": list(now.tags if tags is None else tags)}
+            self._book.append(w, "noted", id, data)
+            return self._book.history.trials[id]
+
     @property
     def _steps(self) -> int:
         terms = self._book.history.terms
@@ -143,7 +159,9 @@ class Telling:
         if not self._mine(w, id):
             state = self._book.history.trials[id].state
             why = "it was taken over by another worker" if state is State.RUNNING else f"it is {state}"
-            raise StudyError(f"trial {id}: cannot be closed: {why}. Only a trial that `ask` gave you and is running can.")
+            raise StudyError(
+                f"trial {id}: cannot be closed: {why}. Only a trial that `ask` gave you and is running can."
+            )
 
     def _tidy(self, id: int) -> None:
         """Delete checkpoints that nothing can want: all but the last two of a trial, and those the scheduler keeps."""

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from whet.errors import StudyError
+from whet.journal.event import FORMAT
+from whet.tune.book import Book
 from whet.tune.history import Terms
 from whet.tune.space import Space
 
-__all__ = ["check_same"]
+__all__ = ["check_same", "settle"]
+
+
+def settle(book: Book, name: str, terms: Terms) -> Terms:
+    """Write the terms of a new study, or hold them against those of the one that exists; return what is recorded."""
+    if book.history.terms is None:
+        _begin(book, terms)
+    recorded = book.history.terms
+    assert recorded is not None
+    check_same(name, recorded, terms)
+    return recorded
+
+
+def _begin(book: Book, terms: Terms) -> None:
+    from whet import __version__
+
+    data = {
+        "format": FORMAT, "version": __version__, "space": terms.space.json(), "steps": terms.steps,
+        "goals": [str(g) for g in terms.goals], "seed": terms.seed, "search": terms.search,
+        "schedule": terms.schedule, "asked": terms.asked,
+    }  # fmt: skip
+    with book.writing() as w:
+        if book.history.terms is None:  # else another process was quicker
+            book.append(w, "created", None, data)
 
 
 def check_same(name: str, recorded: Terms, given: Terms) -> None:
@@ -30,7 +55,9 @@ def check_same(name: str, recorded: Terms, given: Terms) -> None:
                 differs = f"{what} {_strategy(have)}, not {_strategy(want)}"
                 break
     if differs:
-        raise StudyError(f"study '{name}': was created with {differs}. Use the same, another name, or start over (--fresh).")
+        raise StudyError(
+            f"study '{name}': was created with {differs}. Use the same, another name, or start over (--fresh)."
+        )
 
 
 def _texts(goals: object) -> str:

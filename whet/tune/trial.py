@@ -225,7 +225,9 @@ class Trials(Sequence[Trial]):
         sound = [t for t in self._trials if t.value is not None and t.state is not State.FAILED]
         top = max((self.reach(t) for t in sound), default=0)
         score = self.goal.score
-        return min((t for t in sound if self.reach(t) == top), key=lambda t: (score(t.value or 0.0), t.id), default=None)
+        return min(
+            (t for t in sound if self.reach(t) == top), key=lambda t: (score(t.value or 0.0), t.id), default=None
+        )
 
     def __len__(self) -> int:
         return len(self._trials)

@@ -13,6 +13,7 @@ from whet.task import Task
 from whet.tasks import restore
 from whet.train.run import Run
 from whet.tune.attempt import Attempt
+from whet.tune.trial import Trial
 
 __all__ = ["objective", "rebuild", "train_task"]
 
@@ -43,9 +44,9 @@ def objective(reference: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Atte
     return lambda params, run: train_task(task, params, run)
 
 
-def rebuild(task: Task, trial: int, params: Mapping[str, Any], state: Mapping[str, Any], steps: int) -> tuple[nn.Module, np.ndarray]:
+def rebuild(task: Task, trial: Trial, state: Mapping[str, Any], steps: int) -> tuple[nn.Module, np.ndarray]:
     """Return the model of a trial's checkpoint, on the CPU and in evaluation mode, and its validation outputs."""
-    run = Run(task, params, steps=steps, seed=_seed(task, trial), device="cpu", resume=state)
+    run = Run(task, trial.params, steps=steps, seed=_seed(task, trial.id), device="cpu", resume=state)
     return run.model.eval(), np.asarray(state["outputs"])
 
 
