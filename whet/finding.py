@@ -10,15 +10,12 @@ from typing import Any
 __all__ = ["Finding", "Health", "NotRun", "Severity"]
 
 
-class Severity(str, enum.Enum):
+class Severity(enum.StrEnum):
     """How sure a finding is: FAIL is impossible in a correct program, WARN is statistical, INFO is worth knowing."""
 
     FAIL = "FAIL"
     WARN = "WARN"
     INFO = "INFO"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from whet.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--budget", "2trials", "--epochs", "1", "--workers", "1")
 
-TASK = '''
+TASK = """
 import torch
 from torch import nn
 
@@ -37,7 +37,7 @@ class Tiny(Task):
 
     def model(self, params):
         return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
-'''
+"""
 
 
 class Said(NamedTuple):
@@ -54,7 +54,9 @@ def listing(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def whet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Said]]:
+def whet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Said]]:
     """Run a command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     for name in [n for n in os.environ if n.startswith("WHET_")]:
@@ -137,12 +139,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("WHET_") and k != "CI"}
         env = {**clean, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        begun.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "whet", *map(str, words)], cwd=tmp_path, env=env, start_new_session=True,
-                **{**pipes, **options},
-            )  # fmt: skip
-        )
+        words = (sys.executable, "-m", "whet", *map(str, words))
+        begun.append(subprocess.Popen(words, cwd=tmp_path, env=env, start_new_session=True, **{**pipes, **options}))
         return begun[-1]
 
     yield call

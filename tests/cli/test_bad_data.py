@@ -15,7 +15,9 @@ SMALL = ("--budget", "2trials", "--epochs", "1", "--workers", "1")
 @pytest.mark.parametrize("verb", ["run", "look", "check", "train", "tune"])
 def test_a_missing_file(refused, table, tmp_path, verb):
     table().to_csv(tmp_path / "houses.csv")
-    refused(verb, "huoses.csv", "--target", "label", needed=("huoses.csv", "no such file", "Did you mean 'houses.csv'?"))
+    refused(
+        verb, "huoses.csv", "--target", "label", needed=("huoses.csv", "no such file", "Did you mean 'houses.csv'?")
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,10 @@ def test_a_missing_file(refused, table, tmp_path, verb):
         ("a,label\n" + "1,x\n2,y,z\n" * 20, ("line 3", "3 fields")),
         ("a,label\n" + "".join(f"{i},x\n" for i in range(40)), ("target 'label' is constant", "'x'")),
         ("a,label\n" + "".join(f"{i},\n" for i in range(40)), ("target 'label' is missing in all 40 rows",)),
-        ("a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40)) + "7,z\n", ("one example", "'z'", "at least 2")),
+        (
+            "a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40)) + "7,z\n",
+            ("one example", "'z'", "at least 2"),
+        ),
         ("a,label\n" + "".join(f",{'xy'[i % 2]}\n" for i in range(40)), ("no column is left", "a", "missing in all")),
     ],
     ids="empty blank header duplicated ragged constant missing lone all-missing".split(),
@@ -42,7 +47,14 @@ def test_the_target_column(refused, table, tmp_path):
     table().to_csv(tmp_path / "t.csv", index=False)
     table().to_parquet(tmp_path / "t.parquet")
     for file in ("t.csv", "t.parquet"):
-        refused("run", file, "--target", "labl", *SMALL, needed=(file, "'labl'", "Did you mean 'label'?", "a, colour, label"))
+        refused(
+            "run",
+            file,
+            "--target",
+            "labl",
+            *SMALL,
+            needed=(file, "'labl'", "Did you mean 'label'?", "a, colour, label"),
+        )
         refused("run", file, *SMALL, needed=(file, "--target COLUMN", "label"))
         refused("run", file, "--target", "label", "--target", "a", *SMALL, needed=("Give --target once",))
         refused("run", file, "--target", "label", "--kind", "regression", *SMALL, needed=(file, "not a number"))
@@ -114,6 +126,11 @@ def test_folders_without_what_they_need(refused, pictures, tmp_path):
 
 def test_idx_files_that_are_cut_off(refused, tmp_path):
     (tmp_path / "mnist").mkdir()
-    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+    for name in (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ):
         (tmp_path / "mnist" / f"{name}.gz").write_bytes(gzip.compress(b"\x00\x00\x08")[:-4])
     refused("run", "mnist", *SMALL, needed=("mnist", "idx"))

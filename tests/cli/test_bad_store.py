@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import whet as library
+from whet.recipe import Job
+from whet.tasks import resolve
 
 SMALL = ("--budget", "2trials", "--epochs", "1", "--workers", "1")
 
@@ -54,7 +56,8 @@ def test_a_database_of_a_newer_version(refused, tmp_path):
 def test_a_name_that_is_taken(refused, whet, task, table, tmp_path):
     table().to_csv(tmp_path / "one.csv", index=False)
     words = ("--target", "label", "--name", "mine", *SMALL)
-    assert whet("tune", "one.csv", *words).code == 0
+    job = Job(resolve("one.csv", target="label"), name="mine", steps=1)
+    job.study(job.data()).close()
     # other data in the same file, another file, another seed, another space
     table(seed=1).to_csv(tmp_path / "one.csv", index=False)
     refused("tune", "one.csv", *words, needed=("'mine'", "one.csv changed", "--name", "--fresh"))

@@ -51,7 +51,9 @@ def test_parts_that_do_not_fit(refused, task, old, new, needed):
 
 
 def test_a_loss_and_an_optimizer_that_do_not_fit(refused, task):
-    path = task(more="\n    def loss(self, params):\n        return lambda outputs, targets: (outputs.sum(1) - targets) ** 2\n")
+    path = task(
+        more="\n    def loss(self, params):\n        return lambda outputs, targets: (outputs.sum(1) - targets) ** 2\n"
+    )
     refused("run", path, *SMALL, needed=("loss", "(2,)", "(2, 2)"))
     path = task(more="\n    def optimizer(self, params, model):\n        return None\n", name="other.py")
     refused("run", path, *SMALL, needed=("optimizer", "None"))
@@ -68,7 +70,7 @@ def test_a_skeleton_that_is_wrong_stops_the_recipe_and_writes_nothing(whet, task
 
 
 def test_trials_that_fail_are_recorded_and_the_study_goes_on(whet, task):
-    body = '''
+    body = """
     def loss(self, params):
         if 0.0 < params["decay"] <= 0.5:
             raise RuntimeError("decay is too small")
@@ -79,7 +81,7 @@ def test_trials_that_fail_are_recorded_and_the_study_goes_on(whet, task):
         return nn.CrossEntropyLoss()
 
     first = {"lr": 0.01, "decay": 0.0}
-'''
+"""
     # a skeleton that is wrong is no hindrance when a person says so
     path = task("nn.Linear(16, 2))", "nn.Linear(16, 2), nn.Softmax(1))", more=body)
     said = whet("run", path, "--budget", "12trials", "--epochs", "1", "--workers", "1", "--plain", "--force")
@@ -91,18 +93,20 @@ def test_trials_that_fail_are_recorded_and_the_study_goes_on(whet, task):
     failed = [t for t in shown["trials"] if t["state"] == "FAILED"]
     kinds = {t["error"]["type"] for t in failed}
     assert {"RuntimeError", "OutOfMemory", "NotFinite"} <= kinds, kinds
-    assert any("decay is too small" in t["error"]["traceback"] and "Traceback" in t["error"]["traceback"] for t in failed)
+    assert any(
+        "decay is too small" in t["error"]["traceback"] and "Traceback" in t["error"]["traceback"] for t in failed
+    )
     assert any(t["state"] == "DONE" for t in shown["trials"])
 
 
 def test_when_every_trial_fails_the_commonest_reason_is_said(whet, task):
-    body = '''
+    body = """
     def batch(self, params):
         import os
         if os.environ.get("WHET_WORKER"):
             raise KeyError("lost in the worker")
         return 32
-'''
+"""
     said = whet("tune", task(more=body), "--budget", "3trials", "--epochs", "1", "--workers", "1")
     assert said.code == 2
     assert len(said.err.strip().splitlines()) == 1

@@ -82,7 +82,18 @@ def test_runs_that_is_no_folder(refused, tmp_path, folder):
 
 def test_runs_that_cannot_be_written(refused):
     # /proc takes no new folders, not even from root
-    refused("run", "diabetes", "--runs", "/proc/whet", "--budget", "1trials", "--workers", "1", needed=("/proc/whet",), out=True)
+    refused(
+        "run",
+        "diabetes",
+        "--runs",
+        "/proc/whet",
+        "--budget",
+        "1trials",
+        "--workers",
+        "1",
+        needed=("/proc/whet",),
+        out=True,
+    )
 
 
 def test_help_says_how(whet):
@@ -95,7 +106,15 @@ def test_help_says_how(whet):
         page = whet(verb, "--help").out
         assert f"whet {verb}" in page or verb == "study"
         assert max(map(len, page.splitlines())) <= 80
-    for flag in ("--budget BUDGET", "--target COLUMN", "--kind KIND", "--workers N", "--runs DIR", "--name STUDY", "Example: whet run"):
+    for flag in (
+        "--budget BUDGET",
+        "--target COLUMN",
+        "--kind KIND",
+        "--workers N",
+        "--runs DIR",
+        "--name STUDY",
+        "Example: whet run",
+    ):
         assert flag in whet("run", "--help").out, flag
     assert whet("--version").out == f"whet {library.__version__}\n"
 

@@ -59,11 +59,6 @@ def test_digits_then_the_same_again_and_then_more(whet, made, tmp_path):
     assert shown["spent"]["trials"] == len(shown["trials"]) == 2
 
 
-def test_diabetes(made):
-    assert "a number to predict" in (out := made("diabetes", name="diabetes"))
-    assert "rmse" in out.split("\nmade")[1]
-
-
 def test_a_csv_with_columns_of_every_kind(made, tmp_path):
     mixed().drop(columns="cheap").to_csv(tmp_path / "homes.csv", index=False)
     out = made("homes.csv", "--target", "price", name="homes")

@@ -34,6 +34,7 @@ class Terminal:
                 self.row += 1
                 self.lines += [""] * (self.row + 1 - len(self.lines))
             elif piece.endswith("A"):
+                self.seen += "\n".join(self.lines) + "\n"  # a frame is complete when the next one begins
                 self.row -= int(piece[2:-1] or 1)
             elif piece == "\x1b[2K":
                 self.lines[self.row] = ""
@@ -104,7 +105,12 @@ def test_the_live_region_shows_how_far_things_are_and_leaves_nothing(terminal, m
         "data      1,797 examples", "tune      grid: 12 points", "tune      12 trials", "          best trial 3",
         "squeeze   an ensemble",
     ]  # fmt: skip
-    for part in ("[############------------] 60 s of 2:00 min   60 s left", "best 0.98333 +- 0.0085", "trying optimizer sgd", "123 trials/s"):
+    for part in (
+        "[############------------] 60 s of 2:00 min   1:00 min left",
+        "best 0.98333 +- 0.0085",
+        "trying optimizer sgd",
+        "123 trials/s",
+    ):
         assert part in shown.seen, part
 
 
@@ -124,17 +130,18 @@ def test_a_notice_and_an_error_leave_no_half_of_the_region_behind(terminal, monk
     assert [line.rstrip() for line in finish().lines if line.strip()] == ["whet: finishing"]
 
 
-def test_the_recipe_in_a_terminal(terminal, whet, task, monkeypatch):
+def test_the_recipe_in_a_terminal(terminal, whet, tmp_path, monkeypatch):
     out, finish = terminal
-    path = task()
     with monkeypatch.context() as m:
         m.setattr(sys, "stdout", out)
-        said = whet("run", path, "--budget", "4trials", "--epochs", "2", "--workers", "1")
+        said = whet("run", "diabetes", "--budget", "4trials", "--epochs", "2", "--workers", "1")
     assert said.code == 0, said
     shown = finish()
     lines = [line.rstrip() for line in shown.lines]
     assert re.search(r"\[#*-*\] \d of 4 trials", shown.seen)
-    assert "trying lr" in shown.seen
+    assert "trying net" in shown.seen
+    assert re.search(r"best [\d.]+ \+- [\d.]+ \(trial \d\)", shown.seen)
+    assert {p.name for p in (tmp_path / "runs" / "diabetes").iterdir()} >= {"model", "report.html"}
     assert not any("[" in line or line.endswith("...") for line in lines), lines
     names = [line.split()[0] for line in lines if line and line[0] != " "]
     assert names == "data check tune squeeze test export report made next".split()

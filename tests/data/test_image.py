@@ -59,7 +59,7 @@ def test_sizes_and_modes_are_made_one_and_stated(tmp_path):
     every = torch.cat([data.train.inputs, data.valid.inputs, data.sealed().inputs])
     assert every.shape == (29, 3, 8, 10)
     assert "all become 10x8" in codes(data)["SIZE"].message
-    assert "all become RGB" in codes(data)["MODE"].message
+    assert "all become RGB" in codes(data)["IMAGE-MODE"].message
 
 
 def test_grey_pictures_have_one_channel_and_16_bits_become_8(tmp_path):

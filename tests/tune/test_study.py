@@ -13,6 +13,7 @@ from whet import (
     Idle,
     Int,
     Ordered,
+    Proposal,
     Space,
     SpaceError,
     Start,
@@ -461,6 +462,64 @@ def test_a_proposal_that_fails_can_be_made_again():
     assert study.ask().id == 1
 
 
+def test_a_guess_that_comes_in_while_the_scheduler_decides_is_left_as_it_is():
+    came = []
+
+    @dataclass(frozen=True)
+    class Interrupted(Breeds):
+        def pick(self, trials, rng):
+            if trials and not came:
+                came.append(study.enqueue({"x": 0.75, "o": "b"}))
+            return super().pick(trials, rng)
+
+    study = new()
+    study._asking._scheduler = Interrupted()
+    study.report(study.ask(), 1, 0.5)
+    guess = study.ask()
+    assert came
+    assert guess.id == came[0].id
+    assert guess.params["x"] == 0.75
+    assert guess.parent is None
+
+
+def test_what_fails_while_it_is_written_leaves_no_trace(make):
+    study = make()
+    t = study.ask()
+    before, trials = study.journal.read(), tuple(study.trials)
+
+    def broken():
+        with study._book.writing() as w:
+            study._book.append(w, "told", t.id, {"value": 1.0, "metrics": {}})
+            study._claims.drop(w, t.id)
+            raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        broken()
+    assert study.journal.read() == before
+    assert tuple(study.trials) == trials
+    study.tell(t, 0.5)  # the lease is still there
+    assert study.trials[0].value == 0.5
+
+
+@dataclass(frozen=True)
+class Repeats:
+    def propose(self, trials, rng):
+        return Proposal({"x": 0.5, "o": "b"}, {"search": "repeats"})
+
+
+def test_no_two_trials_have_the_same_configuration_whatever_the_searcher_says(make):
+    study = make(search=Repeats())
+    first, *others = (study.ask() for _ in range(4))
+    assert first.params == {"x": 0.5, "o": "b"}
+    assert first.origin == {"search": "repeats"}
+    assert len({str(t.params) for t in (first, *others)}) == 4
+    assert all(t.origin == {"search": "repeats", "instead": "random"} for t in others)
+    finite = Study(Space(x=Ordered([0.5, 1.0]), o=Choice(["b", "c"])), search=Repeats())
+    seen = [finite.ask().params for _ in range(4)]
+    assert len({str(p) for p in seen}) == 4
+    assert finite.ask() is Idle.WAIT
+
+
 def test_a_lease_that_lives_is_not_stolen_and_one_that_lapsed_is(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(claim.time, "monotonic", lambda: now[0])
@@ -473,6 +532,7 @@ def test_a_lease_that_lives_is_not_stolen_and_one_that_lapsed_is(tmp_path, monke
     for _ in range(4):  # two looks on for long, but the lease moves
         assert two.ask().id != 0
         now[0] += 0.9 * claim.LAPSE
+        assert two.ask().id != 0
         one._claims.beat()
         two._claims.beat()
     assert two.ask().id != 0

@@ -229,14 +229,14 @@ def test_a_full_disk_ends_the_run_and_fails_no_trial(tmp_path):
         except whet.WhetError as e:
             print(type(e).__name__, e)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        print([(t.state.value, t.step) for t in study.trials])
+        print([(t.state.value, t.step) for t in study.trials], study.journal.leases())
         study.run(objective, trials=2)
         print([(t.state.value, t.step) for t in study.trials], study.spent.steps)
     """
     said = run_script(tmp_path, code)[1].splitlines()
     assert "CheckpointError" in said[0]
     assert "cannot be written" in said[0]
-    assert said[1:] == ["[('RUNNING', 3)]", "[('DONE', 9), ('DONE', 9)] 18"]
+    assert said[1:] == ["[('RUNNING', 3)] {}", "[('DONE', 9), ('DONE', 9)] 18"]
 
 
 def run_script(folder, code, wait=True):

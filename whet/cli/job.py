@@ -49,7 +49,15 @@ def check_words(*, budget: str | None, search: str, schedule: str, epochs: int |
 
 
 def make_job(
-    task: Task, *, runs: Path, budget: str | None, workers: int, name: str, search: str, schedule: str, epochs: int | None
+    task: Task,
+    *,
+    runs: Path,
+    budget: str | None,
+    workers: int,
+    name: str,
+    search: str,
+    schedule: str,
+    epochs: int | None,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job

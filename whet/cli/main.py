@@ -41,7 +41,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     """Take a neural network from raw data to a small, verified, deployed model by a recipe one can trust."""
 
@@ -90,7 +92,9 @@ def _run(words: list[str]) -> int:
             return _say(f"{where}: {e.strerror}. Give another path, or change its permissions.", 2)
         traceback.print_exc()
         command = shlex.join(["whet", *words])
-        return _say(f"whet {__version__}: this is a bug. Please report it with the lines above and the command: {command}", 3)
+        return _say(
+            f"whet {__version__}: this is a bug. Please report it with the lines above and the command: {command}", 3
+        )
 
 
 def _hush() -> int:
@@ -113,17 +117,21 @@ def _usage(e: ClickException, words: Sequence[str]) -> str:
     """Return a wrong command line in one line: the verb, what, and the nearest that is right."""
     path = e.ctx.command_path if isinstance(e, UsageError) and e.ctx is not None else "whet"
     verbs = [w for w in words[:1] if path == "whet" and not isinstance(e, NoSuchOption)]
-    verbs = [v for v in verbs if any(c.name == v for c in (*app.registered_commands, *app.registered_groups))]
+    known = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    verbs = [v for v in verbs if v in known]
     where = " ".join([path, *verbs])  # an option without its value is found before its verb is
     text = e.format_message().rstrip(".")
     text = text if text.endswith("?") else text + "."
     if isinstance(e, NoSuchOption):
-        known = [o for p in (e.ctx.command.params if e.ctx else []) for o in p.opts if o.startswith("--")]
-        text = f"no such option {e.option_name}.{nearest(e.option_name, known)}"
+        flags = [o for p in (e.ctx.command.params if e.ctx else []) for o in p.opts if o.startswith("--")]
+        text = f"no such option {e.option_name}.{nearest(e.option_name, flags)}"
     elif isinstance(e, BadParameter) and e.param is not None:
         needed = next((name for sign, name in _TYPES if sign in e.message), "")
         flag = (e.param.opts or [e.param.name or "argument"])[0]
-        given = next((w.partition("=")[2] or v for w, v in zip(words, [*words[1:], ""], strict=True) if w.split("=")[0] == flag), "")
+        given = next(
+            (w.partition("=")[2] or v for w, v in zip(words, [*words[1:], ""], strict=True) if w.split("=")[0] == flag),
+            "",
+        )
         given = given or os.environ.get(str(e.param.envvar or ""), "")
         if needed:
             text = f"{flag}: must be {needed}, got {given!r}."

@@ -31,7 +31,10 @@ Kind = Annotated[
 Budget = Annotated[
     str | None,
     typer.Option(
-        "--budget", metavar="BUDGET", envvar="WHET_BUDGET", help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs."
+        "--budget",
+        metavar="BUDGET",
+        envvar="WHET_BUDGET",
+        help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs.",
     ),
 ]
 Workers = Annotated[
@@ -47,11 +50,11 @@ Schedule = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option("--epochs", metavar="N", envvar="WHET_EPOCHS", help="The most epochs of a trial (default: the task's)."),
+    typer.Option(
+        "--epochs", metavar="N", envvar="WHET_EPOCHS", help="The most epochs of a trial (default: the task's)."
+    ),
 ]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")
-]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")]
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", envvar="WHET_RUNS", help="The folder for everything that is made.")
 ]

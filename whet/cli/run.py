@@ -59,7 +59,7 @@ def run(
         schedule=schedule, epochs=epochs,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
-    how = "finishing the current epoch, then reporting what was done"
+    how = "finishing this epoch, then reporting"
     with interruptible(how, screen.notice) as asked:
         blocks = screen.show(recipe(job, force=force, fresh=fresh, stopping=asked.is_set))
     if json:
@@ -72,11 +72,13 @@ def _end(screen: Screen, job: Job, blocks: Mapping[str, Block]) -> int:
     from whet.recipe.words import count
 
     if "tune" not in blocks:
-        screen.block("stopped", ["the skeleton is wrong: a search would only tune around it.", "Mend it, or go on with --force."])
+        screen.block(
+            "stopped", ["the skeleton is wrong: a search would only tune around it.", "Mend it, or go on with --force."]
+        )
         return 1
     if "export" not in blocks:
-        saved = [f"{job.folder}: {count(blocks['tune'].data['trials'], 'trial')}"]
-        screen.block("saved", [*saved, *blocks["report"].lines] if "report" in blocks else saved)
+        done = blocks["tune"].data
+        screen.block("saved", [f"{job.folder}   {count(done['trials'], 'trial')}, {count(done['epochs'], 'epoch')}"])
         screen.block("next", ["the same command again goes on from here"])
         return 130
     found = blocks["test"].data or blocks["squeeze"].data

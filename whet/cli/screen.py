@@ -148,7 +148,7 @@ def _picture(p: Progress | None, step: str, width: int) -> Any:
     rows += [", ".join(words.values())] if words else []
     rows += [f"best {best}" if p.counts else best] if best else []
     rows += [f"trying {p.trying}"] if p.trying else []
-    room = max(20, min(width, 120) - _LABEL)
+    room = max(20, min(width, 120) - _LABEL - 4)  # a terminal writes ^C after the last row, which must not wrap
     rows = [row if len(row) <= room else row[: room - 3].rstrip(" ,") + "..." for row in rows]
     lines = [f"{step if i == 0 else '':<{_LABEL}}{row}" for i, row in enumerate(rows)]
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")

@@ -76,7 +76,9 @@ def show(
 
     with Study.open(_store(runs), study) as opened:
         trials, spent = opened.trials, opened.spent
-        order = sorted(trials, key=lambda t: (t.value is None, -trials.reach(t), trials.goal.score(t.value or 0.0), t.id))
+        order = sorted(
+            trials, key=lambda t: (t.value is None, -trials.reach(t), trials.goal.score(t.value or 0.0), t.id)
+        )
         if json:
             emit_json(_whole(opened, order))
             return 0
@@ -86,21 +88,29 @@ def show(
         setup = f"{strategy(opened.searcher)}, {strategy(opened.scheduler)}, seed {opened.seed}"
         failed = commonest(trials)
         files = f"{size(opened.files.bytes())} of checkpoints"
-        screen.block(study, [f"{' and '.join(map(str, opened.goals))}; {setup}", tried, files, *([failed] if failed else [])])
+        screen.block(
+            study, [f"{' and '.join(map(str, opened.goals))}; {setup}", tried, files, *([failed] if failed else [])]
+        )
         for topic in ("squeeze", "test", "export"):
             if known := opened.records(topic):
                 screen.block(topic, known[-1]["lines"])
         shown = order if all else order[:_ROWS]
-        rows = [[str(t.id), str(t.state), _cell(t.value), str(t.step), configured(t.params)[:44], t.note[:16]] for t in shown]
+        rows = [
+            [str(t.id), str(t.state), _cell(t.value), str(t.step), configured(t.params)[:44], t.note[:16]]
+            for t in shown
+        ]
         _table(["trial", "state", trials.goal.name, "epoch", "configuration", "note"], rows)
         if len(order) > len(shown):
             print(f"... {len(order) - len(shown)} more: --all")
+        if opened.trials.best is not None:
+            screen.block("next", [f"whet study best {study} --runs {runs}"])
     return 0
 
 
 def best(study: StudyName, runs: o.Runs = Path("runs"), json: o.Json = False) -> int:
     """Show the best trial, its configuration ready to copy."""
     from whet.cli.screen import Screen, emit_json
+    from whet.recipe.words import count
     from whet.tune.study import Study
 
     with Study.open(_store(runs), study) as opened:
@@ -110,10 +120,15 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), json: o.Json = False) ->
             return 0
         screen = Screen()
         goal = opened.goals[0].name
-        screen.block(f"trial {top.id}", [f"{goal} {_cell(top.value)} on validation after {top.step} epochs, {top.state}"])
+        screen.block(
+            f"trial {top.id}",
+            [f"{goal} {_cell(top.value)} on validation after {count(top.step, 'epoch')}, {top.state}"],
+        )
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {_cell(v)}" for k, v in top.params.items()])
-        screen.block("next", _continued(["whet train " + _named(opened), *(f"--set {k}={v}" for k, v in top.params.items())]))
+        screen.block(
+            "next", _continued(["whet train " + _named(opened), *(f"--set {k}={v}" for k, v in top.params.items())])
+        )
     return 0
 
 
@@ -170,7 +185,10 @@ def _table(head: list[str], rows: list[list[str]]) -> None:
         return
     table = [head, *rows]
     widths = [max(len(r[i]) for r in table) for i in range(len(head))]
-    right = [all(r[i].replace(".", "").replace("-", "").replace("e", "").isdigit() or r[i] == "-" for r in rows) for i in range(len(head))]
+    right = [
+        all(r[i].replace(".", "").replace("-", "").replace("e", "").isdigit() or r[i] == "-" for r in rows)
+        for i in range(len(head))
+    ]
     for r in table:
         cells = [c.rjust(w) if at else c.ljust(w) for c, w, at in zip(r, widths, right, strict=True)]
         print("  ".join(cells).rstrip())

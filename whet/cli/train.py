@@ -43,12 +43,10 @@ def train(
 
     one_thread()
     made = make_task(task, target, kind, seed)
-    job = make_job(
-        made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs
-    )
+    job = make_job(made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs)
     params = configuration(made.space, job.first, set)
     screen = Screen(plain=plain, quiet=json)
-    with interruptible("finishing the current epoch and saving", screen.notice) as asked:
+    with interruptible("finishing this epoch and saving", screen.notice) as asked:
         blocks = screen.show(train_once(job, params, resume=resume, stopping=asked.is_set))
     block = blocks["train"]
     if json:

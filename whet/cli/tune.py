@@ -51,7 +51,7 @@ def tune(
         schedule=schedule, epochs=epochs,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
-    with interruptible("finishing the current epoch, then reporting what was done", screen.notice) as asked:
+    with interruptible("finishing this epoch, then reporting", screen.notice) as asked:
         blocks = screen.show(tuned(job, fresh=fresh, stopping=asked.is_set))
     if json:
         emit_json({"study": job.name, "runs": str(job.folder), "interrupted": asked.is_set(), **blocks_json(blocks)})

@@ -194,5 +194,5 @@ def _stated(folder: Path, seen: Sequence[Header], height: int, width: int, grey:
         text = (
             f"modes {', '.join(f'{m} ({n:,})' for m, n in modes.most_common())}; all become {'grey' if grey else 'RGB'}"
         )
-        found.append(Finding("MODE", Severity.INFO, str(folder), dict(modes), text, "none needed"))
+        found.append(Finding("IMAGE-MODE", Severity.INFO, str(folder), dict(modes), text, "none needed"))
     return found

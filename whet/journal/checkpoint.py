@@ -43,9 +43,8 @@ def _split(node: Any, path: str, arrays: dict[str, Array]) -> Any:
     """Return `node` with every array replaced by a reference; the arrays are collected by their path."""
     if isinstance(node, Array):
         name = path or "$"
-        while (
-            name in arrays or name == "__metadata__"
-        ):  # {"a": {"b.c": ...}, "a.b": {"c": ...}}: two paths that read alike
+        # {"a": {"b.c": ...}, "a.b": {"c": ...}}: two paths may read alike; one name is the format's own
+        while name in arrays or name == "__metadata__":
             name += "'"
         arrays[name] = node
         return {_REF: name}

@@ -50,4 +50,6 @@ def blaming(task: Task) -> Iterator[None]:
         if kind.__module__.partition(".")[0] == "whet":
             raise
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        raise TaskError(f"{kind.__name__}: {blame(e, file)}. Mend it, or leave such configurations out of its space.") from e
+        raise TaskError(
+            f"{kind.__name__}: {blame(e, file)}. Mend it, or leave such configurations out of its space."
+        ) from e

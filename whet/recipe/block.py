@@ -13,7 +13,11 @@ WIDTH = 70  # columns of a block's lines, which stand beside its name on a termi
 
 @dataclass(frozen=True)
 class Began:
-    """A step begins: its name, and what it does in a few words."""
+    """A step begins: its name, and what it does in a few words.
+
+    >>> Began("check").step
+    'check'
+    """
 
     step: str
     what: str = ""

@@ -91,7 +91,7 @@ def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
     return Block("squeeze", tuple(lines), data_), chosen
 
 
-def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None, why: str) -> Block:
+def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None, *, why: str) -> Block:
     """Open the sealed test split, recorded first, and score the chosen model on it.
 
     The same model is not scored twice: what was found before is shown again and the split stays closed.
@@ -122,7 +122,9 @@ def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None
     return block
 
 
-def export_block(job: Job, study: Study, data: Data, chosen: Chosen, model: nn.Module, scores: Mapping[str, Any]) -> Block:
+def export_block(
+    job: Job, study: Study, data: Data, chosen: Chosen, *, model: nn.Module, scores: Mapping[str, Any]
+) -> Block:
     """Export the chosen model to ONNX, hold it against PyTorch on real inputs, and time both."""
     folder = job.folder / "model"
     inputs = data.valid.take(np.arange(min(_SHOWN, len(data.valid)))).inputs
@@ -144,7 +146,9 @@ def export_block(job: Job, study: Study, data: Data, chosen: Chosen, model: nn.M
         *textwrap.wrap(equal, WIDTH),
         f"latency {fast[one]:.2g} ms (PyTorch {slow[one]:.2g}), {fast[most]:.2g} ms for {most} ({slow[most]:.2g}); 1 thread",
     )
-    return Block("export", lines, {**checked.json(), "path": str(bundle.graph), "seconds": exported.seconds}, not checked.equal)
+    return Block(
+        "export", lines, {**checked.json(), "path": str(bundle.graph), "seconds": exported.seconds}, not checked.equal
+    )
 
 
 def still_good(job: Job, study: Study, chosen: Chosen) -> Block | None:

@@ -33,6 +33,10 @@ class Job:
     task: with its seed set; runs: the folder of everything made; budget: the study's total, over tune and squeeze;
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
     None; command: how to do it again.
+
+    >>> from whet.tasks import resolve
+    >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
+    'somewhere/digits'
     """
 
     task: Task
@@ -160,7 +164,11 @@ def environment() -> dict[str, Any]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    found: dict[str, Any] = {"python": sys.version.split()[0], "machine": platform.machine(), "system": platform.platform()}
+    found: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "machine": platform.machine(),
+        "system": platform.platform(),
+    }
     from whet.execute.processes import cores
 
     found["cores"] = cores()

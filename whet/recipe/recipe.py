@@ -32,6 +32,15 @@ def recipe(
     split stays closed, and running the same again goes on.
 
     Raises WhetError leaves for what the user can mend.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from whet.tasks import resolve
+    >>> from whet.tune.budget import Budget
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     job = Job(resolve("diabetes"), runs=Path(runs), budget=Budget.of("2trials"), steps=1)
+    ...     [event.step for event in recipe(job, force=True) if isinstance(event, Block)]
+    ['data', 'check', 'tune', 'squeeze', 'test', 'export', 'report']
     """
     yield Began("data")
     data, study = _opened(job, fresh)
@@ -125,21 +134,31 @@ def _known_check(study: Study) -> Block | None:
     return Block("check", tuple(known[-1]["lines"]), known[-1]["data"], bool(known[-1]["failed"])) if known else None
 
 
-def _search(job: Job, study: Study, pool: Pool | None, stopping: Callable[[], bool]) -> Iterator[Began | Progress | Block]:
+def _search(
+    job: Job, study: Study, pool: Pool | None, stopping: Callable[[], bool]
+) -> Iterator[Began | Progress | Block]:
     announce = getattr(study.searcher, "announce", lambda _: "")
     yield Began("tune", announce(study.space))
     data = job.data()
     if pool is not None:
         _wait_until_warm(pool)
-        yield from tune(job, study, data, pool, job.limits, stopping)
+        yield from tune(job, study, data, pool, stopping=stopping)
     if study.trials.best is not None:
         yield tune_block(study, data)
     elif stopping():
-        yield Block("tune", ("interrupted before any trial had a value",), {"trials": len(study.trials)})
+        yield Block(
+            "tune",
+            ("interrupted before any trial had a value",),
+            {"trials": len(study.trials), "epochs": study.spent.steps},
+        )
     elif spent_enough(study, job.limits):
-        raise StudyError(f"study '{study.name}': the budget of {job.budget} was too short for one epoch. Give a larger --budget.")
+        raise StudyError(
+            f"study '{study.name}': the budget of {job.budget} was too short for one epoch. Give a larger --budget."
+        )
     else:
-        raise StudyError(f"study '{study.name}': the workers ended before any trial had a value. See {job.folder}/workers.log.")
+        raise StudyError(
+            f"study '{study.name}': the workers ended before any trial had a value. See {job.folder}/workers.log."
+        )
 
 
 def _wait_until_warm(pool: Pool) -> None:
@@ -173,13 +192,15 @@ def _ship(job: Job, study: Study, chosen: Chosen) -> Iterator[Began | Block]:
     tested = any(r["data"].get("members") == chosen.key for r in study.records("test"))
     model = None if made is not None and tested else chosen.model(job.task, study, data)
     yield Began("test")
-    test = test_block(study, data, chosen, model, f"final score of {len(chosen.members)} members after {job.budget}")
+    test = test_block(
+        study, data, chosen, model, why=f"final score of {len(chosen.members)} members after {job.budget}"
+    )
     yield test
     yield Began("export")
     if made is None:
         assert model is not None
         scores = {"validation": test.data.get("validation"), "test": test.data.get("value")}
-        made = export_block(job, study, data, chosen, model, scores)
+        made = export_block(job, study, data, chosen, model=model, scores=scores)
         made = replace(made, data={**made.data, "members": chosen.key})
         study.record("export", made.json())
     yield made

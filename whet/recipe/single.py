@@ -37,7 +37,9 @@ def train_once(
     what = {"params": dict(params), "seed": job.task.seed, "steps": job.task.steps, "data": fingerprint(data)}
     saved = _saved(path, what) if resume else None
     with blaming(job.task):
-        run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"])
+        run = Run(
+            job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"]
+        )
     points = list(map(tuple, saved["points"])) if saved is not None else []
     began, first = time.monotonic(), run.step
     best = ""
@@ -84,11 +86,11 @@ def _block(run: Run, path: Path, points: list[Any]) -> Block:
         lines = [f"diverged: the loss is not finite after epoch {run.step}. Try a smaller lr (--set lr=...)"]
         return Block("train", tuple(lines), {"step": run.step, "diverged": True}, failed=True)
     score = interval(goal.name, run.outputs, run.data.valid.targets.numpy(), kind=run.data.kind)
-    top = min(points, key=lambda p: goal.score(p[1]), default=(run.step, score.value, {}))
+    top: tuple[Any, ...] = min(points, key=lambda p: goal.score(p[1]), default=(run.step, score.value, {}))
     train_loss = points[-1][2].get("train_loss") if points else None
     lines = [f"{run.step} of {run.steps} epochs: {goal.name} {score} on validation"]
     lines += [f"training loss {train_loss:.4g}; best epoch {top[0]} ({top[1]:.4g})"] if train_loss is not None else []
-    lines += textwrap.wrap(configured(run.params), WIDTH) + [f"{path}"]
+    lines += [*textwrap.wrap(configured(run.params), WIDTH), str(path)]
     data = {
         "step": run.step, "steps": run.steps, "metric": goal.name, "value": score.value, "interval": [score.low, score.high],
         "params": dict(run.params), "path": str(path), "curve": [{"step": s, "value": v, **m} for s, v, m in points],

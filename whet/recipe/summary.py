@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,17 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         pictures = [s.picture for s in _pictured(data)]
         judged = Judged(
             chosen.outputs, targets, data.classes, data.valid.ids,
-            pictures if pictures and pictures[0] is not None else None,  # type: ignore[arg-type]
+            pictures if pictures and pictures[0] is not None else None,
             model=f"the ensemble of {len(chosen.members)}" if several else f"trial {chosen.members[0][0]}",
         )  # fmt: skip
     records = {t: study.records(t) for t in ("unsealed", "check", "test", "export", "squeeze")}
     if records["test"] and chosen is not None and records["test"][-1]["data"].get("members") == chosen.key:
         test = records["test"][-1]["data"]
-        scores["test"] = Interval(test["value"], *test["interval"], test["n"])
+        scores["test"] = Interval(test["value"], test["interval"][0], test["interval"][1], test["n"])
     squeezed = records["squeeze"][-1]["data"] if records["squeeze"] else None
     if squeezed and "ensemble" in scores:
-        scores["validation"] = Interval(squeezed["single_score"], *squeezed["single_interval"], len(targets))
+        low, high = squeezed["single_interval"]
+        scores["validation"] = Interval(squeezed["single_score"], low, high, len(targets))
     return study_report(
         study.name, trials, scores=scores, history=history(study.journal.read()), look=_look(data),
         health=_health(records["check"][-1]["data"]) if records["check"] else None, judged=judged,
@@ -80,6 +81,11 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         },
         commands={"The same again": job.command, "More of it": f"whet study show {study.name} --runs {job.runs}"},
     )  # fmt: skip
+
+
+def _interval(value: float, ends: Sequence[float], n: int) -> Interval:
+    low, high = ends
+    return Interval(value, low, high, n)
 
 
 def report_block(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Block:
@@ -93,14 +99,20 @@ def _pictured(data: Data) -> list[Any]:
 
     classes = data.classes
     return [
-        Sample(i, int(data.valid.ids[i]), "" if classes is None else classes[int(y)], tuple(p[i] for p in data.valid.parts))
+        Sample(
+            i, int(data.valid.ids[i]), "" if classes is None else classes[int(y)], tuple(p[i] for p in data.valid.parts)
+        )
         for i, y in enumerate(data.valid.targets)
     ]
 
 
 def _look(data: Data) -> Look:
     found = look(data)
-    shown = [(s.picture, s.label) for s in samples(data, max(1, _PICTURES // len(data.classes or (1,)))) if s.picture is not None]
+    shown = [
+        (s.picture, s.label)
+        for s in samples(data, max(1, _PICTURES // len(data.classes or (1,))))
+        if s.picture is not None
+    ]
     facts = found.facts
     summary = {k: v for k, v in facts.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool)}
     summary |= {f"{k} examples": v for k, v in facts.get("splits", {}).items() if v is not None}
@@ -125,7 +137,11 @@ def _members(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _exported(data: Mapping[str, Any]) -> dict[str, Any]:
     latency = data.get("latency", {})
-    found = {"path": Path(data["path"]).name, "bytes": data["bytes"], "equal to PyTorch": "yes" if data["equal"] else data["why"]}
+    found = {
+        "path": Path(data["path"]).name,
+        "bytes": data["bytes"],
+        "equal to PyTorch": "yes" if data["equal"] else data["why"],
+    }
     found |= {"largest difference": data["max_abs"], "examples compared": data["n"]}
     for runtime, times in latency.items():
         for batch, ms in times.items():

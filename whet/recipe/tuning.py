@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
@@ -49,35 +50,37 @@ def _covers(known: Budget, budget: Budget) -> bool:
 
 
 def tune(
-    job: Job, study: Study, data: Data, pool: Pool, limits: Budget, stopping: Callable[[], bool] = lambda: False
+    job: Job, study: Study, data: Data, pool: Pool, *, stopping: Callable[[], bool] = lambda: False
 ) -> Iterator[Progress]:
-    """Let the workers search until `limits` are reached; yield how far they are.
+    """Let the workers search until the job's limits are reached; yield how far they are.
 
     Raises StudyError when every trial failed, or the workers could not do their work.
     """
     objective = {"ref": "whet.tune.worker:objective", "given": {"reference": reference(job.task)}}
+    limits, given_up = job.limits, threading.Event()
     crew = Crew(study, objective, limits, pool)
-    picture = _Picture(job, study, data, limits)
-    last, hopeless_at = 0.0, False
-    for _ in crew.watch(stopping=lambda: stopping() or hopeless_at):
+    picture = _Picture(study, data, limits)
+    last = 0.0
+    for _ in crew.watch(stopping=lambda: stopping() or given_up.is_set()):
         if time.monotonic() - last >= _EVERY:
             last = time.monotonic()
-            hopeless_at = hopeless(study.trials)
+            if hopeless(study.trials):
+                given_up.set()
             yield picture.progress(crew.spending.update())
     yield picture.progress(crew.spending.update())
     if crew.error:
         raise StudyError(crew.error)
     insist(study.name, study.trials)
     open_ = any(t.state in _OPEN for t in study.trials)
-    if not (open_ or stopping() or hopeless_at or spent_enough(study, limits)):
+    if not (open_ or stopping() or given_up.is_set() or spent_enough(study, limits)):
         study.record("searched", {"limits": asdict(limits)})
 
 
 class _Picture:
     """How far the search is; remembers what it knew, so that looking often stays cheap."""
 
-    def __init__(self, job: Job, study: Study, data: Data, limits: Budget) -> None:
-        self._job, self._study, self._data, self._limits = job, study, data, limits
+    def __init__(self, study: Study, data: Data, limits: Budget) -> None:
+        self._study, self._data, self._limits = study, data, limits
         self._began = time.monotonic()
         spent = study.spent
         self._trials, self._steps, self._seconds = spent.trials or 0, spent.steps or 0, spent.seconds or 0.0
@@ -156,7 +159,7 @@ def tune_block(study: Study, data: Data) -> Block:
     lines = [f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}", how]
     if states[State.FAILED]:
         lines += textwrap.wrap(commonest(trials), WIDTH)
-    lines += textwrap.wrap(f"best trial {best.id}, {best.step} epochs: {configured(best.params)}", WIDTH)
+    lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
     lines.append(f"validation {study.goals[0].name} {value}")
     return Block(
         "tune",

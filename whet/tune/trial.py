@@ -17,7 +17,7 @@ from whet.tune.space import Params, Space
 __all__ = ["Bound", "Goal", "Idle", "Point", "State", "Trial", "Trials", "Verdict", "parse_goals"]
 
 
-class State(str, enum.Enum):
+class State(enum.StrEnum):
     """Where a trial stands. WAITING: enqueued or asked for, its configuration not complete yet."""
 
     WAITING = "WAITING"
@@ -26,9 +26,6 @@ class State(str, enum.Enum):
     DONE = "DONE"
     STOPPED = "STOPPED"
     FAILED = "FAILED"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Verdict(enum.Enum):
