@@ -25,7 +25,19 @@ from whet.tune.budget import Budget
 def run(seed: int, budget: str, runs: Path) -> dict[str, float]:
     """Run the recipe once; return what came of it."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "whet", "run", "digits", "--budget", budget, "--seed", str(seed), "--runs", str(runs)]
+    command = [
+        sys.executable,
+        "-m",
+        "whet",
+        "run",
+        "digits",
+        "--budget",
+        budget,
+        "--seed",
+        str(seed),
+        "--runs",
+        str(runs),
+    ]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     wall = time.monotonic() - began
     found = json.loads(done.stdout)
@@ -48,7 +60,9 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--budget", default="60s")
     given = parser.parse_args()
-    print(f"{'seed':>4} {'test':>8} {'valid':>8} {'members':>8} {'trials':>7} {'epochs':>7} {'wall s':>7} {'training':>9}")
+    print(
+        f"{'seed':>4} {'test':>8} {'valid':>8} {'members':>8} {'trials':>7} {'epochs':>7} {'wall s':>7} {'training':>9}"
+    )
     rows = []
     for seed in map(int, given.seeds.split(",")):
         with tempfile.TemporaryDirectory() as folder:

@@ -94,9 +94,16 @@ def show(
         for topic in ("squeeze", "test", "export"):
             if known := opened.records(topic):
                 screen.block(topic, known[-1]["lines"])
-        shown = order if all else order[:_ROWS]
+        shown, resting = order if all else order[:_ROWS], opened.interrupted
         rows = [
-            [str(t.id), str(t.state), _cell(t.value), str(t.step), configured(t.params)[:44], t.note[:16]]
+            [
+                str(t.id),
+                "INTERRUPTED" if t.id in resting else str(t.state),
+                _cell(t.value),
+                str(t.step),
+                configured(t.params)[:40],
+                t.note[:14],
+            ]
             for t in shown
         ]
         _table(["trial", "state", trials.goal.name, "epoch", "configuration", "note"], rows)

@@ -130,7 +130,14 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
         with_test, count = None, len(parts[2])
         text = f"only {there} is there, {absent} is not: {len(y):,} images are divided 70/15/15 by the seed"
     findings.append(
-        Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, text, "none needed" if train and test else "put the other files beside them")
+        Finding(
+            "SPLIT",
+            Severity.INFO,
+            str(folder),
+            {"seed": seed},
+            text,
+            "none needed" if train and test else "put the other files beside them",
+        )
     )
     if len(names) < 2:
         raise DataError(f"{given[1]}: all {len(y)} labels are {names[0]}. Classification needs at least two classes.")

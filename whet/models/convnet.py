@@ -13,7 +13,9 @@ from whet.models.standardize import Standardize
 __all__ = ["Convnet"]
 
 _SHALLOW = 2  # blocks a stage up to which normalised branches do not start at zero
-_MEMORY = 0.2  # weight of a batch in BatchNorm's averages: after the 20 steps of a small data set's epoch, 99 % is its own
+_MEMORY = (
+    0.2  # weight of a batch in BatchNorm's averages: after the 20 steps of a small data set's epoch, 99 % is its own
+)
 
 
 class Block(nn.Module):
@@ -98,7 +100,9 @@ class Convnet(nn.Module):
             wide = width * 2**stage
             for i in range(depth):
                 step = 2 if stage and i == 0 else 1
-                layers.append(Block(inputs, wide, step, norm=norm, activation=activation, zero=depth > _SHALLOW or norm == "none"))
+                layers.append(
+                    Block(inputs, wide, step, norm=norm, activation=activation, zero=depth > _SHALLOW or norm == "none")
+                )
                 inputs = wide
             size, stage = (size if stage == 0 else (-(-size[0] // 2), -(-size[1] // 2))), stage + 1
         self.features = nn.Sequential(*(x for x in layers if x is not None))

@@ -19,7 +19,15 @@ from whet.tune.study import Study
 
 __all__ = ["recipe", "tuned"]
 
-WARM = ("whet.tune.worker", "whet.tune.study", "whet.journal.sql", "whet.tune.search.sobol", "whet.tune.schedule.asha")
+WARM = (
+    "whet.tune.worker",
+    "whet.tune.study",
+    "whet.journal.sql",
+    "whet.tune.search.sobol",
+    "whet.tune.schedule.asha",
+    "scipy.stats",
+    "torch._dynamo",
+)  # the first Sobol point and the first optimizer import the last two: a second each
 
 
 def recipe(
@@ -118,7 +126,10 @@ def _pool(job: Job, study: Study | None) -> Iterator[Pool | None]:
                 pool.warm(*WARM)
                 yield pool
             except (KeyboardInterrupt, GeneratorExit):
+                pids = pool.pids()
                 pool.kill()  # the second Ctrl-C waits for nobody
+                if study is not None:
+                    study.hand_back(pids)
                 raise
     finally:
         if job.folder in new and not job.exists():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from whet.data.split import Data
-from whet.errors import CheckpointError, StudyError
+from whet.errors import CheckpointError
 from whet.execute import Pool
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
@@ -68,8 +68,7 @@ def tune(
                 given_up.set()
             yield picture.progress(crew.spending.update())
     yield picture.progress(crew.spending.update())
-    if crew.error:
-        raise StudyError(crew.error)
+    crew.check()
     insist(study.name, study.trials)
     open_ = any(t.state in _OPEN for t in study.trials)
     if not (open_ or stopping() or given_up.is_set() or spent_enough(study, limits)):

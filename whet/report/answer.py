@@ -120,7 +120,11 @@ def exported(export: Mapping[str, Any]) -> Facts:
 
 
 def answer(
-    trials: Trials, scores: Mapping[str, Interval], export: Mapping[str, Any] | None = None, *, history: History = (),
+    trials: Trials,
+    scores: Mapping[str, Interval],
+    export: Mapping[str, Any] | None = None,
+    *,
+    history: History = (),
     lead: Trial | None = None,
 ) -> Section:
     """Return the first section.

@@ -91,7 +91,11 @@ def ends(trials: Trials) -> str:
     through = sum(t.step == top and t.state is not State.FAILED for t in trials)
     early: Counter[int] = Counter(t.step for t in trials if t.state in (State.PAUSED, State.STOPPED) and t.step < top)
     failed = sum(t.state is State.FAILED for t in trials)
-    reach = f"{top:,} of {count(trials.steps, 'epoch')}" if top < trials.steps else f"{'all ' if top > 1 else ''}{count(top, 'epoch')}"
+    reach = (
+        f"{top:,} of {count(trials.steps, 'epoch')}"
+        if top < trials.steps
+        else f"{'all ' if top > 1 else ''}{count(top, 'epoch')}"
+    )
     parts = [
         f"{through:,} of {count(started(trials), 'trial')} {'was' if through == 1 else 'were'} trained for {reach}"
     ]

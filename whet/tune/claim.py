@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 
 from whet.errors import StoreError
 from whet.journal.event import Journal, Lease, Writer
-from whet.journal.process import dead
+from whet.journal.process import dead, process_id
 
 __all__ = ["CHANCES", "Claims"]
 
@@ -112,6 +112,18 @@ class Claims:
             self._watched[lease.trial] = (lease, time.monotonic())
             return False
         return time.monotonic() - seen[1] > LAPSE
+
+    def hand_back(self, w: Writer, pids: Iterable[int]) -> None:
+        """End the leases of other processes of this machine, inside the transaction `w`: that is no lapse of theirs."""
+        gone = set(pids)
+        for lease in w.leases().values():
+            if process_id(lease.worker) in gone:
+                w.drop(lease.trial)
+
+    def orphans(self, open: Iterable[int]) -> set[int]:
+        """Return those of the `open` trials that nobody works on, as far as can be told at once."""
+        leases = self._journal.leases()
+        return {id for id in open if id not in leases or dead(leases[id].worker)}
 
     def beat(self) -> None:
         """Show that this worker lives."""

@@ -34,6 +34,7 @@ class Crew:
         self._study, self._limits, self.pool = study, limits, pool
         self.spending = Spending(study, limits)
         self.error: str | None = None
+        self._bug = ""  # the traceback, when it is no user's mistake
         self._payload = {
             "store": study.store.url, "durability": study.store.durability, "name": study.name,
             "objective": dict(objective), "threads": pool.threads,
@@ -46,7 +47,7 @@ class Crew:
             self._call(i)
 
     def _call(self, worker: int) -> None:
-        self.pool.call(worker, "whet.tune.study:work", self._payload)
+        self.pool.call(worker, "whet.tune.working:work", self._payload)
 
     def watch(self, every: float = 0.1, stopping: Callable[[], bool] = lambda: False) -> Iterator[Message | None]:
         """Yield messages (or None, at least every `every` seconds) until all workers are done."""
@@ -62,6 +63,11 @@ class Crew:
                 yield message
         finally:
             self.spending.close()
+
+    def check(self) -> None:
+        """Raise what ended the workers' work: StudyError, or RuntimeError with its traceback when it is a bug of ours."""
+        if self.error is not None:
+            raise RuntimeError(f"in a worker:\n{self._bug}") if self._bug else StudyError(self.error)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -91,7 +97,9 @@ class Crew:
             self._busy.discard(message.worker)
         elif message.kind == "error":
             self._busy.discard(message.worker)
-            self.error = self.error or str(message.data["error"])
+            if self.error is None:
+                self.error = str(message.data["error"])
+                self._bug = "" if message.data.get("known") else str(message.data.get("traceback", ""))
             self._stop()
         elif message.kind == "exit":
             # a trial that kills its workers fails after a few of them, and that is an event
@@ -128,8 +136,7 @@ def run_processes(study: Running, objective: Callable[..., Any], limits: Budget,
         crew = Crew(study, reference, limits, pool)
         for _ in crew.watch(stopping=asked.is_set):
             pass
-    if crew.error:
-        raise StudyError(crew.error)
+    crew.check()
     if asked.is_set():
         raise KeyboardInterrupt
     insist(study.name, study.trials)

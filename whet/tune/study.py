@@ -6,7 +6,6 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import StudyError
-from whet.execute import resolve
 from whet.journal.checkpoint import Files
-from whet.journal.process import process_id, who
+from whet.journal.process import who
 from whet.journal.store import Store
 from whet.tune import crew, loop
 from whet.tune.asking import Asking
@@ -40,7 +38,7 @@ from whet.tune.trial import Idle, Trial, Trials, Verdict, parse_goals
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Study", "work"]
+__all__ = ["Study"]
 
 
 class Study:
@@ -250,6 +248,11 @@ class Study:
         """Return (step, file name) of the checkpoints a trial can go on from, the latest last."""
         return self._book.history.checkpoints(trial)
 
+    @property
+    def interrupted(self) -> set[int]:
+        """The ids of running trials that nobody works on: whoever runs the study next goes on with them."""
+        return self._claims.orphans(self._book.sync().open)
+
     def frame(self) -> pd.DataFrame:
         """Return the trials as a table: id, state, value, step, cost, note, error, `params.*` and `metrics.*`."""
         from whet.tune.frame import frame
@@ -294,9 +297,7 @@ class Study:
     def hand_back(self, pids: Sequence[int]) -> None:
         """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
         with self._book.writing() as w:
-            for lease in w.leases().values():
-                if process_id(lease.worker) in pids:
-                    w.drop(lease.trial)
+            self._claims.hand_back(w, pids)
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""
@@ -314,16 +315,3 @@ class Study:
 
     def __repr__(self) -> str:
         return f"<study '{self.name}': {self.trials!r}, {' '.join(str(g) for g in self.goals)}>"
-
-
-def work(payload: Mapping[str, Any], link: Any) -> dict[str, Any]:
-    """Be one worker of a study: open it, and ask and train until told to stop. Called by name in a worker process."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(payload["threads"])
-    target = resolve(payload["objective"]["ref"])
-    objective = target(**payload["objective"]["given"]) if "given" in payload["objective"] else target
-    limits = Budget(payload["trials"], payload["steps"], None, payload["cost"])
-    with Study.open(Store(payload["store"], payload["durability"]), payload["name"]) as study:
-        link.emit({"began": study.worker})
-        loop.drive(study, objective, limits, lambda: link.stopping)
-    return {"worker": study.worker}
