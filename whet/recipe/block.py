@@ -30,6 +30,9 @@ class Progress:
     done: the share of the budget that is spent, 0 to 1; spent, limit: the same in words; seconds: until the end, as far
     as can be told; counts: trials, finished, failed, epochs, as far as the step has them; rates: trials and epochs per
     second; best: the best so far; trying: the configuration that was begun last.
+
+    >>> Progress("tune", 0.5, "30 s", "1:00 min", 30.0, {"trials": 12}).counts["trials"]
+    12
     """
 
     step: str
