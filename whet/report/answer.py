@@ -25,6 +25,19 @@ def span(i: Interval) -> str:
     return show(i).partition(" (")[2].removesuffix(")")
 
 
+def agree(a: Interval, b: Interval) -> bool:
+    """Return whether two independent scores differ by no more than chance allows.
+
+    The room is the root of the sum of squares of the halves that face each other (Newcombe 1998, method 10).
+
+    >>> from whet.metric import Interval
+    >>> agree(Interval(0.9889, 0.9678, 0.9962, 270), Interval(0.9963, 0.9793, 0.9993, 270))
+    True
+    """
+    low, high = sorted((a, b), key=lambda i: i.value)
+    return high.value - low.value <= math.hypot(low.high - low.value, high.value - high.low)
+
+
 def interval_plot(scores: Mapping[str, Interval], goal: Goal) -> Plot | None:
     """Return the scores with their intervals one below the other, or None when fewer than two can be drawn.
 
@@ -33,7 +46,7 @@ def interval_plot(scores: Mapping[str, Interval], goal: Goal) -> Plot | None:
     >>> from whet.metric import Interval
     >>> scores = {"validation": Interval(0.98, 0.96, 0.99, 270), "test": Interval(0.93, 0.90, 0.95, 270)}
     >>> interval_plot(scores, Goal("accuracy", "max")).title
-    'The test is worse than the validation promised, by more than its interval'
+    'The test is worse than the validation promised, by more than chance allows'
     """
     drawn = {n: i for n, i in scores.items() if all(math.isfinite(float(v)) for v in (i.value, i.low, i.high))}
     if len(drawn) < 2:
@@ -43,11 +56,11 @@ def interval_plot(scores: Mapping[str, Interval], goal: Goal) -> Plot | None:
     test, seen = drawn.get("test"), drawn.get("ensemble", drawn.get("validation"))
     if test is None or seen is None:
         title = f"{goal.name.capitalize()} with its 95 % intervals"
-    elif test.low <= seen.value <= test.high:
-        title = "The test agrees with the validation: the validation score lies inside the test's interval"
+    elif agree(test, seen):
+        title = "The test agrees with the validation: they differ by no more than their intervals allow"
     else:
         worse = goal.score(test.value) > goal.score(seen.value)
-        title = f"The test is {'worse' if worse else 'better'} than the validation promised, by more than its interval"
+        title = f"The test is {'worse' if worse else 'better'} than the validation promised, by more than chance allows"
     y = list(range(len(names)))[::-1]
     data = [
         {
