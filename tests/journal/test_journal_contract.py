@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from whet.journal.database import Database
 from whet.journal.memory import MemoryJournal
-from whet.journal.sql import Database, SqlJournal
+from whet.journal.sql import SqlJournal
 from whet.testing.journal import JOURNAL
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from whet.errors import StoreError, StudyError
-from whet.journal.sql import Database, SqlJournal
+from whet.journal.database import Database
+from whet.journal.sql import SqlJournal
 from whet.journal.store import Store
 
 
@@ -139,11 +140,11 @@ def test_an_empty_file_becomes_a_database(tmp_path):
 NOBODY = """
 import os, sys
 from whet.errors import StoreError
-from whet.journal import sql
+from whet.journal import database
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
 try:
-    sql.Database(sys.argv[1])
+    database.Database(sys.argv[1])
 except StoreError as e:
     print(e)
 """

@@ -12,7 +12,7 @@ from whet.journal.event import Journal
 from whet.journal.memory import MemoryJournal
 
 if TYPE_CHECKING:
-    from whet.journal.sql import Database
+    from whet.journal.database import Database
 
 __all__ = ["Store", "check_name"]
 
@@ -72,7 +72,7 @@ class Store:
 
     def database(self, *, create: bool = False) -> Database:
         """Return the opened database; raise StoreError when there is none (or it is not ours)."""
-        from whet.journal.sql import Database  # SQLAlchemy only when there is a database
+        from whet.journal.database import Database  # SQLAlchemy only when there is a database
 
         if self.url is None:
             raise StoreError("store: memory has no database. Give e.g. sqlite:///runs/whet.db.")
