@@ -91,7 +91,9 @@ def configuration(space: Space, start: Params, settings: Sequence[str] | None) -
             name = inner[0] if len(inner) == 1 else name  # lr for optimizer.lr, where only one can be meant
         if name not in space.names:
             known = ", ".join(space.names) or "none"
-            raise UsageError(f"--set {name}: no such hyperparameter.{nearest(name, [*space.names, *(n.rpartition('.')[2] for n in space.names)])} Allowed: {known}.")
+            raise UsageError(
+                f"--set {name}: no such hyperparameter.{nearest(name, [*space.names, *(n.rpartition('.')[2] for n in space.names)])} Allowed: {known}."
+            )
         if name in given:
             raise UsageError(f"--set {name}: given twice. Give it once.")
         given[name] = _value(text.strip())

@@ -72,7 +72,9 @@ class Telling:
             if not self._mine(w, id):
                 return Verdict.STOP
             if not math.isfinite(value):
-                error = self._not_finite(f"{value} at step {step}")
+                others = [k for k, v in point.metrics.items() if not math.isfinite(v)]
+                also = f", and so is {' and '.join(others)}" if others else ""
+                error = self._not_finite(f"{value} at step {step}{also}")
                 book.append(w, "failed", id, {"error": error, "transient": False, "step": step, "cost": cost})
                 self._claims.drop(w, id)
                 return Verdict.STOP
