@@ -584,7 +584,7 @@ def test_closing_hands_back(tmp_path):
 
 
 def test_a_value_that_is_not_finite_names_the_metrics_that_are_not_either():
-    study = whet.Study(whet.Space(x=whet.Float(0, 1)), goal="max accuracy", steps=3, seed=0)
+    study = Study(Space(x=Float(0, 1)), goal="max accuracy", steps=3, seed=0)
     trial = study.ask()
-    assert study.report(trial, 1, math.nan, train_loss=math.inf, rate=0.1) is whet.Verdict.STOP
+    assert study.report(trial, 1, np.nan, train_loss=np.inf, rate=0.1) is Verdict.STOP
     assert study.trials[0].error["message"] == "accuracy is nan at step 1, and so is train_loss"
