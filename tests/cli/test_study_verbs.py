@@ -7,6 +7,8 @@ import shlex
 
 import pytest
 
+from whet import Float, Space, Study
+
 
 def test_tune_and_what_the_study_holds(whet, task, tmp_path):
     said = whet("tune", task(), "--budget", "4trials", "--workers", "1", "--search", "grid", "--json")
@@ -46,6 +48,17 @@ def test_tune_and_what_the_study_holds(whet, task, tmp_path):
     assert said.code == 2
     assert "Did you mean 'tiny'?" in said.err
     assert len(said.err.splitlines()) == 1
+
+
+def test_a_running_trial_that_nobody_works_on_is_shown_as_interrupted(whet, tmp_path):
+    (tmp_path / "runs").mkdir()
+    with Study(Space(x=Float(0, 1)), store=tmp_path / "runs" / "whet.db", name="left", search="random") as study:
+        study.tell(study.ask(), 0.5)
+        study.ask()
+        assert "RUNNING" in whet("study", "show", "left").out
+    said = whet("study", "show", "left")
+    assert "INTERRUPTED" in said.out, said
+    assert "RUNNING" not in said.out
 
 
 @pytest.mark.parametrize("verb", ["look", "check"])

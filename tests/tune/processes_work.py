@@ -54,3 +54,11 @@ def slow(params, run):
     for _step in run:
         run.report(1.0, {})
         time.sleep(0.02)
+
+
+def quick_then_endless(params, run):
+    """The first trial reports at once; the first step of any other never ends."""
+    for _step in run:
+        while run.id:
+            time.sleep(0.1)
+        run.report(1.0, {})

@@ -15,6 +15,7 @@ import whet
 from whet import Float, Int, Space, State, Study, StudyError, UsageError
 from whet.execute import resolve
 from whet.journal.event import Event
+from whet.tune import crew
 
 WORK = Path(__file__).with_name("processes_work.py")
 ENV = {**os.environ, "PYTHONPATH": str(Path(whet.__file__).parents[1])}
@@ -116,6 +117,20 @@ def test_a_time_budget_ends_the_workers(tmp_path):
         assert study.spent.seconds >= 4
         assert study.spent.steps > 0
         assert not study.journal.leases()
+
+
+def test_a_step_that_outlives_the_budget_is_abandoned_and_its_trial_handed_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(crew, "_GRACE", 0.2)
+    with new(tmp_path, steps=1) as study:
+        study.run(work("quick_then_endless"), budget="4s", workers=2)
+        assert [t.state for t in study.trials] == [State.DONE, State.RUNNING, State.RUNNING]
+        assert study.interrupted == {1, 2}
+        assert not study.journal.leases()  # handed back: being ended for the time is no lapse of the trial's
+        again = study.ask()
+        assert again.id == 1
+        assert study.interrupted == {2}
+        assert study.journal.leases()[1].lapses == 0
+        study.tell(again, 2.0)
 
 
 def test_a_script_without_a_guard_gets_an_explanation(tmp_path):
