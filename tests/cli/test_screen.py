@@ -139,7 +139,7 @@ def test_the_recipe_in_a_terminal(terminal, whet, tmp_path, monkeypatch):
     shown = finish()
     lines = [line.rstrip() for line in shown.lines]
     assert re.search(r"\[#*-*\] \d of 4 trials", shown.seen)
-    assert "trying net" in shown.seen
+    # what it is trying shows only while a trial runs, which four short ones may do between two pictures
     assert re.search(r"best [\d.]+ \+- [\d.]+ \(trial \d\)", shown.seen)
     assert {p.name for p in (tmp_path / "runs" / "diabetes").iterdir()} >= {"model", "report.html"}
     assert not any("[" in line or line.endswith("...") for line in lines), lines
