@@ -11,7 +11,6 @@ from whet.tune.budget import Budget
 from whet.tune.claim import Claims
 from whet.tune.history import configuration
 from whet.tune.propose import propose
-from whet.tune.space import Space
 from whet.tune.strategy import Resume, Scheduler, Searcher, Start
 from whet.tune.trial import Idle, State, Trial, Trials
 
@@ -70,7 +69,7 @@ class Asking:
         if hasattr(self._searcher, "left"):
             left = self._searcher.left(moment)
             return left is None or left > 0
-        return space.size is None or len(history.keys) + _pending(self._book, space) < space.size
+        return space.size is None or len(history.keys) + history.unproposed < space.size
 
     def _resume(self, id: int, seen: int, by: str) -> int | None:
         book = self._book
@@ -143,7 +142,3 @@ def _taken(book: Book, seen: int) -> Any:
     """Return whether a configuration existed after event `seen`, as a function of its key."""
     keys = book.history.keys
     return lambda key: keys.get(key, seen + 1) <= seen
-
-
-def _pending(book: Book, space: Space) -> int:
-    return 0 if space.size is None else sum(not p.proposed for p in book.history.progress)
