@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from whet import seed as streams
 from whet.errors import StudyError
 from whet.journal.checkpoint import Files
+from whet.journal.event import Writer
 from whet.journal.process import who
 from whet.journal.store import Store
 from whet.tune import crew, loop
@@ -23,6 +24,7 @@ from whet.tune.budget import Budget
 from whet.tune.claim import Claims
 from whet.tune.failure import commonest
 from whet.tune.history import History, Terms
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.schedule import scheduler
@@ -110,10 +112,14 @@ class Study:
         if terms.schedule != recorded.schedule:
             self.scheduler = rebuild_schedule(recorded.schedule)
         folder = self.store.files(self.name)
-        self.files = Files(folder / "checkpoints" if folder else None, sync=self.store.durability == "power")
+        self.files = Files(
+            folder / "checkpoints" if folder else None,
+            sync=self.store.durability == "power", uid=getattr(self.journal, "uid", ""),
+        )  # fmt: skip
+        self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
         self._claims = Claims(self.journal, self.worker)
-        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler)
-        self._telling = Telling(self._book, self._claims, self.scheduler, self.files)
+        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, self.keeping)
+        self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
 
     @classmethod
@@ -174,9 +180,9 @@ class Study:
         *,
         cost: float | None,
         metrics: Mapping[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
-        """Record a report together with the checkpoint that belongs to it (a name in `files`)."""
+        """Record a report together with the checkpoint that belongs to it."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
 
     def tell(self, trial: Trial | int, value: float, **metrics: float) -> None:
@@ -200,11 +206,14 @@ class Study:
         Raises SpaceError when a name or value is not in the space.
         """
         self.space.fill(params, streams.rng(self.seed, "check"))
-        book = self._book
-        with book.writing() as w:
-            id = len(book.history.trials)
-            book.append(w, "enqueued", id, {"params": dict(params), "note": note})
+        book, data = self._book, {"params": dict(params), "note": note}
+
+        def write(w: Writer) -> Trial:
+            id = len(book.history.progress)
+            book.append(w, "enqueued", id, data)
             return book.history.trials[id]
+
+        return book.change(write)
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -212,9 +221,9 @@ class Study:
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
         """Append a record of the recipe to the journal; return how many there are of this topic now."""
-        with self._book.writing() as w:
-            self._book.append(w, "recorded", None, {"topic": topic, "data": dict(data)})
-            return sum(t == topic for t, _ in self._book.history.records)
+        event = {"topic": topic, "data": dict(data)}
+        self._book.change(lambda w: self._book.append(w, "recorded", None, event))
+        return sum(t == topic for t, _ in self._book.history.records)
 
     def records(self, topic: str) -> list[Mapping[str, Any]]:
         """Return the records of one topic, oldest first."""
@@ -291,13 +300,11 @@ class Study:
 
     def release(self, trial: Trial | int) -> None:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
-        with self._book.writing() as w:
-            self._claims.drop(w, number(trial))
+        self._book.change(lambda w: self._claims.drop(w, number(trial)))
 
     def hand_back(self, pids: Sequence[int]) -> None:
         """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
-        with self._book.writing() as w:
-            self._claims.hand_back(w, pids)
+        self._book.change(lambda w: self._claims.hand_back(w, pids))
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""
