@@ -6,7 +6,6 @@ compare what they see with the JSON beside it.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sqlite3
 import sys
