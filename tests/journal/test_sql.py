@@ -209,7 +209,7 @@ def test_a_full_disk_while_writing_loses_nothing(tmp_path):
 
 def test_a_full_database_page_limit(tmp_path):
     journal = SqlJournal(Database(f"sqlite:///{tmp_path}/s.db"), "s")
-    journal._connection.exec_driver_sql("PRAGMA max_page_count=20")
+    journal._connection.raw().execute("PRAGMA max_page_count=20")
     written = 0
 
     def fill():

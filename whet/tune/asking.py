@@ -22,9 +22,7 @@ __all__ = ["Asking"]
 class Asking:
     """Gives out trials: orphans first, then a person's guesses, then what the scheduler and the searcher say."""
 
-    def __init__(
-        self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, keeping: Keeping
-    ) -> None:
+    def __init__(self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, keeping: Keeping) -> None:
         self._book, self._claims, self._keeping = book, claims, keeping
         self._searcher, self._scheduler = searcher, scheduler
         self._last: Trials | None = None  # the prefix of the last start: what its proposal is made from

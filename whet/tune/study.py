@@ -114,7 +114,7 @@ class Study:
         folder = self.store.files(self.name)
         self.files = Files(
             folder / "checkpoints" if folder else None,
-            sync=self.store.durability == "power", uid=getattr(self.journal, "uid", ""),
+            sync=self.store.durability == "power", uid=self.journal.uid,
         )  # fmt: skip
         self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
         self._claims = Claims(self.journal, self.worker)
