@@ -156,6 +156,8 @@ def _failed(history: History, event: Event, id: int, wrong: Any) -> Iterator[Dif
     trial, data = history.trials[id], event.data
     if id not in history.open and id not in history.waiting:
         yield wrong("order", "failed", f"only a trial in work can be; this one is {trial.state}")
+    elif not history.progress[id].proposed and id in history.open and data["error"]["type"] != "WorkerLost":
+        yield wrong("order", "failed", "only a running trial can be, unless its workers were lost")
     strikes = history.progress[id].strikes + 1
     if data["transient"] and strikes >= CHANCES:
         yield wrong("transient", True, f"False the {strikes}th time in a row")

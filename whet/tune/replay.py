@@ -51,7 +51,7 @@ class Replay:
     studies. differences: what is not as recorded, in order of events; decisions, trials: how many were looked at; best:
     the id of the best trial; unread: how many events come after one at which it had to end.
 
-    Raises StudyError when the journal is empty, or names a strategy that is not installed.
+    Raises StudyError when the journal has no beginning, or names a strategy that is not installed.
     """
 
     def __init__(self, events: Sequence[Event], *, cold: bool = False) -> None:
@@ -62,7 +62,8 @@ class Replay:
         self._history = History()
         self._created: Mapping[str, Any] = next((e.data for e in events if e.kind == "created"), {})
         if not self._created:
-            raise StudyError("replay: the study was never begun; there is nothing to redo.")
+            why = "its first event is missing. Restore a backup." if events else "it was never begun."
+            raise StudyError(f"replay: the terms of the study are not there: {why}")
         self._searcher, self._scheduler = self._strategies()
         self._due: defaultdict[int, list[tuple[Event, bool]]] = defaultdict(list)
         self._first: dict[int, str | None] = {}  # trial -> the configuration it would have got, had nobody been quicker
