@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from urllib.parse import quote
+
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from whet.errors import StoreError, StudyError
+from whet.errors import StoreError
 from whet.journal import database as tables
 from whet.journal.database import Database
 from whet.journal.event import Journal
@@ -68,7 +71,9 @@ def _failure(journal: Journal, after: int) -> str | None:
 
 
 def neighbours(store: Store) -> dict[str, str]:
-    """Return study -> database for the other databases in the folder of the store's files: they may share folders.
+    """Return study -> database for the other SQLite databases in the folder of the store's files: they may share folders.
+
+    "*" stands for the studies of one that cannot be read now.
 
     >>> neighbours(Store("alone/s.db"))
     {}
@@ -78,14 +83,18 @@ def neighbours(store: Store) -> dict[str, str]:
     if place is None or not place.parent.is_dir():
         return found
     for path in sorted(place.parent.iterdir()):
-        own = store.path is not None and path.exists() and store.path.exists() and path.samefile(store.path)
-        if own or not path.is_file() or path.name.startswith("."):
+        own = store.path is not None and store.path.exists() and path.exists() and path.samefile(store.path)
+        if own or not path.is_file() or path.name.startswith(".") or path.name.endswith(("-wal", "-shm", "-journal")):
             continue
-        with path.open("rb") as f:
-            if f.read(16) != b"SQLite format 3\0":
-                continue
         try:
-            found |= {name: str(path) for name, _ in Store(str(path)).database().studies()}
-        except (StoreError, StudyError):
-            pass  # somebody else's
+            # through SQLite alone: were a file of a database that this process has open opened and closed here, all its
+            # locks on that file would be gone, and another process might take it for its own
+            c = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
+            try:
+                found |= {name: str(path) for (name,) in c.execute("SELECT name FROM studies")}
+            finally:
+                c.close()
+        except sqlite3.Error as e:
+            if not any(sign in str(e) for sign in ("not a database", "no such table", "no such column")):
+                found["*"] = str(path)
     return found

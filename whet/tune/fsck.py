@@ -91,7 +91,12 @@ class Fsck:
                 "LOG", "FAIL", str(store.url), {}, f"the database is damaged: {one_line(text)}", "restore a backup"
             )
         for name in self.names or known:
-            yield from self._study(store, name)
+            try:
+                yield from self._study(store, name)
+            except StoreError as e:
+                if "malformed" not in str(e):
+                    raise
+                self._add("LOG", "FAIL", f"study {name}", {}, f"cannot be read ({e})", "restore a backup")
         if not self.names:
             self._folders(store, set(known))
 
@@ -246,8 +251,11 @@ class Fsck:
         files = [(t, f) for t, of in leftovers(folder, book.history).items() for f in of] if folder else []
         if not files or folder is None:
             return
-        if other := neighbours(store).get(name):
-            self.done.append(f"study {name}: left {len(files):,} files: {other} has a study of this name and folder")
+        beside = neighbours(store)
+        if other := beside.get(name) or beside.get("*"):
+            self.done.append(
+                f"study {name}: left {len(files):,} files: {other} may have a study of this name and folder"
+            )
             return
         removed = size = 0
         left: set[int] = set()

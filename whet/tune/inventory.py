@@ -47,7 +47,8 @@ class Inventory:
     """The checkpoints a study's history names, looked at one by one. Iterate: it yields the name of each.
 
     lenient: a missing one that two newer ones of its trial follow is no finding: format 1 did not record what was deleted.
-    good, bytes: how many were whole, and their size; bad: trial -> {step: what is wrong}.
+    good, bytes: how many were whole, and their size; bad: trial -> {step: what is wrong}; whole:
+    trial -> the steps of those that are whole.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Inventory:
     good: int = 0
     bytes: int = 0
     bad: dict[int, dict[int, str]] = field(default_factory=dict)
+    whole: dict[int, list[int]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[str]:
         files = Files(self.folder)
@@ -67,6 +69,7 @@ class Inventory:
                     files.read(name)
                     self.bytes += path.stat().st_size
                     self.good += 1
+                    self.whole.setdefault(id, []).append(step)
                 except (CheckpointError, OSError) as e:
                     missing = not path.exists()
                     if missing and self.lenient and i < len(progress.checkpoints) - 2:
@@ -99,13 +102,14 @@ class Inventory:
 
     def _finding(self, study: str, trial: Trial, bad: Mapping[int, str], best: bool) -> Finding:
         steps = [step for step, _ in self.history.progress[trial.id].checkpoints]
-        last, good = steps[-1], max((s for s in steps if s not in bad), default=None)
+        last, good = steps[-1], max(self.whole.get(trial.id, ()), default=None)
         severity, fix = Severity.WARN, "nothing: the next run goes on with what there is"
         if good == last:
             then = "nothing is lost while its last one is whole"
         elif trial.state not in _CLOSED and good is not None:
             again = last - good
-            then = f"it goes on from step {good}: {again} step{'' if again == 1 else 's'} are trained again"
+            are = "1 step is" if again == 1 else f"{again:,} steps are"
+            then = f"it goes on from step {good}: {are} trained again"
         elif trial.state not in _CLOSED:
             severity = Severity.FAIL
             then = f"it starts again at step 1; the {len(trial.curve)} points it has stand, the cost is counted twice"
