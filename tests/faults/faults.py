@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from whet.tune.fsck import fsck
-from whet.tune.replay import replay
-
 import whet
 from whet import State, Store, Study
+from whet.tune.fsck import fsck
+from whet.tune.replay import replay
 
 SCRIPT = Path(__file__).with_name("shaken.py")
 ROOT = Path(whet.__file__).parents[1]
@@ -127,10 +126,11 @@ class Shaken:
                 first = next((i for i, (a, b) in enumerate(zip(now, calm, strict=False)) if a != b), None)
                 assert first is None, (now[first], calm[first])
                 assert len(now) == len(calm)
-        found = fsck(self.store, [self.name])
-        for _ in found:
-            pass
-        assert not found.findings, found.findings
+        # a process killed between an event and the deletion it speaks of leaves a file, which nothing needs
+        found = [f for f in fsck(self.store, [self.name]).findings if f.code != "LEFT"]
+        assert not found, found
+        assert not fsck(self.store, [self.name], repair=True).findings
+        assert not fsck(self.store, [self.name]).findings
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

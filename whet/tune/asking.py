@@ -22,7 +22,9 @@ __all__ = ["Asking"]
 class Asking:
     """Gives out trials: orphans first, then a person's guesses, then what the scheduler and the searcher say."""
 
-    def __init__(self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, keeping: Keeping) -> None:
+    def __init__(
+        self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, *, keeping: Keeping
+    ) -> None:
         self._book, self._claims, self._keeping = book, claims, keeping
         self._searcher, self._scheduler = searcher, scheduler
         self._last: Trials | None = None  # the prefix of the last start: what its proposal is made from
@@ -55,6 +57,8 @@ class Asking:
                 else:
                     begun = self._start(decision, moment.seq, budget)
                 if begun is not None:
+                    if isinstance(decision, Resume):
+                        self._keeping.sweep(begun)
                     return self._ready(begun)
 
     def _decide(self, moment: Trials, budget: Budget) -> Start | Resume | Idle:
