@@ -78,12 +78,14 @@ class Inventory:
                     self.bad.setdefault(id, {})[step] = why
 
     def forget(self, now: History) -> None:
-        """Drop what the history no longer names: a worker deleted it meanwhile, and said so."""
+        """Drop what a worker deleted since the history was read: what it no longer names, or (lenient) two newer follow."""
         for id in list(self.bad):
-            steps = {step for step, _ in now.progress[id].checkpoints}
-            self.bad[id] = {s: why for s, why in self.bad[id].items() if s in steps}
-            if not self.bad[id]:
-                del self.bad[id]
+            names = now.progress[id].checkpoints
+            wanted = {step for step, _ in names}
+            last = {step for step, _ in names[-2:]} if self.lenient else wanted
+            found = self.bad.pop(id).items()
+            if left := {s: why for s, why in found if s in (last if why == "missing" else wanted)}:
+                self.bad[id] = left
 
     def findings(self, study: str) -> Iterator[Finding]:
         """Yield a finding per trial that lacks something, or a single one when nothing is left of any."""
