@@ -75,11 +75,11 @@ class Backend(Protocol):
 class Patience:
     """Sleeps between tries, a little longer each time and by chance, until `limit` seconds are over.
 
-    >>> waits = Patience(0.0001, 0.001, limit=0.002)
-    >>> while waits.more():
-    ...     pass
-    >>> waits.tries > 1
-    True
+    >>> waits = Patience(0.0001, 0.001)
+    >>> waits.more(), waits.tries
+    (True, 1)
+    >>> Patience(0.1, 1.0, limit=-1.0).more()
+    False
     """
 
     def __init__(self, first: float, longest: float, *, limit: float = PATIENCE) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -114,12 +115,23 @@ class SqlJournal:
             self._end = end
             if tx is not None:
                 tx.last = end
+        return self._made(rows) if rows else []
+
+    def _made(self, rows: list[Any]) -> list[Event]:
+        # the collector of cycles looks at every new object again and again, and JSON has none
+        pause = len(rows) > 1000 and gc.isenabled()
+        if pause:
+            gc.disable()
         try:
-            data = decode_all([row[3] for row in rows])
-        except ValueError:
-            data = [self._decode(row[0], row[3]) for row in rows]
-        make = tuple.__new__  # three times as fast as Event(...), which looks at each argument
-        return [make(Event, (s, k, t, d, a, w)) for (s, k, t, _, a, w), d in zip(rows, data, strict=True)]
+            try:
+                data = decode_all([row[3] for row in rows])
+            except ValueError:
+                data = [self._decode(row[0], row[3]) for row in rows]
+            make = tuple.__new__  # three times as fast as Event(...), which looks at each argument
+            return [make(Event, (s, k, t, d, a, w)) for (s, k, t, _, a, w), d in zip(rows, data, strict=True)]
+        finally:
+            if pause:
+                gc.enable()
 
     def _decode(self, seq: int, text: str) -> dict[str, Any]:
         try:
