@@ -66,6 +66,8 @@ def same(a: Any, b: Any) -> bool:
     >>> same({"a": (1, 2.5)}, {"a": [1, 2.5]}), same(1, True), same(float("nan"), float("nan"))
     (True, False, True)
     """
+    if isinstance(a, str) and isinstance(b, str):
+        return a == b
     return _key(a) == _key(b)
 
 
