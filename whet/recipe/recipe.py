@@ -126,10 +126,10 @@ def _pool(job: Job, study: Study | None) -> Iterator[Pool | None]:
                 pool.warm(*WARM)
                 yield pool
             except (KeyboardInterrupt, GeneratorExit):
-                pids = pool.pids()
+                names = pool.names()
                 pool.kill()  # the second Ctrl-C waits for nobody
                 if study is not None:
-                    study.hand_back(pids)
+                    study.hand_back(names)
                 raise
     finally:
         if job.folder in new and not job.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -74,7 +74,7 @@ class Telling:
             if not math.isfinite(value):
                 others = [k for k, v in point.metrics.items() if not math.isfinite(v)]
                 also = f", and so is {' and '.join(others)}" if others else ""
-                error = self._not_finite(f"{value} at step {step}{also}")
+                error = self._cause(id, self._not_finite(f"{value} at step {step}{also}"))
                 book.append(w, "failed", id, {"error": error, "transient": False, "step": step, "cost": cost})
                 self._claims.drop(w, id)
                 return Verdict.STOP
@@ -114,7 +114,9 @@ class Telling:
             if math.isfinite(value):
                 self._book.append(w, "told", id, data)
             else:
-                self._book.append(w, "failed", id, {"error": self._not_finite(value), "transient": False})
+                self._book.append(
+                    w, "failed", id, {"error": self._cause(id, self._not_finite(value)), "transient": False}
+                )
             self._claims.drop(w, id)
 
     def fail(self, id: int, error: str | BaseException, *, transient: bool) -> None:
@@ -123,8 +125,17 @@ class Telling:
         with self._book.writing() as w:
             self._running(w, id)
             again = transient and self._book.history.progress[id].strikes + 1 < claim.CHANCES
-            self._book.append(w, "failed", id, {"error": describe(error), "transient": again})
+            self._book.append(w, "failed", id, {"error": self._cause(id, describe(error)), "transient": again})
             self._claims.drop(w, id)
+
+    def hand_back(self, workers: Collection[str], error: Mapping[str, Any] | None, *, transient: bool) -> None:
+        """End the leases of other processes, by name; with an error fail their trials, after a transient one at the third."""
+        with self._book.writing() as w:
+            failing = self._claims.hand_back(w, workers, self._book.history.open, error, transient=transient)
+            for id, lapses in failing.items():
+                times = f", {lapses} times" if transient else ""
+                cause = {**(error or {}), "message": f"{(error or {}).get('message', '')}{times}"}
+                self._book.append(w, "failed", id, {"error": cause, "transient": False})
 
     def annotate(self, id: int, note: str | None, tags: list[str] | None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -147,6 +158,10 @@ class Telling:
 
     def _not_finite(self, value: object) -> dict[str, str]:
         return {"type": "NotFinite", "message": f"{self._goal} is {value}", "traceback": ""}
+
+    def _cause(self, id: int, error: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an error with what the attempt cost: seconds, and its peak of memory."""
+        return {**error, **self._claims.measured(id)}
 
     def holds(self, id: int) -> bool:
         """Return whether the trial is running and its lease this worker's."""
