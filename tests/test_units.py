@@ -30,7 +30,8 @@ def test_bytes_are_read(text, bytes_):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GB", "4 parsecs", "4GBit", "four GB", "nan", "inf", True, None, [], "4,5GB", "-1GB", 0, -3, "9999999TB"]
+    "text",
+    ["", "GB", "4 parsecs", "4GBit", "four GB", "nan", "inf", True, None, [], "4,5GB", "-1GB", 0, -3, "9999999TB"],
 )
 def test_what_are_no_bytes_is_said_in_one_line(text):
     with pytest.raises(UsageError, match=r'^memory ".*": (cannot be read|must be above 0).*Use e.g. 500MB') as e:
@@ -43,12 +44,16 @@ def test_bytes_shown_are_read_back(amount):
     assert parse_bytes(show_bytes(amount)) == pytest.approx(amount, rel=0.006)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("1h 30min", 5400), ("1.5s", 1.5), ("2d", 172800), (3, 3)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30m", 1800), ("1h 30min", 5400), ("1.5s", 1.5), ("2d", 172800), (3, 3)]
+)
 def test_durations_are_read(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "30", "30 parsecs", "-3s", 0, -1, float("nan"), float("inf"), True, None, "0s"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "30", "30 parsecs", "-3s", 0, -1, float("nan"), float("inf"), True, None, "0s"]
+)
 def test_what_is_no_duration_is_said_in_one_line(text):
     with pytest.raises(UsageError, match=r'^stall ".*": .*Use e.g. 90s'):
         parse_duration(text, "stall")

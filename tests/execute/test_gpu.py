@@ -79,7 +79,9 @@ def test_the_driver_is_asked_when_there_is_one(monkeypatch, tmp_path):
     """A program of the driver's name stands in for it: this is the only part that no machine without a GPU can run."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     lister = tmp_path / "nvidia-smi"
-    lister.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aa)'\necho 'GPU 1: A100 (UUID: GPU-bb)'\n")
+    lister.write_text(
+        "#!/bin/sh\necho 'GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aa)'\necho 'GPU 1: A100 (UUID: GPU-bb)'\n"
+    )
     lister.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(gpu, "_DRIVERS", ("/dev/null",))

@@ -77,9 +77,7 @@ def test_a_configuration_that_segfaults_fails_at_once_and_says_where(tmp_path, f
         assert event.data["transient"] is False
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("SIGABRT", "Crashed"), ("SIGTRAP", "Crashed"), ("SIGKILL", "WorkerLost")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("SIGABRT", "Crashed"), ("SIGTRAP", "Crashed"), ("SIGKILL", "WorkerLost")])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_worker_died_of_decides(name, kind, workers, tmp_path, flags):
     (flags / "signal").write_text(name)

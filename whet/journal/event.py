@@ -13,7 +13,7 @@ over them. `seen` is the seq up to which a decision had looked, so that any proc
 | reported | id | step, value, cost, metrics, checkpoint (a file's name), verdict, seen |
 | repeated | id | step, cost: a step that had to be trained again; the curve stays |
 | told | id | value, metrics |
-| failed | id | error {type, message, traceback}, transient: true when it may be tried again |
+| failed | id | error {type, message, traceback, seconds, memory (peak, bytes)}, transient: true when it may be tried again |
 | noted | id | note, tags |
 | recorded | | topic, data: what the recipe did (checks, ensemble, test split opened, ...) |
 """
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -52,8 +52,11 @@ class Event(NamedTuple):
 
     @property
     def bare(self) -> tuple[int, str, int | None, Mapping[str, Any]]:
-        """The event without time and place: what two runs of the same study have in common."""
-        return (self.seq, self.kind, self.trial, self.data)
+        """The event without time and place, and what the work cost: what two runs of the same study have in common."""
+        data = {k: v for k, v in self.data.items() if k != "seconds"}
+        if isinstance(error := data.get("error"), Mapping):
+            data["error"] = {k: v for k, v in error.items() if k not in ("seconds", "memory")}
+        return (self.seq, self.kind, self.trial, data)
 
 
 class Lease(NamedTuple):
@@ -100,6 +103,10 @@ class Journal(Protocol):
 
     def read(self, after: int = 0) -> list[Event]:
         """Return the events with seq > after, in order."""
+        ...
+
+    def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
+        """Yield the events with seq > after, in order, `size` at a time."""
         ...
 
     def leases(self) -> dict[int, Lease]:

@@ -68,9 +68,7 @@ class Running(Desk, Protocol):
         """Hand a trial back."""
         ...
 
-    def hand_back(
-        self, workers: Collection[str], error: Mapping[str, Any] | None = None, *, transient: bool = False
-    ) -> None:
+    def hand_back(self, workers: Collection[str], error: Any = None, *, transient: bool = False) -> None:
         """Hand back the trials of processes that ended, or fail them."""
         ...
 

@@ -14,6 +14,7 @@ from whet import seed as streams
 from whet.errors import StudyError
 from whet.execute import place
 from whet.journal.checkpoint import Files
+from whet.journal.event import Writer
 from whet.journal.store import Store
 from whet.tune import crew, loop
 from whet.tune.asking import Asking
@@ -22,6 +23,7 @@ from whet.tune.budget import Budget
 from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import commonest
 from whet.tune.history import History, Terms
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.schedule import scheduler
@@ -109,10 +111,14 @@ class Study:
         if terms.schedule != recorded.schedule:
             self.scheduler = rebuild_schedule(recorded.schedule)
         folder = self.store.files(self.name)
-        self.files = Files(folder / "checkpoints" if folder else None, sync=self.store.durability == "power")
+        self.files = Files(
+            folder / "checkpoints" if folder else None,
+            sync=self.store.durability == "power", uid=getattr(self.journal, "uid", ""),
+        )  # fmt: skip
+        self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
         self._claims = Claims(self.journal, self.worker)
-        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler)
-        self._telling = Telling(self._book, self._claims, self.scheduler, self.files)
+        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, self.keeping)
+        self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
 
     @classmethod
@@ -173,9 +179,9 @@ class Study:
         *,
         cost: float | None,
         metrics: Mapping[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
-        """Record a report together with the checkpoint that belongs to it (a name in `files`)."""
+        """Record a report together with the checkpoint that belongs to it."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
 
     def tell(self, trial: Trial | int, value: float, **metrics: float) -> None:
@@ -199,11 +205,14 @@ class Study:
         Raises SpaceError when a name or value is not in the space.
         """
         self.space.fill(params, streams.rng(self.seed, "check"))
-        book = self._book
-        with book.writing() as w:
-            id = len(book.history.trials)
-            book.append(w, "enqueued", id, {"params": dict(params), "note": note})
+        book, data = self._book, {"params": dict(params), "note": note}
+
+        def write(w: Writer) -> Trial:
+            id = len(book.history.progress)
+            book.append(w, "enqueued", id, data)
             return book.history.trials[id]
+
+        return book.change(write)
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -211,9 +220,9 @@ class Study:
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
         """Append a record of the recipe to the journal; return how many there are of this topic now."""
-        with self._book.writing() as w:
-            self._book.append(w, "recorded", None, {"topic": topic, "data": dict(data)})
-            return sum(t == topic for t, _ in self._book.history.records)
+        event = {"topic": topic, "data": dict(data)}
+        self._book.change(lambda w: self._book.append(w, "recorded", None, event))
+        return sum(t == topic for t, _ in self._book.history.records)
 
     def records(self, topic: str) -> list[Mapping[str, Any]]:
         """Return the records of one topic, oldest first."""
@@ -276,10 +285,9 @@ class Study:
 
         objective: `f(params, run)` that iterates its `Attempt` and reports, or `f(params)` that returns the value;
         trials and budget: totals of the study over all processes and starts, e.g. "10m", "200trials", "500epochs";
-        workers: processes to train in; on: "processes" of this machine, "ray" or "ray://HOST:PORT" ("auto": one worker
-        without the limits that follow trains in this process). memory: the most a trial may take, e.g. "4GB"; gpus: of
-        each worker, e.g. 0.5; stall: the longest time between two reports, e.g. "30m". In other processes the store
-        must be one they can open and the objective importable.
+        on: "processes" of this machine, "ray" or "ray://HOST:PORT" ("auto": one worker without the limits that follow
+        trains in this process); their store must be one they can open and the objective importable. memory: the most
+        a trial may take, e.g. "4GB"; gpus: of each worker; stall: the longest time between two reports, e.g. "30m".
 
         Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
         """
@@ -298,12 +306,9 @@ class Study:
 
     def release(self, trial: Trial | int) -> None:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
-        with self._book.writing() as w:
-            self._claims.drop(w, number(trial))
+        self._book.change(lambda w: self._claims.drop(w, number(trial)))
 
-    def hand_back(
-        self, workers: Collection[str], error: Mapping[str, Any] | None = None, *, transient: bool = False
-    ) -> None:
+    def hand_back(self, workers: Collection[str], error: Any = None, *, transient: bool = False) -> None:
         """Hand back the trials of other processes, by name; with an error (type, message, traceback) they fail of it."""
         self._telling.hand_back(workers, error, transient=transient)
 
