@@ -100,7 +100,7 @@ def main() -> None:
     _record_faults()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the work prints goes to the log
-    link = Link(out, stall=float(os.environ.pop("WHET_STALL", 0)) or None)
+    link = Link(out, stall=float(os.environ.pop("WHET_SIGN", 0)) or None)
     calls: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(link, calls), daemon=True).start()
     link.send({"ready": os.getpid()})

@@ -63,7 +63,7 @@ class Process:
         self._base = self._peak = 0
         self._faults = tempfile.TemporaryFile()  # noqa: SIM115
         env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUNBUFFERED": "1", "WHET_WORKER": who()}
-        env |= {"WHET_FAULTS": str(self._faults.fileno()), "WHET_STALL": str(stall or 0)}
+        env |= {"WHET_FAULTS": str(self._faults.fileno()), "WHET_SIGN": str(stall or 0)}
         if devices is not None:
             env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         # what this process can import, the worker can: also an uninstalled package, or a script's folder
