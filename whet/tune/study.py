@@ -6,22 +6,21 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import StudyError
+from whet.execute import place
 from whet.journal.checkpoint import Files
 from whet.journal.event import Writer
-from whet.journal.process import who
 from whet.journal.store import Store
 from whet.tune import crew, loop
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
-from whet.tune.claim import Claims
+from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import commonest
 from whet.tune.history import History, Terms
 from whet.tune.keeping import Keeping, Saved
@@ -85,7 +84,7 @@ class Study:
         self.name = name or "study"
         self.space, self.steps, self.seed = space, int(steps), int(seed)
         self.goals = parse_goals(goal)
-        self.worker = f"{who()}#{uuid.uuid4().hex[:8]}"
+        self.worker = worker_name()
         self.searcher = searcher(search, space, self.steps, seed=self.seed)
         self.scheduler = scheduler(schedule, space, self.steps, seed=self.seed)
         asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
@@ -277,21 +276,28 @@ class Study:
         trials: int | None = None,
         budget: Budget | str | float | None = None,
         workers: int = 1,
+        on: str = "auto",
+        memory: int | str | None = None,
+        gpus: float | str | None = None,
+        stall: float | str | None = None,
     ) -> Study:
         """Search until the budget is spent; return the study.
 
         objective: `f(params, run)` that iterates its `Attempt` and reports, or `f(params)` that returns the value;
         trials and budget: totals of the study over all processes and starts, e.g. "10m", "200trials", "500epochs";
-        workers: processes to train in; with more than one the store must be a file and the objective importable.
+        on: "processes" of this machine, "ray" or "ray://HOST:PORT" ("auto": one worker without the limits that follow
+        trains in this process); their store must be one they can open and the objective importable. memory: the most
+        a trial may take, e.g. "4GB"; gpus: of each worker; stall: the longest time between two reports, e.g. "30m".
 
         Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
+        start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
-        if workers == 1:
+        if start is None:
             loop.run_inline(self, objective, limits)
         else:
-            crew.run_processes(self, objective, limits, workers)
+            crew.run_workers(self, objective, limits, start)
         return self
 
     def holds(self, trial: Trial | int) -> bool:
@@ -302,9 +308,9 @@ class Study:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
         self._book.change(lambda w: self._claims.drop(w, number(trial)))
 
-    def hand_back(self, pids: Sequence[int]) -> None:
-        """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
-        self._book.change(lambda w: self._claims.hand_back(w, pids))
+    def hand_back(self, workers: Collection[str], error: Any = None, *, transient: bool = False) -> None:
+        """Hand back the trials of other processes, by name; with an error (type, message, traceback) they fail of it."""
+        self._telling.hand_back(workers, error, transient=transient)
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""
