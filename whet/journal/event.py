@@ -6,7 +6,8 @@ over them. `seen` is the seq up to which a decision had looked, so that any proc
 | kind | trial | data |
 |---|---|---|
 | created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given) |
-| enqueued | id | params (may be partial), note |
+| enqueued | id | params (may be partial), note; again: true when a repetition was asked for |
+| imported | id | params, state, value, curve [[step, value, cost, metrics], ...], cost, parent, error, tags, note, origin: a trial made elsewhere |
 | asked | id | seen; parent, origin, params: the scheduler's, when it gave them |
 | proposed | id | params, origin, seen: at first the seq of its asking; draw: which random stream of the trial it came from |
 | resumed | id | seen; by: "finish" when no more trials could start |
@@ -32,7 +33,7 @@ __all__ = ["FORMAT", "KINDS", "Event", "Journal", "Lease", "Writer", "decode", "
 
 FORMAT = 1
 KINDS = frozenset(
-    "created enqueued asked proposed resumed reported repeated told failed noted recorded".split()
+    "created enqueued imported asked proposed resumed reported repeated told failed noted recorded".split()
 )  # fmt: skip
 
 

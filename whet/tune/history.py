@@ -9,6 +9,7 @@ from typing import Any
 
 from whet.errors import StudyError
 from whet.journal.event import Event
+from whet.tune.imported import revived
 from whet.tune.space import Space
 from whet.tune.trial import Bound, Goal, Point, State, Trial, Trials, parse_goals
 
@@ -106,6 +107,8 @@ class History:
                 trial = replace(trial, params=data["params"], note=data["note"], origin={"search": "enqueue"})
                 progress.given = data["params"]
                 self.waiting.append(id)
+            case "imported":
+                trial = self._imported(revived(id, data), progress)
             case "asked":
                 progress.seen = event.seq
                 if id in self.waiting:
@@ -153,6 +156,18 @@ class History:
                     f"journal: unknown event {event.kind!r}. It may be from a newer version of whet: upgrade."
                 )
         self.trials[id] = trial
+
+    def _imported(self, trial: Trial, progress: Progress) -> Trial:
+        if trial.state is State.WAITING:
+            progress.given = trial.params or None
+            self.waiting.append(trial.id)
+            return trial
+        progress.proposed, progress.reported = True, bool(trial.curve)
+        if trial.params:
+            self.keys.setdefault(configuration(trial.params), self.seq + 1)
+        if trial.state is State.RUNNING:  # nobody works on it: whoever asks next goes on with it
+            self.open.add(trial.id)
+        return trial
 
     @property
     def _steps(self) -> int:

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from whet import seed as streams
 from whet.errors import StudyError
 from whet.journal.checkpoint import Files
 from whet.journal.process import who
 from whet.journal.store import Store
-from whet.tune import crew, loop
+from whet.tune import crew, guess, imported, loop
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
@@ -194,17 +193,20 @@ class Study:
         """
         self._telling.fail(number(trial), error, transient=transient)
 
-    def enqueue(self, params: Params, *, note: str = "") -> Trial:
+    def enqueue(self, params: Params, *, note: str = "", again: bool = False) -> Trial:
         """Put a person's guess before everything else; what it leaves out is filled in. Return the WAITING trial.
 
-        Raises SpaceError when a name or value is not in the space.
+        Raises SpaceError when a name or value is not in the space, StudyError when a trial has the same configuration
+        and `again` does not ask for a repetition.
         """
-        self.space.fill(params, streams.rng(self.seed, "check"))
-        book = self._book
-        with book.writing() as w:
-            id = len(book.history.trials)
-            book.append(w, "enqueued", id, {"params": dict(params), "note": note})
-            return book.history.trials[id]
+        return guess.enqueue(self._book, params, note=note, again=again)
+
+    def add(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Take in trials that were made elsewhere, all or none; they cost nothing of the budget, and searchers learn from them.
+
+        Return them with the ids they have here. Raises SpaceError or StudyError, naming the trial, when one does not fit.
+        """
+        return imported.add(self._book, trials)
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
