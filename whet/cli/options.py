@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "Budget", "Epochs", "Fresh", "Json", "Kind", "Name", "Plain", "Runs", "Schedule", "Search", "Seed", "Set", "Target",
+    "Budget", "Epochs", "Fresh", "Json", "Kind", "Name", "Plain", "Runs", "Schedule", "Search", "Seed", "Set", "Store", "Target",
     "TaskName", "Workers", "again", "check_workers",
 ]  # fmt: skip
 
@@ -57,6 +57,10 @@ Epochs = Annotated[
 Seed = Annotated[int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")]
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", envvar="WHET_RUNS", help="The folder for everything that is made.")
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", envvar="WHET_STORE", help="The database (default: DIR/whet.db of --runs)."),
 ]
 Name = Annotated[str, typer.Option("--name", metavar="STUDY", help="The study's name (default: the task's).")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the study of this name first.")]

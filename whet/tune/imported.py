@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import SpaceError, StudyError
+from whet.tune.account import Account
 from whet.tune.space import Space
 from whet.tune.trial import Point, State, Trial
 
@@ -44,7 +45,7 @@ def revived(id: int, data: Mapping[str, Any]) -> Trial:
     )  # fmt: skip
 
 
-def add(book: Book, trials: Iterable[Trial]) -> list[Trial]:
+def add(book: Book, trials: Iterable[Trial], accounts: Mapping[int, Account]) -> list[Trial]:
     """Append trials to the study of `book`, all or none, with the next free ids; return them as they are there.
 
     Raises StudyError or SpaceError, naming the trial, when one does not fit the study.
@@ -57,7 +58,8 @@ def add(book: Book, trials: Iterable[Trial]) -> list[Trial]:
         places = {t.id: first + i for i, t in enumerate(ready)}
         for t in ready:
             parent = None if t.parent is None or t.parent[0] not in places else (places[t.parent[0]], t.parent[1])
-            book.append(w, "imported", places[t.id], recorded(replace(t, parent=parent)))
+            work = {"account": asdict(accounts[t.id])} if t.id in accounts else {}
+            book.append(w, "imported", places[t.id], recorded(replace(t, parent=parent)) | work)
         return [book.history.trials[first + i] for i in range(len(ready))]
 
 

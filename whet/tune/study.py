@@ -16,6 +16,7 @@ from whet.journal.checkpoint import Files
 from whet.journal.process import who
 from whet.journal.store import Store
 from whet.tune import crew, guess, imported, loop
+from whet.tune.account import Account, accounts
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
@@ -201,12 +202,13 @@ class Study:
         """
         return guess.enqueue(self._book, params, note=note, again=again)
 
-    def add(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Take in trials that were made elsewhere, all or none; they cost nothing of the budget, and searchers learn from them.
+    def add(self, trials: Sequence[Trial], *, accounts: Mapping[int, Account] | None = None) -> list[Trial]:
+        """Take in trials made elsewhere, all or none, for searchers to learn from: they cost nothing of the budget.
 
-        Return them with the ids they have here. Raises SpaceError or StudyError, naming the trial, when one does not fit.
+        Return them with the ids they have here. accounts: the work on each, by the id it had. Raises SpaceError or
+        StudyError, naming the trial, when one does not fit.
         """
-        return imported.add(self._book, trials)
+        return imported.add(self._book, trials, accounts or {})
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -256,10 +258,10 @@ class Study:
         return self._claims.orphans(self._book.sync().open)
 
     def frame(self) -> pd.DataFrame:
-        """Return the trials as a table: id, state, value, step, cost, note, error, `params.*` and `metrics.*`."""
+        """Return the trials as a table: id, state, value, step, cost, who worked on it and when, `params.*`, `metrics.*`."""
         from whet.tune.frame import frame
 
-        return frame(self.trials)
+        return frame(self.trials, accounts(self.journal.read()))
 
     # -- running
 
