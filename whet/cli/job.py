@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from whet.errors import SpaceError, UsageError, nearest
 from whet.tune.budget import Budget
+from whet.tune.domain import same
 from whet.tune.space import Params, Space
 
 if TYPE_CHECKING:
@@ -129,8 +130,20 @@ def settings(space: Space, words: Sequence[str] | None) -> dict[str, Any]:
             )
         if name in given:
             raise UsageError(f"--set {name}: given twice. Give it once.")
-        given[name] = _value(text.strip())
+        given[name] = _option(space, name, text.strip())
     return given
+
+
+def _option(space: Space, name: str, text: str) -> Any:
+    """Return the value that a word stands for: what it reads like, unless only the word itself is an option."""
+    value = _value(text)
+    if not isinstance(value, str):
+        for dim in space.dims:
+            if dim.name == name:
+                options = getattr(dim.domain, "options", getattr(dim.domain, "values", ()))
+                if text in options and not any(same(value, o) for o in options):
+                    return text
+    return value
 
 
 def _value(text: str) -> Any:

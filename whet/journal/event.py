@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -101,6 +101,10 @@ class Journal(Protocol):
 
     def read(self, after: int = 0) -> list[Event]:
         """Return the events with seq > after, in order."""
+        ...
+
+    def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
+        """Yield the events with seq > after, in order, `size` at a time."""
         ...
 
     def leases(self) -> dict[int, Lease]:

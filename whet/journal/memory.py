@@ -34,6 +34,11 @@ class MemoryJournal:
         """Return the events with seq > after, in order."""
         return self._events[after:]
 
+    def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
+        """Yield the events with seq > after, in order, a list at a time."""
+        for start in range(after, len(self._events), size):
+            yield self._events[start : start + size]
+
     @contextmanager
     def write(self) -> Iterator[MemoryJournal]:
         """Begin a transaction: an exception undoes it."""

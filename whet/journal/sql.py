@@ -56,6 +56,10 @@ class SqlJournal:
                 raise self.database.explain(e) from e
         return [Event(seq, kind, trial, decode(data), at, by) for seq, kind, trial, data, at, by in rows]
 
+    def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
+        """Yield the events with seq > after, in order."""
+        yield self.read(after)
+
     @contextmanager
     def write(self) -> Iterator[SqlJournal]:
         """Begin a transaction; any exception undoes it."""

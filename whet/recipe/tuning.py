@@ -132,7 +132,7 @@ def outputs_of(study: Study, trial: int) -> tuple[Mapping[str, Any], np.ndarray]
     """Return the state of a trial's last whole checkpoint and its validation outputs, or None when there is none."""
     for _, name in reversed(study.checkpoints(trial)):
         try:
-            state = unpack(study.files.read(name))
+            state = unpack(study.keeping.load(name))
             return state, np.asarray(state["outputs"])
         except (CheckpointError, KeyError):
             continue

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable
 
 from whet.errors import StoreError
 from whet.journal.event import Journal, Lease, Writer
@@ -75,8 +74,8 @@ class Claims:
 
     def adopt(
         self,
-        open: Iterable[int],
-        transaction: Callable[[], AbstractContextManager[Writer]],
+        open: Collection[int],
+        change: Callable[[Callable[[Writer], int | None]], int | None],
         give_up: Callable[[Writer, int, int], None],
     ) -> int | None:
         """Take over one of the `open` trials that has no living worker; return its id, or None.
@@ -89,11 +88,12 @@ class Claims:
         seen = self._journal.leases()  # a look that disturbs nobody: mostly all are in good hands
         if all(t in seen and not self._lapsed(seen[t]) for t in others):
             return None
-        with transaction() as w:
+
+        def write(w: Writer) -> int | None:
             leases = w.leases()
             for trial in others:
                 lease = leases.get(trial)
-                if lease is not None and not self._lapsed(lease):
+                if trial not in open or (lease is not None and not self._lapsed(lease)):
                     continue
                 lapses = 0 if lease is None else lease.lapses + 1
                 if lapses >= CHANCES:
@@ -102,7 +102,9 @@ class Claims:
                     continue
                 self.take(w, trial, lapses)
                 return trial
-        return None
+            return None
+
+        return change(write)
 
     def _lapsed(self, lease: Lease) -> bool:
         if dead(lease.worker):

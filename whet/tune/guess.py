@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import StudyError
+from whet.journal.event import Writer
 from whet.tune.history import History, configuration
 from whet.tune.space import Const, Params, Space
 from whet.tune.trial import Trial
@@ -19,7 +20,7 @@ __all__ = ["enqueue", "repeats"]
 _LISTED = 100_000  # the largest space in which it is known that a guess leaves nothing new
 
 
-def enqueue(book: Book, params: Params, *, note: str, again: bool) -> Trial:
+def enqueue(book: Book, params: Params, *, note: str, tags: Sequence[str], again: bool) -> Trial:
     """Append a guess to the study of `book`; return the WAITING trial.
 
     Raises SpaceError when it does not fit the space, StudyError when it repeats a trial and `again` is False.
@@ -27,12 +28,17 @@ def enqueue(book: Book, params: Params, *, note: str, again: bool) -> Trial:
     terms = book.history.terms
     assert terms is not None
     terms.space.fill(params, streams.rng(terms.seed, "check"))
-    with book.writing() as w:
+    data: dict[str, Any] = {"params": dict(params), "note": note}
+    data |= ({"tags": list(tags)} if tags else {}) | ({"again": True} if again else {})
+
+    def write(w: Writer) -> Trial:
         if not again and (why := repeats(book.history, params)):
             raise StudyError(f"configuration {dict(params)}: {why} Give another, or again=True to repeat it.")
-        id = len(book.history.trials)
-        book.append(w, "enqueued", id, {"params": dict(params), "note": note} | ({"again": True} if again else {}))
+        id = len(book.history.progress)
+        book.append(w, "enqueued", id, data)
         return book.history.trials[id]
+
+    return book.change(write)
 
 
 def repeats(history: History, params: Params) -> str:

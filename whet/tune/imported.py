@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import SpaceError, StudyError
+from whet.journal.event import Writer
 from whet.tune.account import Account
+from whet.tune.curve import Curve
 from whet.tune.space import Space
 from whet.tune.trial import Point, State, Trial
 
@@ -35,7 +37,7 @@ def recorded(trial: Trial) -> dict[str, Any]:
 
 def revived(id: int, data: Mapping[str, Any]) -> Trial:
     """Return the trial that an "imported" event, or an exported study, holds; what is left out is empty."""
-    curve = tuple(Point(int(s), float(v), float(c), dict(m)) for s, v, c, m in data.get("curve", ()))
+    curve = Curve(Point(int(s), float(v), float(c), dict(m)) for s, v, c, m in data.get("curve", ()))
     cost = data.get("cost")
     parent = data.get("parent")
     return Trial(
@@ -53,14 +55,17 @@ def add(book: Book, trials: Iterable[Trial], accounts: Mapping[int, Account]) ->
     terms = book.history.terms
     assert terms is not None
     ready = [sound(t, terms.space, terms.steps) for t in trials]
-    with book.writing() as w:
-        first = len(book.history.trials)
+
+    def write(w: Writer) -> list[Trial]:
+        first = len(book.history.progress)
         places = {t.id: first + i for i, t in enumerate(ready)}
         for t in ready:
             parent = None if t.parent is None or t.parent[0] not in places else (places[t.parent[0]], t.parent[1])
             work = {"account": asdict(accounts[t.id])} if t.id in accounts else {}
             book.append(w, "imported", places[t.id], recorded(replace(t, parent=parent)) | work)
-        return [book.history.trials[first + i] for i in range(len(ready))]
+        return list(book.history.trials[first : first + len(ready)])
+
+    return book.change(write)
 
 
 def sound(trial: Trial, space: Space, steps: int) -> Trial:

@@ -23,6 +23,7 @@ from whet.tune.budget import Budget
 from whet.tune.claim import Claims
 from whet.tune.failure import commonest
 from whet.tune.history import History, Terms
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.schedule import scheduler
@@ -110,10 +111,14 @@ class Study:
         if terms.schedule != recorded.schedule:
             self.scheduler = rebuild_schedule(recorded.schedule)
         folder = self.store.files(self.name)
-        self.files = Files(folder / "checkpoints" if folder else None, sync=self.store.durability == "power")
+        self.files = Files(
+            folder / "checkpoints" if folder else None,
+            sync=self.store.durability == "power", uid=getattr(self.journal, "uid", ""),
+        )  # fmt: skip
+        self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
         self._claims = Claims(self.journal, self.worker)
-        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler)
-        self._telling = Telling(self._book, self._claims, self.scheduler, self.files)
+        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, self.keeping)
+        self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
 
     @classmethod
@@ -174,9 +179,9 @@ class Study:
         *,
         cost: float | None,
         metrics: Mapping[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
-        """Record a report together with the checkpoint that belongs to it (a name in `files`)."""
+        """Record a report together with the checkpoint that belongs to it."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
 
     def tell(self, trial: Trial | int, value: float, **metrics: float) -> None:
@@ -194,13 +199,13 @@ class Study:
         """
         self._telling.fail(number(trial), error, transient=transient)
 
-    def enqueue(self, params: Params, *, note: str = "", again: bool = False) -> Trial:
+    def enqueue(self, params: Params, *, note: str = "", tags: Sequence[str] = (), again: bool = False) -> Trial:
         """Put a person's guess before everything else; what it leaves out is filled in. Return the WAITING trial.
 
         Raises SpaceError when a name or value is not in the space, StudyError when a trial has the same configuration
         and `again` does not ask for a repetition.
         """
-        return guess.enqueue(self._book, params, note=note, again=again)
+        return guess.enqueue(self._book, params, note=note, tags=tags, again=again)
 
     def add(self, trials: Sequence[Trial], *, accounts: Mapping[int, Account] | None = None) -> list[Trial]:
         """Take in trials made elsewhere, all or none, for searchers to learn from: they cost nothing of the budget.
@@ -216,9 +221,9 @@ class Study:
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
         """Append a record of the recipe to the journal; return how many there are of this topic now."""
-        with self._book.writing() as w:
-            self._book.append(w, "recorded", None, {"topic": topic, "data": dict(data)})
-            return sum(t == topic for t, _ in self._book.history.records)
+        event = {"topic": topic, "data": dict(data)}
+        self._book.change(lambda w: self._book.append(w, "recorded", None, event))
+        return sum(t == topic for t, _ in self._book.history.records)
 
     def records(self, topic: str) -> list[Mapping[str, Any]]:
         """Return the records of one topic, oldest first."""
@@ -295,13 +300,11 @@ class Study:
 
     def release(self, trial: Trial | int) -> None:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
-        with self._book.writing() as w:
-            self._claims.drop(w, number(trial))
+        self._book.change(lambda w: self._claims.drop(w, number(trial)))
 
     def hand_back(self, pids: Sequence[int]) -> None:
         """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
-        with self._book.writing() as w:
-            self._claims.hand_back(w, pids)
+        self._book.change(lambda w: self._claims.hand_back(w, pids))
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""

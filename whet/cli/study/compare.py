@@ -87,7 +87,7 @@ def _outputs(study: Study, ids: tuple[int, int], step: int) -> tuple[Outputs | N
     for id in ids:
         names = [n for s, n in study.checkpoints(id) if s == step]
         try:
-            found.append(np.asarray(unpack(study.files.read(names[-1]))["outputs"]))
+            found.append(np.asarray(unpack(study.keeping.load(names[-1]))["outputs"]))
         except (CheckpointError, KeyError, IndexError, TypeError):
             return None, f"trial {id} has no checkpoint of epoch {step} with its outputs"
     try:

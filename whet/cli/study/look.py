@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -181,7 +182,7 @@ def _setup(screen: Screen, opened: Study) -> None:
     tried = f"{count(len(trials), 'trial')}, {count(spent.steps or 0, 'epoch')}, {duration(spent.seconds or 0.0)}"
     goals = " and ".join(map(str, opened.goals))
     setup = f"{goals}; {strategy(opened.searcher)}, {strategy(opened.scheduler)}, seed {opened.seed}"
-    quota = getattr(opened.store, "quota", None)
+    quota = opened.keeping.quota
     files = f"{size(opened.files.bytes())} of checkpoints" + (f", {size(quota)} allowed" if quota else "")
     states = [f"{n} {s.value}" for s in State if (n := sum(t.state is s for t in trials))]
     failed = commonest(trials)
@@ -189,7 +190,8 @@ def _setup(screen: Screen, opened: Study) -> None:
     screen.block(short(opened.name, 9), [short(line, 70) for line in lines])
     for topic in ("squeeze", "test", "export", "imported", "stopped"):
         if known := opened.records(topic):
-            screen.block(topic, known[-1].get("lines") or [str(known[-1].get("why", ""))])
+            lines = known[-1].get("lines") or [str(known[-1].get("why", ""))]
+            screen.block(topic, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ") or [""]])
 
 
 def _rows(opened: Study, chosen: Iterable[Trial]) -> None:
@@ -239,6 +241,6 @@ def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,
         "space": opened.space.json(), "spent": {"trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds},
-        "bytes": opened.files.bytes(), "quota": getattr(opened.store, "quota", None),
+        "bytes": opened.files.bytes(), "quota": opened.keeping.quota,
         "trials": [trial_json(t) for t in order], "records": {k: [dict(r) for r in v] for k, v in records.items() if v},
     }  # fmt: skip

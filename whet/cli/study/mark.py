@@ -44,17 +44,15 @@ def enqueue(
     from whet.errors import SpaceError, StudyError, UsageError
     from whet.recipe.words import configured
 
-    tags = [_tag(t) for t in tag or ()]
+    tags = list(dict.fromkeys(_tag(t) for t in tag or ()))
     with shown.opened(runs, store, study) as opened:
         params = settings(opened.space, set)
         try:
-            made = opened.enqueue(params, note=note, again=again)
+            made = opened.enqueue(params, note=note, tags=tags, again=again)
         except SpaceError as e:
             raise UsageError(f"--set {e}") from None
         except StudyError as e:
             raise UsageError(str(e).replace("again=True", "--again")) from None
-        if tags:
-            made = opened.annotate(made, tags=list(dict.fromkeys(tags)))
         if json:
             emit_json(trial_json(made))
             return 0

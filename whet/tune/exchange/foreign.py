@@ -9,6 +9,7 @@ from typing import Any
 
 from whet.errors import SpaceError
 from whet.tune.account import Account
+from whet.tune.curve import Curve
 from whet.tune.exchange.branch import Shape, shape
 from whet.tune.exchange.carried import Carried
 from whet.tune.imported import sound
@@ -110,6 +111,6 @@ def _trial(id: int, t: Foreign, params: dict[str, Any], steps: int) -> Trial:
         curve[-1] = Point(last.step, last.value, last.cost, {**last.metrics, **t.metrics})
     origin = {**t.origin, **({"search": "enqueue"} if t.state is State.WAITING and params else {})}
     return Trial(
-        id, params, t.state, tuple(curve), t.value if t.value is not None or not curve else curve[-1].value, None, origin,
+        id, params, t.state, Curve(curve), t.value if t.value is not None or not curve else curve[-1].value, None, origin,
         t.error, float(sum(p.cost for p in curve)), t.tags, t.note,
     )  # fmt: skip
