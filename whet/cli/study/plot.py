@@ -18,11 +18,11 @@ def plot(a: Curve, b: Curve, *, width: int = 58, height: int = 9) -> list[str]:
     that exploded at the start) are cut so that the rest can be seen, and drawn at the edge.
 
     >>> print("\\n".join(plot([(1, 0.0), (5, 1.0)], [(1, 1.0), (5, 0.0)], width=9, height=3)))
-          1 |B     AAA
-        0.5 |  B*A*B
-          0 |AAA     BB
-            +---------
-             1       5
+            1 |BBB   AAA
+          0.5 |   ***
+            0 |AAA   BBB
+              +---------
+               1       5
     """
     curves = [[(s, v) for s, v in c if math.isfinite(v)] for c in (a, b)]
     if min(map(len, curves)) < 2:
