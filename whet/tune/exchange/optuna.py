@@ -148,8 +148,7 @@ def _trial(
     curve: list[tuple[int, float, Mapping[str, float]]] = [
         (s + shift, v, {}) for s, v in sorted(t.intermediate.items()) if finite(v)
     ]
-    if len(curve) < len(t.intermediate):
-        lost.append("an intermediate value that is not finite")
+    lost += ["an intermediate value that is not finite"] * (len(t.intermediate) - len(curve))
     value = t.values[0] if t.values else None
     metrics = {n: v for n, v in zip(names[1:], t.values[1:], strict=False) if finite(v)}
     metrics |= {f"constraint{i}": float(v) for i, v in enumerate(t.system.get("constraints") or ()) if finite(v)}
