@@ -43,6 +43,12 @@ def tabled(
         raise UsageError(f"{source}: the column {twice!r} is there twice. Give every column its own name.")
     own = {"id", "state", "value"} <= set(columns)
     result = value or (goals[0].name if goals[0].name in columns and not own else "value")
+    if value is None and result not in columns:
+        name = goals[0].name
+        raise UsageError(
+            f"--goal {goals[0]}: no column {name} in {source}.{nearest(name, columns)} Name the column of results with "
+            f"--value. Columns: {', '.join(columns)}."
+        )
     _there(source, columns, "--value", result)
     dotted = [c for c in columns if c.startswith("params.")]
     said: list[str] = []
@@ -136,7 +142,7 @@ def _plain(value: Any) -> Any:
     """Return a cell as a plain value, None when it is empty."""
     if hasattr(value, "item"):
         value = value.item()
-    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
         return None
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 

@@ -66,9 +66,9 @@ def _write_table(to: str, table: pd.DataFrame, format: str) -> None:
         return
     # a column of mixed types (text in one trial, a number in another) is text in Parquet, which has one type a column
     for name in table.columns:
-        kinds = {type(v) for v in table[name].tolist() if v is not None and v == v}
+        kinds = {type(v) for v in table[name].dropna().tolist()}
         if len(kinds) > 1 and not kinds <= {int, float}:
-            table[name] = [None if v is None or v != v else str(v) for v in table[name].tolist()]
+            table[name] = table[name].map(str, na_action="ignore")
     table.to_parquet(to, index=False)
 
 
