@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from whet.cli import verify
 from whet.cli.study import carry, compare, keep, look, mark
 
 __all__ = ["add"]
 
 _HELP = """What the studies hold, and your part in them.
 
-Look: list, show, best, compare. Take part: enqueue, note, tag. Carry: export, import. Keep: rename, delete.
+Look: list, show, best, compare. Take part: enqueue, note, tag. Carry: export, import. Keep: rename, delete, replay, fsck.
 """
 
 
@@ -19,4 +20,5 @@ def add(app: typer.Typer) -> None:
     verbs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=_HELP)
     for group in (look, compare, mark, carry, keep):
         group.add(verbs)
+    verify.add(verbs)
     app.add_typer(verbs, name="study")

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,7 +43,7 @@ def rename(
     check_name(new)
     with shown.opened(runs, store, study) as opened:
         _idle(opened.journal, study)
-    database: Any = kept.database()
+    database = kept.database()
     if new in {n for n, _ in database.studies()}:
         raise UsageError(f"{new}: there is a study of this name. Give another, or delete that one first.")
     before, after = kept.files(study), kept.files(new)
