@@ -6,8 +6,8 @@ over them. `seen` is the seq up to which a decision had looked, so that any proc
 | kind | trial | data |
 |---|---|---|
 | created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given) |
-| enqueued | id | params (may be partial), note |
-| imported | id | params, state, value, curve [[step, value, cost, metrics], ...], error, tags, note, origin: a trial made elsewhere, which costs nothing of the budget |
+| enqueued | id | params (may be partial), note; again: true when a repetition was asked for |
+| imported | id | params, state, value, curve [[step, value, cost, metrics], ...], cost, parent, error, tags, note, origin, account (when and by whom it was worked on): a trial made elsewhere, which costs nothing of the budget |
 | asked | id | seen; parent, origin, params: the scheduler's, when it gave them |
 | proposed | id | params, origin, seen: at first the seq of its asking; draw: which random stream of the trial it came from |
 | resumed | id | seen; by: "finish" when no more trials could start |
