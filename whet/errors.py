@@ -14,7 +14,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "CheckpointError", "DataError", "ExportError", "MissingExtra", "SpaceError", "StoreError", "StudyError",
+    "CheckpointError", "DataError", "DivergedError", "ExportError", "MissingExtra", "SpaceError", "StoreError", "StudyError",
     "TaskError", "UsageError", "WhetError", "nearest", "one_line",
 ]  # fmt: skip
 
@@ -55,6 +55,10 @@ class TaskError(WhetError, ValueError):
 
 class ExportError(WhetError, RuntimeError):
     """A model could not be exported, or the exported one does not equal its source."""
+
+
+class DivergedError(WhetError, ArithmeticError):
+    """A training diverged, by the criterion it was given."""
 
 
 class UsageError(WhetError, ValueError):

@@ -16,7 +16,8 @@ from whet.errors import StudyError
 from whet.journal.checkpoint import Files
 from whet.journal.process import who
 from whet.journal.store import Store
-from whet.tune import crew, loop
+from whet.stop import Stop
+from whet.tune import crew, ending, loop
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
@@ -268,16 +269,19 @@ class Study:
         trials: int | None = None,
         budget: Budget | str | float | None = None,
         workers: int = 1,
+        stop: Stop | str | None = None,
     ) -> Study:
-        """Search until the budget is spent; return the study.
+        """Search until the budget is spent, or `stop` says so; return the study.
 
         objective: `f(params, run)` that iterates its `Attempt` and reports, or `f(params)` that returns the value;
         trials and budget: totals of the study over all processes and starts, e.g. "10m", "200trials", "500epochs";
-        workers: processes to train in; with more than one the store must be a file and the objective importable.
+        workers: processes to train in; with more than one the store must be a file and the objective importable;
+        stop: a criterion over trials, such as "target 0.99 | patience 50" or "gain", see `whet.stop`.
 
         Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
+        ending.begin(self, stop)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
         if workers == 1:
             loop.run_inline(self, objective, limits)
