@@ -137,11 +137,11 @@ def spread(groups: Iterable[Sequence[float]]) -> float | None:
 
 
 def jitter(values: Sequence[float]) -> float | None:
-    """Return the standard deviation of a curve around its course, from its second half; None for less than 12 points.
+    """Return the standard deviation of a curve around its course, from its second half; None for less than 11 points.
 
     From second differences, which a straight course leaves at 0: their variance is 6 times that of independent noise.
 
-    >>> jitter([1.0] * 12), jitter([1.0] * 11), round(jitter([0.0, 1.0] * 6), 3)
+    >>> jitter([1.0] * 11), jitter([1.0] * 10), round(jitter([0.0, 1.0] * 6), 3)
     (0.0, None, 0.816)
     """
     end = [v for v in values[len(values) // 2 :] if math.isfinite(v)]
