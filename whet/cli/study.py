@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,8 +69,10 @@ def show(
 ) -> int:
     """Show a study: how it was set up, what it spent, its trials with the best first."""
     from whet.cli.screen import Screen, emit_json
+    from whet.recipe.block import WIDTH
     from whet.recipe.tuning import strategy
     from whet.recipe.words import configured, count, size
+    from whet.tune import ending
     from whet.tune.budget import duration
     from whet.tune.failure import commonest
     from whet.tune.study import Study
@@ -88,8 +91,10 @@ def show(
         setup = f"{strategy(opened.searcher)}, {strategy(opened.scheduler)}, seed {opened.seed}"
         failed = commonest(trials)
         files = f"{size(opened.files.bytes())} of checkpoints"
+        told = [piece for line in ending.lines(opened) for piece in textwrap.wrap(line, WIDTH)]
         screen.block(
-            study, [f"{' and '.join(map(str, opened.goals))}; {setup}", tried, files, *([failed] if failed else [])]
+            study,
+            [f"{' and '.join(map(str, opened.goals))}; {setup}", tried, files, *told, *([failed] if failed else [])],
         )
         for topic in ("squeeze", "test", "export"):
             if known := opened.records(topic):
@@ -174,7 +179,8 @@ def _trial(t: Any) -> dict[str, Any]:
 
 def _whole(opened: Any, order: list[Any]) -> dict[str, Any]:
     spent = opened.spent
-    records = {topic: opened.records(topic) for topic in ("task", "check", "squeeze", "unsealed", "test", "export")}
+    topics = ("task", "check", "until", "stopped", "ended", "squeeze", "unsealed", "test", "export")
+    records = {topic: opened.records(topic) for topic in topics}
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,
         "space": opened.space.json(), "spent": {"trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds},

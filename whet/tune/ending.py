@@ -16,7 +16,7 @@ from whet.stop.gain import LEAST, NOISE
 from whet.tune.progress import Progress
 from whet.tune.trial import Bound, Goal
 
-__all__ = ["Ending", "begin", "ended", "note_end", "stopped", "until"]
+__all__ = ["Ending", "begin", "ended", "lines", "note_end", "stands", "stopped", "until", "wants_noise"]
 
 _UNTIL, _STOPPED, _ENDED = "until", "stopped", "ended"
 
@@ -66,9 +66,28 @@ def stopped(study: Recorded) -> str | None:
     return str(known[-1]["why"])
 
 
+def stands(study: Recorded, stop: str | None) -> bool:
+    """Return whether the study was stopped by the criterion `stop`, so that a run with it has nothing left to do."""
+    return stop is not None and stopped(study) is not None and str(_read(study, stop)) == until(study)
+
+
 def ended(study: Recorded) -> dict[int, str]:
     """Return why trials were ended before their last step, by trial."""
     return {int(r["trial"]): str(r["why"]) for r in study.records(_ENDED)}
+
+
+def lines(study: Recorded) -> list[str]:
+    """Return what to say about the study's criterion and about trials that ended early, one line each."""
+    found, early, text = [], ended(study), until(study)
+    if why := stopped(study):
+        found.append(f"stopped by {text}: {why}")
+    elif text:
+        found.append(f"until {text}")
+    if early:
+        last = max(early)
+        others = f" and {len(early) - 1} more" if len(early) > 1 else ""
+        found.append(f"trial {last}{others} ended early: {early[last]}")
+    return found
 
 
 def note_end(study: Recorded, trial: int, why: str, step: int) -> None:
@@ -82,6 +101,12 @@ def _read(study: Recorded, text: str) -> Stop:
     assert isinstance(goal, Goal)
     # the account of time is the study's, over all processes and starts
     return parse(text, goal.better, study=True, clock=study.journal.spent, start=0.0, what="until")
+
+
+def wants_noise(study: Recorded) -> bool:
+    """Return whether the study's criterion goes by the noise of the values, which the trials have to report."""
+    text = until(study)
+    return bool(text) and needs_noise(_read(study, text))
 
 
 class Ending:
