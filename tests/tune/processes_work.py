@@ -62,3 +62,15 @@ def quick_then_endless(params, run):
         while run.id:
             time.sleep(0.1)
         run.report(1.0, {})
+
+
+def meets_slowly(params, run):
+    """As `meets`, with steps so long that all workers are in the middle of one when the budget ends."""
+    here = Path(os.environ["WHET_TEST_FLAG"])
+    (here / str(os.getpid())).touch()
+    while len(list(here.iterdir())) < 3:
+        time.sleep(0.01)
+    state = run.load() or {}
+    for _step in run:
+        time.sleep(0.05)
+        run.report(params["x"], state)
