@@ -21,14 +21,21 @@ MOST = 400
 
 
 def stops(kind: str, noise: float, seed: int) -> tuple[int, float]:
-    """Return when a study is stopped (MOST + 1: never), and what as many trials again would gain on average then."""
+    """Return when a study is stopped (MOST + 1: never), and what as many trials again would gain on average then.
+
+    The gain is one of true values: of what would be chosen by the values seen, after and before.
+    """
     r = np.random.default_rng(seed)
     true = KINDS[kind](r, MOST)
     seen = true + r.normal(0, noise, MOST)
     for n in range(20, MOST + 1):
         if expected_gain(seen[:n]) < noise:
-            chosen = true[np.argmin(seen[:n])]
-            return n, float(np.mean([max(0.0, chosen - KINDS[kind](r, n).min()) for _ in range(200)]))
+            best, chosen, gains = seen[:n].min(), true[np.argmin(seen[:n])], []
+            for _ in range(200):
+                more = KINDS[kind](r, n)
+                looks = more + r.normal(0, noise, n)
+                gains.append(chosen - more[np.argmin(looks)] if looks.min() < best else 0.0)
+            return n, float(np.mean(gains))
     return MOST + 1, 0.0
 
 
