@@ -336,15 +336,6 @@ def test_studies_are_listed_in_order_and_deleted(tmp_path):
         store.journal("bb", create=False)
 
 
-@pytest.mark.parametrize(
-    "url", ["postgresql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", ":memory:", "mysql://a"]
-)
-def test_stores_that_are_refused(url):
-    with pytest.raises(StoreError) as e:
-        Store(url)
-    assert len(str(e.value).splitlines()) == 1
-
-
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "x" * 101, "..", "a\n"])
 def test_names_that_are_refused(name):
     with pytest.raises(StudyError, match="study name") as e:
