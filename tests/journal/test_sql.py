@@ -6,11 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from whet.errors import Rewound, StoreError, StudyError
+from whet.journal import sqlite
 from whet.journal.database import Database
 from whet.journal.sql import SqlJournal
 from whet.journal.store import Store
@@ -294,6 +296,31 @@ def test_a_beat_without_a_lease_needs_no_lock(tmp_path):
         two.beat("nobody")  # it would wait for a minute
     one.close()
     two.close()
+
+
+def test_the_write_ahead_log_stays_short_while_several_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_LOG", 1_000_000)
+    monkeypatch.setattr(sqlite, "_EVERY", 20)
+    url = f"sqlite:///{tmp_path}/s.db"
+    journals = [Store(url).journal("s") for _ in range(3)]
+    longest = 0
+
+    def add(journal):
+        for i in range(300):
+            with journal.write() as w:
+                w.append("noted", i, {"text": "x" * 3000})
+
+    threads = [threading.Thread(target=add, args=(j,)) for j in journals]
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        longest = max(longest, (tmp_path / "s.db-wal").stat().st_size)
+        journals[0].leases()  # readers come and go
+    # each of the three looks after its next 20 commits of about 10 kB, and again when a reader was in the way
+    assert 500_000 < longest < 4_000_000, longest
+    assert len(journals[0].read()) == 900
+    for j in journals:
+        j.close()
 
 
 FORKED = """
