@@ -30,7 +30,7 @@ _SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 # processes write without a pause, and then the log grows without end.
 _LOG = 64_000_000  # bytes
 _EVERY = 100  # commits between two looks at its length
-_PAUSE = 50  # milliseconds the others may be kept waiting for a reader when it is emptied
+_PAUSE = 300  # milliseconds to try for: others may have to wait so long for a reader
 
 
 class SqliteFile:
