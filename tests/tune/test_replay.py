@@ -107,6 +107,38 @@ def test_a_configuration_taken_by_another_worker_in_the_meantime(tmp_path):
         assert not replay(a.journal.read()).differences
 
 
+def test_a_moment_that_was_not_seen_is_found_out(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    with Study(SPACE, search="random", schedule="full", steps=2, store=url, name="s") as a, Study.open(url, "s") as b:
+        said = a.searcher.propose
+
+        class Slow:
+            def propose(self, trials, rng):
+                b.record("note", {})
+                return said(trials, rng)
+
+        a._asking._searcher = Slow()
+        a.ask()
+        events = a.journal.read()
+    assert [e.kind for e in events] == ["created", "asked", "recorded", "proposed"]
+    assert not replay(events).differences
+    events[3] = changed(events[3], seen=3)  # a random draw is the same at any moment
+    assert str(replay(events).differences[0]).endswith(
+        "seen is recorded as 3, redone it is 2: its configuration was still free"
+    )
+
+
+def test_the_third_transient_failure_in_a_row_is_final():
+    study = Study(SPACE, search="random", schedule="full", steps=2, seed=1)
+    for _ in range(3):
+        study.fail(study.ask(), "lost", transient=True)
+    events = study.journal.read()
+    assert [e.data["transient"] for e in events if e.kind == "failed"] == [True, True, False]
+    assert not replay(events).differences
+    events[-1] = changed(events[-1], transient=True)
+    assert "redone it is False after 3 in a row" in str(replay(events).differences[0])
+
+
 def test_a_journal_somebody_else_wrote_into_is_found_out():
     events = made(trials=6)
     other = made(trials=9)
@@ -224,6 +256,8 @@ def tamper(events, how, i):
             events[i] = changed(e, origin={**e.data["origin"], "index": -1})
         case "draw" if e.kind == "proposed":
             events[i] = changed(e, draw=e.data["draw"] + 1)
+        case "start" if e.kind == "asked":
+            events[i] = changed(e, origin={"search": "theirs"})
         case "verdict" if reported:
             events[i] = changed(e, verdict={"GO": "PAUSE", "PAUSE": "STOP", "STOP": "GO"}[e.data["verdict"]])
         case "seen" if e.kind in ("proposed", "reported"):
@@ -267,8 +301,22 @@ def tamper(events, how, i):
     return events
 
 
-SURE = ("params", "origin", "draw", "verdict", "seen", "seen ahead", "step", "kind", "remove", "double", "schedule")
-ALWAYS = (*SURE, "seed", "steps")
+ALWAYS = (
+    "params",
+    "origin",
+    "draw",
+    "start",
+    "verdict",
+    "seen",
+    "seen ahead",
+    "step",
+    "kind",
+    "remove",
+    "double",
+    "schedule",
+    "seed",
+    "steps",
+)
 BY_NATURE = ("value", "cost", "seen before", "cut off", "swap", "trial", "remove and renumber", "a lost failure")
 
 

@@ -137,10 +137,12 @@ def _of_trial(history: History, event: Event, id: int, wrong: Any) -> Iterator[D
         yield from _failed(history, event, id, wrong)
     if kind in ("told", "reported") and not _number(data["value"]):
         yield wrong("value", data["value"], "failed, as it is no finite number")
+    if kind in ("told", "reported") and not isinstance(data["metrics"], Mapping):
+        raise TypeError("metrics is no mapping")
     if kind in ("repeated", "reported"):
         assert history.terms is not None
         low, high = (trial.step + 1, history.terms.steps) if kind == "reported" else (1, trial.step)
-        if not (isinstance(data["step"], int) and low <= data["step"] <= high):
+        if not (_number(data["step"]) and low <= data["step"] <= high and data["step"] == int(data["step"])):
             yield wrong("step", data["step"], f"one from {low} to {high}")
         if not (_number(data["cost"]) and data["cost"] >= 0):
             yield wrong("cost", data["cost"], "a number of at least 0")
@@ -162,12 +164,15 @@ def _failed(history: History, event: Event, id: int, wrong: Any) -> Iterator[Dif
         yield wrong("order", "failed", "only a running trial can be, unless its workers were lost")
     strikes = history.progress[id].strikes + 1
     if data["transient"] and strikes >= CHANCES:
-        yield wrong("transient", True, f"False the {strikes}th time in a row")
-    if "step" in data and not data["step"] > trial.step:
+        yield wrong("transient", True, f"False after {strikes} in a row")
+    if "step" in data and not (_number(data["step"]) and data["step"] > trial.step):
         yield wrong("step", data["step"], f"one after {trial.step}")
     if not isinstance(data["error"], Mapping) or not isinstance(data["error"].get("message"), str):
         yield wrong("error", data["error"], "a type and a message")
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a number is finite; raise TypeError when it is none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no number")
+    return math.isfinite(value)
