@@ -104,7 +104,20 @@ def test_a_configuration_taken_by_another_worker_in_the_meantime(tmp_path):
         assert a.ask().id == 0
         proposed = {e.trial: e for e in a.journal.read() if e.kind == "proposed"}
         assert proposed[0].data["seen"] == proposed[2].seq, "it did not look again"
-        assert not replay(a.journal.read()).differences
+        events = a.journal.read()
+        assert not replay(events).differences
+        # had it not looked again, two trials would have one configuration
+        i = proposed[0].seq - 1
+        events[i] = changed(proposed[0], params=proposed[1].data["params"], seen=2, draw=0)
+        (difference,) = replay(events).differences
+        assert str(difference).endswith(f"another: event {proposed[1].seq} took this one in the meantime")
+
+
+def test_a_trial_that_two_workers_resume(whole):
+    i = next(i for i, e in enumerate(whole) if e.kind == "resumed")
+    twice = [*whole[: i + 1], whole[i]._replace(seq=whole[i].seq + 1)]  # both had seen the same
+    (difference,) = replay(twice).differences
+    assert str(difference).endswith("only a paused trial is; this one is RUNNING")
 
 
 def test_a_moment_that_was_not_seen_is_found_out(tmp_path):

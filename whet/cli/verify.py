@@ -14,7 +14,7 @@ from whet.cli import options as o
 __all__ = ["add"]
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
-Studies = Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="Which studies (default: all).")]
+Studies = Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="Which studies (default: all).")]
 _SHOWN = 20  # differences or findings of one kind, before the rest is only counted
 
 
