@@ -24,7 +24,7 @@ from whet.tune.trial import Idle, Point, Trials, Verdict
 
 __all__ = ["Replay", "replay"]
 
-_EVERY = 200  # events between two signs of life
+_EVERY = 20  # events between two signs of life
 
 
 def replay(events: Sequence[Event], *, cold: bool = False) -> Replay:
