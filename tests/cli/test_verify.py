@@ -76,7 +76,7 @@ def test_replay_says_when_another_version_began_the_study(whet, study):
 def test_replay_shows_twenty_differences_unless_all_are_wanted(whet, study):
     change("""UPDATE events SET data = replace(data, '"index"', '"place"') WHERE kind = 'proposed'""")
     change("""UPDATE events SET data = replace(data, '"draw":0', '"draw":7') WHERE kind = 'proposed'""")
-    change("""UPDATE events SET data = replace(data, '"cost":', '"cost":-') WHERE kind = 'reported'""")
+    change("""UPDATE events SET data = replace(data, '"PAUSE"', '"STOP"') WHERE kind = 'reported'""")
     lines = whet("study", "replay", study).out.splitlines()
     assert len(lines) == 22
     assert lines[-1].endswith("more: --all")

@@ -21,11 +21,6 @@ def new(url, **options):
     return Study(**{"space": SPACE, **given, **options})
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Claims.adopt chooses from the open trials as they were before its transaction: one that was closed in the "
-    "meantime has no lease either. In its loop: `if trial not in open: continue` (the set is the history's own).",
-)
 def test_a_trial_that_is_closed_meanwhile_is_not_taken_over(url):
     with new(url) as a, Study.open(url, "s") as b:
         trial = b.ask()
@@ -42,11 +37,6 @@ def test_a_trial_that_is_closed_meanwhile_is_not_taken_over(url):
         assert set(look()) == {1}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Asking._start gives out a new trial when the guess that was to go first is gone: the scheduler, which would "
-    "have resumed a paused trial, was never asked. Begin again when a guess waited at `seen` and none does now.",
-)
 def test_when_another_worker_takes_the_guess_the_scheduler_is_asked(url):
     with new(url, schedule="asha", steps=9) as a, Study.open(url, "s") as b:
         while len(a.trials) < 3:
@@ -66,12 +56,6 @@ def test_when_another_worker_takes_the_guess_the_scheduler_is_asked(url):
         assert last.kind == "resumed", "a trial was started though the best of three waits for its promotion"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="The number of a deleted study is given to the next one, so a worker that still has the old one open reads "
-    "and writes the new one's events, on top of its own history. Numbers must not be used again (AUTOINCREMENT, a "
-    "sequence), and a write must find its study.",
-)
 def test_a_worker_of_a_deleted_study_writes_nothing_into_the_next(url):
     with new(url) as old:
         old.tell(old.ask(), 1.0)
@@ -84,11 +68,6 @@ def test_a_worker_of_a_deleted_study_writes_nothing_into_the_next(url):
             assert not replay(fresh.journal.read()).differences
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Claims.take and drop change what this worker believes to hold at once, a transaction that is undone does "
-    "not: when writing the proposal fails, the trial stays `mine` and waits for as long as the process lives.",
-)
 def test_a_trial_whose_proposal_could_not_be_written_is_given_out_again(url):
     with new(url) as study:
         append = study.journal.append
@@ -107,10 +86,8 @@ def test_a_trial_whose_proposal_could_not_be_written_is_given_out_again(url):
 
 def gives_up_on_the_first(study):
     """The searcher breaks three times, as a worker that is killed while it proposes does; the trial is given up."""
-    with study._book.writing() as w:
-        study._book.append(w, "asked", 0, {"seen": 1})
-    with study._book.writing() as w:
-        study._asking._give_up(w, 0, 3)
+    study._book.change(lambda w: study._book.append(w, "asked", 0, {"seen": 1}))
+    study._book.change(lambda w: study._asking._give_up(w, 0, 3))
     assert study.trials[0].state is State.FAILED
 
 
@@ -129,22 +106,22 @@ def test_a_trial_given_up_before_it_had_a_configuration_uses_none_up(search, url
         assert tried(study) == [1, 2, 3]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Store.files is the folder of the database and the study's name: two databases in one folder with a study of "
-    "one name share its checkpoints, and deleting one study (--fresh) deletes the files of the other.",
-)
-def test_two_databases_in_one_folder_have_folders_of_their_own(tmp_path):
-    a, b = Store(f"sqlite:///{tmp_path}/a.db"), Store(f"sqlite:///{tmp_path}/b.db")
-    assert a.files("study") != b.files("study")
+def test_two_databases_in_one_folder_do_not_share_the_files_of_a_study(tmp_path):
+    def objective(params, run):
+        for step in run:
+            run.report(params["x"] + step, {"step": step})
+
+    with new(f"sqlite:///{tmp_path}/a.db") as study:
+        study.run(objective, trials=1)
+        ours = sorted((tmp_path / "s").rglob("*"))
+    with (
+        new(f"sqlite:///{tmp_path}/b.db", seed=2) as other,
+        pytest.raises(StoreError, match=r"belongs to another study.*give another --name"),
+    ):
+        other.run(objective, trials=1)
+    assert sorted((tmp_path / "s").rglob("*")) == ours
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="SqlJournal.read lets the error of a row that is no JSON through, so `whet study show` calls it a bug of its "
-    "own (exit code 3, a traceback). It should be a StoreError that names the event and says to restore a backup.",
-)
 def test_an_event_that_cannot_be_decoded_is_explained(url):
     with new(url) as study:
         study.tell(study.ask(), 1.0)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from whet.errors import StoreError
-from whet.journal import database as tables
+from whet.journal import tables
 from whet.journal.database import Database
 from whet.journal.event import Journal
 from whet.journal.store import Store
@@ -41,7 +41,7 @@ def unsound(database: Database) -> list[str]:
                 if n := c.execute(query).scalar_one():
                     found.append(f"{n:,} rows of {table.name} belong to no study")
     except (SQLAlchemyError, StoreError) as e:
-        found.append(str(database.explain(e)) if isinstance(e, SQLAlchemyError) else str(e))
+        found.append(str(database.backend.explain(e)) if isinstance(e, SQLAlchemyError) else str(e))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from whet.errors import StoreError, WhetError, one_line
 from whet.finding import Finding, Severity
-from whet.journal.event import Event, Journal
+from whet.journal.event import Event, Journal, Writer
 from whet.journal.process import dead
 from whet.journal.store import Store
 from whet.tune.book import Book
@@ -237,10 +237,15 @@ class Fsck:
         from whet.journal.integrity import neighbours
 
         book = Book(journal)
-        with book.writing() as w:
-            for trial in sorted(t for t in w.leases() if t not in book.history.open):
+
+        def tidy(w: Writer) -> list[int]:
+            idle = sorted(t for t in w.leases() if t not in book.history.open)
+            for trial in idle:
                 w.drop(trial)
-                self.done.append(f"study {name}: dropped the lease on trial {trial}, which is not running")
+            return idle
+
+        for trial in book.change(tidy):
+            self.done.append(f"study {name}: dropped the lease on trial {trial}, which is not running")
         self._gone("LEASE", Severity.WARN, name)
         files = [(t, f) for t, of in leftovers(folder, book.history).items() for f in of] if folder else []
         if not files or folder is None:
@@ -253,17 +258,22 @@ class Fsck:
             return
         removed = size = 0
         left: set[int] = set()
+
+        def remove(w: Writer, batch: list[tuple[int, str]]) -> None:
+            nonlocal removed, size  # no worker can take a lease, or name a file, until this transaction ends
+            leases = w.leases()
+            named = {c[1] for p in book.history.progress for c in p.checkpoints}
+            for trial, file in batch:
+                if busy(leases, trial):
+                    left.add(trial)
+                elif file not in named and (folder / file).exists():
+                    size += (folder / file).stat().st_size
+                    (folder / file).unlink(missing_ok=True)
+                    removed += 1
+
         for i in range(0, len(files), _BATCH):
-            with book.writing() as w:  # no worker can take a lease, or name a file, until this ends
-                leases = w.leases()
-                named = {c[1] for p in book.history.progress for c in p.checkpoints}
-                for trial, file in files[i : i + _BATCH]:
-                    if busy(leases, trial):
-                        left.add(trial)
-                    elif file not in named and (folder / file).exists():
-                        size += (folder / file).stat().st_size
-                        (folder / file).unlink(missing_ok=True)
-                        removed += 1
+            batch = files[i : i + _BATCH]
+            book.change(lambda w, batch=batch: remove(w, batch))  # type: ignore[misc]
         if removed:
             self.done.append(f"study {name}: removed {removed:,} files that no event names ({size:,} bytes)")
         if left:

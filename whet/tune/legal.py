@@ -144,12 +144,13 @@ def _of_trial(history: History, event: Event, id: int, wrong: Any) -> Iterator[D
         low, high = (trial.step + 1, history.terms.steps) if kind == "reported" else (1, trial.step)
         if not (_number(data["step"]) and low <= data["step"] <= high and data["step"] == int(data["step"])):
             yield wrong("step", data["step"], f"one from {low} to {high}")
-        if not (_number(data["cost"]) and data["cost"] >= 0):
-            yield wrong("cost", data["cost"], "a number of at least 0")
+        cost = data.get("cost", 0.0) if kind == "reported" else data["cost"]
+        if not (_number(cost) and cost >= 0):
+            yield wrong("cost", cost, "a number of at least 0")
     if kind == "reported":
-        if data["seen"] != event.seq - 1:  # a report is judged and written in one transaction
+        if data.get("seen", event.seq - 1) != event.seq - 1:  # a report is judged and written in one transaction
             yield wrong("seen", data["seen"], event.seq - 1)
-        if data["verdict"] not in Verdict.__members__:
+        if data.get("verdict", "GO") not in Verdict.__members__:
             yield wrong("verdict", data["verdict"], f"one of {', '.join(Verdict.__members__)}")
         name = data.get("checkpoint")
         if name is not None and not name.startswith(f"{id}/{data['step']}-"):

@@ -150,7 +150,7 @@ class Replay:
 
     def _after(self, event: Event) -> None:
         """Make the decisions that had seen everything up to `event`, and no more."""
-        if event.kind in ("reported", "collected"):
+        if event.kind == "collected" or event.data.get("dropped"):
             self._kept(event)
         for waiting, final in self._due.pop(event.seq, ()):
             if self.cold:
@@ -182,8 +182,7 @@ class Replay:
         if hasattr(self._searcher, "left"):
             left = self._searcher.left(history.moment())
             return left is None or left > 0
-        pending = sum(not p.proposed for p in history.progress) if space.size is not None else 0
-        return space.size is None or len(history.keys) + pending < space.size
+        return space.size is None or len(history.keys) + history.unproposed < space.size
 
     def _pick(self, event: Event) -> None:
         """Redo what a free worker did: start a trial, or go on with a paused one."""
@@ -237,18 +236,17 @@ class Replay:
         assert event.trial is not None
         verdict = Verdict.GO
         if data["step"] < self._terms.steps:
-            point = Point(data["step"], data["value"], data["cost"], data["metrics"])
-            judged = with_point(history.trials[event.trial], point)
+            now = history.trials[event.trial]
+            cost = data.get("cost", float(data["step"] - now.step))
+            judged = with_point(now, Point(data["step"], data["value"], cost, data.get("metrics", {})))
             moment = history.moment(instead=judged)
             verdict = self._attempt(event, lambda: self._scheduler.judge(judged, moment))
         if verdict is not None:
-            self._check(event, "verdict", data["verdict"], verdict.value)
+            self._check(event, "verdict", data.get("verdict", "GO"), verdict.value)
 
     def _kept(self, event: Event) -> None:
         """Look whether a checkpoint was deleted that the scheduler still wanted."""
-        names = event.data.get("dropped" if event.kind == "reported" else "names") or ()
-        if not names:
-            return
+        names = event.data["names"] if event.kind == "collected" else event.data["dropped"]
         self.decisions += 1
         moment: Trials = self._history.moment()
         kept = self._attempt(event, lambda: self._scheduler.keep(moment))
