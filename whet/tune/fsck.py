@@ -81,14 +81,26 @@ class Fsck:
         except StoreError as e:
             if "malformed" not in str(e) and "not a database" not in str(e):
                 raise
-            self._add("LOG", "FAIL", str(store.url), {}, f"the database cannot be opened ({e})", "restore a backup")
+            self._add(
+                "LOG",
+                "FAIL",
+                str(store.path or "database"),
+                {},
+                f"the database cannot be opened ({e})",
+                "restore a backup",
+            )
             return
         for name in self.names:
             store.journal(name, create=False).close()  # or an error that names those there are
         yield "database", 0, 1
         for text in unsound(database):
             self._add(
-                "LOG", "FAIL", str(store.url), {}, f"the database is damaged: {one_line(text)}", "restore a backup"
+                "LOG",
+                "FAIL",
+                str(store.path or "database"),
+                {},
+                f"the database is damaged: {one_line(text)}",
+                "restore a backup",
             )
         for name in self.names or known:
             try:
@@ -219,7 +231,7 @@ class Fsck:
                 size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
                 self._add(
                     "FOLDER", "WARN", str(path), {"bytes": size},
-                    f"{size:,} bytes of a study that is not in {store.path or store.url}",
+                    f"{size:,} bytes of a study that is not in {store.path or "the database"}",
                     f"delete it by hand when its models are not wanted: rm -r {path}",
                 )  # fmt: skip
         for path in place.parent.glob(".new-*.db*"):

@@ -15,7 +15,7 @@ from whet.tune.claim import CHANCES
 from whet.tune.history import History, configuration
 from whet.tune.trial import State, Verdict
 
-__all__ = ["Difference", "breaches", "same"]
+__all__ = ["Difference", "breaches", "filled", "same"]
 
 _NEW = frozenset({"enqueued", "imported"})  # kinds that make a trial, beside "asked"
 _WORK = frozenset({"reported", "repeated", "told"})  # kinds that need a trial in work
@@ -75,6 +75,18 @@ def _key(value: Any) -> str:
     return json.dumps(json.loads(encode({"": value})), sort_keys=True)
 
 
+def filled(history: History, event: Event) -> Mapping[str, Any]:
+    """Return the data of `event`, the next after `history`, with what a report leaves out.
+
+    >>> filled(History(), Event(2, "told", 0, {"value": 1.0}))
+    {'value': 1.0}
+    """
+    if event.kind != "reported" or event.trial is None or not 0 <= event.trial < len(history.progress):
+        return event.data
+    cost = float(event.data["step"] - history.trials[event.trial].step)
+    return {"cost": cost, "metrics": {}, "verdict": "GO", "seen": event.seq - 1, **event.data}
+
+
 def breaches(history: History, event: Event) -> Iterator[Difference]:
     """Yield what makes `event` impossible after `history`, of which it is the next.
 
@@ -84,7 +96,7 @@ def breaches(history: History, event: Event) -> Iterator[Difference]:
     def wrong(what: str, recorded: Any, redone: Any) -> Difference:
         return Difference(event.seq, event.trial, what, recorded, redone)
 
-    kind, id, data = event.kind, event.trial, event.data
+    kind, id, data = event.kind, event.trial, filled(history, event)
     if kind == "created":
         if history.terms is not None:
             yield wrong("created", "a second time", "once, at the beginning")
@@ -121,7 +133,7 @@ def breaches(history: History, event: Event) -> Iterator[Difference]:
 
 
 def _of_trial(history: History, event: Event, id: int, wrong: Any) -> Iterator[Difference]:
-    kind, data, trial, progress = event.kind, event.data, history.trials[id], history.progress[id]
+    kind, data, trial, progress = event.kind, filled(history, event), history.trials[id], history.progress[id]
     if kind == "proposed" and (progress.proposed or id not in history.open):
         yield wrong("order", "a configuration", f"none for a trial that is {trial.state}")
     elif kind == "proposed":
