@@ -14,7 +14,8 @@ from whet.cli import options as o
 __all__ = ["add"]
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
-Studies = Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="Which studies (default: all).")]
+Studies = Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="Which studies (default: all).")]
+_PAUSE = 0.1  # seconds between two pictures of how far it is
 _SHOWN = 20  # differences or findings of one kind, before the rest is only counted
 
 
@@ -66,13 +67,8 @@ def replay(
 
 
 def _progress(step: str, passed: Iterable[int], total: int) -> Generator[Any, None, None]:
-    """Yield how far a pass over `total` events is."""
-    from whet.recipe.block import Progress
-
-    began = time.monotonic()
-    for n in passed:
-        left = (time.monotonic() - began) * (total - n) / n if n else None
-        yield Progress(step, n / max(1, total), f"{n:,}", f"{total:,} events", left)
+    """Yield now and then how far a pass over `total` events is."""
+    return _stages(step, (("", n, total) for n in passed), "events")
 
 
 def fsck(
@@ -94,7 +90,7 @@ def fsck(
     began = time.monotonic()
     looked = Fsck(Store(str(runs / "whet.db")), studies or (), repair)
     screen = Screen(plain=plain, quiet=json)
-    screen.show(_stages(looked))
+    screen.show(_stages("fsck", looked))
     if json:
         emit_json(looked.json())
         return int(looked.failed)
@@ -109,13 +105,17 @@ def fsck(
     return int(looked.failed)
 
 
-def _stages(looked: Iterable[tuple[str, int, int]]) -> Generator[Any, None, None]:
-    """Yield how far each stage is."""
+def _stages(step: str, stages: Iterable[tuple[str, int, int]], noun: str = "") -> Generator[Any, None, None]:
+    """Yield now and then how far each stage is: what, how much is done, of how much."""
     from whet.recipe.block import Progress
 
-    stage, began = "", time.monotonic()
-    for what, n, total in looked:
+    stage, began, shown = "", time.monotonic(), 0.0
+    for what, n, total in stages:
+        now = time.monotonic()
         if what != stage:
-            stage, began = what, time.monotonic()
-        left = (time.monotonic() - began) * (total - n) / n if n else None
-        yield Progress("fsck", n / max(1, total), f"{what} {n:,}", f"{total:,}", left)
+            stage, began = what, now
+        if now - shown < _PAUSE:
+            continue
+        shown = now
+        left = (now - began) * (total - n) / n if n else None
+        yield Progress(step, n / max(1, total), f"{what} {n:,}".strip(), f"{total:,} {noun}".strip(), left)
