@@ -14,8 +14,8 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "CheckpointError", "DataError", "DivergedError", "ExportError", "MissingExtra", "SpaceError", "StoreError", "StudyError",
-    "TaskError", "UsageError", "WhetError", "nearest", "one_line",
+    "CheckpointError", "DataError", "DivergedError", "ExportError", "LostConnection", "MissingExtra", "Rewound",
+    "SpaceError", "StoreError", "StudyError", "TaskError", "UsageError", "WhetError", "nearest", "one_line",
 ]  # fmt: skip
 
 
@@ -39,6 +39,14 @@ class StoreError(WhetError, OSError):
 
     def __str__(self) -> str:  # OSError formats (errno, text) pairs by itself
         return one_line(" ".join(str(a) for a in self.args))
+
+
+class LostConnection(StoreError):
+    """The database was lost inside a transaction: nothing of it was written, and it may be done again."""
+
+
+class Rewound(StoreError):
+    """The journal no longer holds events this process knows (a crash undid them): fold it again from its beginning."""
 
 
 class CheckpointError(WhetError, ValueError):

@@ -487,14 +487,13 @@ def test_what_fails_while_it_is_written_leaves_no_trace(make):
     t = study.ask()
     before, trials = study.journal.read(), tuple(study.trials)
 
-    def broken():
-        with study._book.writing() as w:
-            study._book.append(w, "told", t.id, {"value": 1.0, "metrics": {}})
-            study._claims.drop(w, t.id)
-            raise KeyError("broken")
+    def broken(w):
+        study._book.append(w, "told", t.id, {"value": 1.0, "metrics": {}})
+        study._claims.drop(w, t.id)
+        raise KeyError("broken")
 
     with pytest.raises(KeyError, match="broken"):
-        broken()
+        study._book.change(broken)
     assert study.journal.read() == before
     assert tuple(study.trials) == trials
     study.tell(t, 0.5)  # the lease is still there

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from whet.cli import options as o
+from whet.cli import verify
 
 __all__ = ["add"]
 
@@ -23,6 +24,7 @@ def add(app: typer.Typer) -> None:
     verbs.command("list", epilog="Example: whet study list")(list_studies)
     verbs.command("show", epilog="Example: whet study show digits")(show)
     verbs.command("best", epilog="Example: whet study best digits")(best)
+    verify.add(verbs)
     app.add_typer(verbs, name="study")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whet.data.split import Data
 from whet.errors import StudyError, TaskError, UsageError, WhetError
+from whet.execute import Workers
+from whet.journal.checkpoint import Files
 from whet.journal.store import Store, check_name
 from whet.metric import metric
 from whet.stop import parse
@@ -33,8 +35,9 @@ class Job:
 
     task: with its seed set; runs: the folder of everything made; budget: the study's total, over tune and squeeze;
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
-    None; command: how to do it again; stop: when to end a trial early, as text, the task's when None; until: when to end
-    the search, as text; price: of an hour, an epoch or a trial, what a budget in cost is paid with.
+    None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again;
+    stop: when to end a trial early, as text, the task's when None; until: when to end the search, as text; price: of an
+    hour, an epoch or a trial, what a budget in cost is paid with.
 
     >>> from whet.tasks import resolve
     >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
@@ -50,6 +53,7 @@ class Job:
     schedule: str | Scheduler = "auto"
     steps: int | None = None
     store: Store | None = None
+    start: Callable[..., Workers] | None = None
     command: str = ""
     stop: str | None = None
     until: str | None = None
@@ -110,7 +114,11 @@ class Job:
     def forget(self) -> None:
         """Delete the study and its folder, to start over."""
         assert self.store is not None
-        if self.store.path is not None and self.store.path.exists():
+        if self.exists():
+            folder, journal = self.store.files(self.name), self.store.journal(self.name, create=False)
+            journal.close()
+            if folder is not None:  # raises when the folder belongs to a study of another database
+                Files(folder / "checkpoints", uid=journal.uid).claim(False, write=False)
             self.store.database().delete(self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from whet.errors import CheckpointError, StudyError, one_line
-from whet.journal.checkpoint import Files
 from whet.tune.codec import pack, unpack
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.trial import Point, State, Trial, Verdict
 
 __all__ = ["Attempt"]
@@ -17,8 +17,8 @@ __all__ = ["Attempt"]
 class Desk(Protocol):
     """The part of a study an attempt needs: where to report, and which checkpoints there are."""
 
-    files: Files
     steps: int
+    keeping: Keeping
 
     def checkpoints(self, trial: int) -> list[tuple[int, str]]:
         """Return (step, file name) of the trial's checkpoints, the latest last."""
@@ -32,7 +32,7 @@ class Desk(Protocol):
         *,
         cost: float | None,
         metrics: dict[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
         """Record a report and return its verdict."""
         ...
@@ -100,7 +100,7 @@ class Attempt:
             raise StudyError(f"trial {self.id}: load() after the first step. Call it before the loop.")
         for step, name in reversed(self._desk.checkpoints(self.id)):
             try:
-                state = unpack(self._desk.files.read(name))
+                state = unpack(self._desk.keeping.load(name))
             except CheckpointError as e:
                 warnings.warn(f"trial {self.id}: {e} Using the one before it.", RuntimeWarning, stacklevel=2)
                 continue
@@ -109,6 +109,7 @@ class Attempt:
         return None
 
     def __iter__(self) -> Iterator[int]:
+        self._desk.keeping.check()
         known = self.trial.step
         own = self.trial.parent is None or known > self.trial.curve[0].step
         if known > self._start and own:
@@ -151,7 +152,7 @@ class Attempt:
             raise StudyError(f"trial {self.id}: report() {why}. Report once inside `for step in run:`.")
         checkpoint = None
         if state is not None:
-            checkpoint = self._desk.files.write(self.id, self._step, pack(state))
+            checkpoint = self._desk.keeping.save(self.id, self._step, pack(state))
         numbers = metrics | {f"gradient.{k}": v for k, v in (gradient or {}).items()}
         self.verdict = self._desk.note_report(
             self.id, self._step, value, cost=cost, metrics=numbers, checkpoint=checkpoint

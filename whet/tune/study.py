@@ -6,24 +6,24 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import StudyError
+from whet.execute import place
 from whet.journal.checkpoint import Files
-from whet.journal.process import who
+from whet.journal.event import Writer
 from whet.journal.store import Store
-from whet.stop import Stop
 from whet.tune import crew, ending, loop
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
-from whet.tune.claim import Claims
+from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import commonest
 from whet.tune.history import History, Terms
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.schedule import scheduler
@@ -84,7 +84,7 @@ class Study:
         self.name = name or "study"
         self.space, self.steps, self.seed = space, int(steps), int(seed)
         self.goals = parse_goals(goal)
-        self.worker = f"{who()}#{uuid.uuid4().hex[:8]}"
+        self.worker = worker_name()
         self.searcher = searcher(search, space, self.steps, seed=self.seed)
         self.scheduler = scheduler(schedule, space, self.steps, seed=self.seed)
         asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
@@ -111,10 +111,14 @@ class Study:
         if terms.schedule != recorded.schedule:
             self.scheduler = rebuild_schedule(recorded.schedule)
         folder = self.store.files(self.name)
-        self.files = Files(folder / "checkpoints" if folder else None, sync=self.store.durability == "power")
+        self.files = Files(
+            folder / "checkpoints" if folder else None,
+            sync=self.store.durability == "power", uid=self.journal.uid,
+        )  # fmt: skip
+        self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
         self._claims = Claims(self.journal, self.worker)
-        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler)
-        self._telling = Telling(self._book, self._claims, self.scheduler, self.files)
+        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
+        self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
 
     @classmethod
@@ -175,9 +179,9 @@ class Study:
         *,
         cost: float | None,
         metrics: Mapping[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
-        """Record a report together with the checkpoint that belongs to it (a name in `files`)."""
+        """Record a report together with the checkpoint that belongs to it."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
 
     def tell(self, trial: Trial | int, value: float, **metrics: float) -> None:
@@ -201,11 +205,14 @@ class Study:
         Raises SpaceError when a name or value is not in the space.
         """
         self.space.fill(params, streams.rng(self.seed, "check"))
-        book = self._book
-        with book.writing() as w:
-            id = len(book.history.trials)
-            book.append(w, "enqueued", id, {"params": dict(params), "note": note})
+        book, data = self._book, {"params": dict(params), "note": note}
+
+        def write(w: Writer) -> Trial:
+            id = len(book.history.progress)
+            book.append(w, "enqueued", id, data)
             return book.history.trials[id]
+
+        return book.change(write)
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -213,9 +220,9 @@ class Study:
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
         """Append a record of the recipe to the journal; return how many there are of this topic now."""
-        with self._book.writing() as w:
-            self._book.append(w, "recorded", None, {"topic": topic, "data": dict(data)})
-            return sum(t == topic for t, _ in self._book.history.records)
+        event = {"topic": topic, "data": dict(data)}
+        self._book.change(lambda w: self._book.append(w, "recorded", None, event))
+        return sum(t == topic for t, _ in self._book.history.records)
 
     def records(self, topic: str) -> list[Mapping[str, Any]]:
         """Return the records of one topic, oldest first."""
@@ -260,8 +267,6 @@ class Study:
 
         return frame(self.trials)
 
-    # -- running
-
     def run(
         self,
         objective: Callable[..., Any],
@@ -269,24 +274,30 @@ class Study:
         trials: int | None = None,
         budget: Budget | str | float | None = None,
         workers: int = 1,
-        stop: Stop | str | None = None,
+        stop: ending.Stop | str | None = None,
+        on: str = "auto",
+        memory: int | str | None = None,
+        gpus: float | str | None = None,
+        stall: float | str | None = None,
     ) -> Study:
         """Search until the budget is spent, or `stop` says so; return the study.
 
         objective: `f(params, run)` that iterates its `Attempt` and reports, or `f(params)` that returns the value;
-        trials and budget: totals of the study over all processes and starts, e.g. "10m", "200trials", "500epochs";
-        workers: processes to train in; with more than one the store must be a file and the objective importable;
-        stop: a criterion over trials, such as "target 0.99 | patience 50" or "gain", see `whet.stop`.
+        trials and budget: totals of the study over all processes and starts, e.g. "10m", "500epochs"; stop: a criterion,
+        e.g. "target 0.99 | gain" (`whet.stop`); on: "processes" of this machine, "ray" or "ray://HOST:PORT" ("auto": one
+        worker without the limits that follow trains here); their store must be one they can open and the objective
+        importable. memory: of a trial, e.g. "4GB"; gpus: of a worker; stall: the longest time between two reports.
 
         Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
+        start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
         ending.begin(self, stop)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
-        if workers == 1:
+        if start is None:
             loop.run_inline(self, objective, limits)
         else:
-            crew.run_processes(self, objective, limits, workers)
+            crew.run_workers(self, objective, limits, start)
         return self
 
     def holds(self, trial: Trial | int) -> bool:
@@ -295,13 +306,11 @@ class Study:
 
     def release(self, trial: Trial | int) -> None:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
-        with self._book.writing() as w:
-            self._claims.drop(w, number(trial))
+        self._book.change(lambda w: self._claims.drop(w, number(trial)))
 
-    def hand_back(self, pids: Sequence[int]) -> None:
-        """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
-        with self._book.writing() as w:
-            self._claims.hand_back(w, pids)
+    def hand_back(self, workers: Collection[str], error: Any = None, *, transient: bool = False) -> None:
+        """Hand back the trials of other processes, by name; with an error (type, message, traceback) they fail of it."""
+        self._telling.hand_back(workers, error, transient=transient)
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""

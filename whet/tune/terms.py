@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.errors import StudyError
-from whet.journal.event import FORMAT
+from whet.journal.event import FORMAT, Writer
 from whet.tune.book import Book
 from whet.tune.history import Terms
 from whet.tune.space import Space
@@ -29,9 +29,12 @@ def _begin(book: Book, terms: Terms) -> None:
         "goals": [str(g) for g in terms.goals], "seed": terms.seed, "search": terms.search,
         "schedule": terms.schedule, "asked": terms.asked,
     }  # fmt: skip
-    with book.writing() as w:
+
+    def write(w: Writer) -> None:
         if book.history.terms is None:  # else another process was quicker
             book.append(w, "created", None, data)
+
+    book.change(write)
 
 
 def check_same(name: str, recorded: Terms, given: Terms) -> None:
