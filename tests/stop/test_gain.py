@@ -69,7 +69,7 @@ def test_it_does_not_stop_a_search_that_keeps_improving():
 def test_false_stops_in_many_studies(kind, noise):
     wrong, length = false_stops(kind, noise, 300)
     print(f"{kind}, noise {noise}: {wrong} of 300 stopped too early, median after {length:.0f} of {MOST} trials")
-    assert wrong <= 300 * 0.1
+    assert wrong <= 300 * 0.2
 
 
 def test_the_expectation_is_right_for_an_exponential_tail():

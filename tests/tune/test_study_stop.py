@@ -264,13 +264,24 @@ def test_killed_between_the_record_and_the_telling(tmp_path):
     """)
 
     def call(name, *more):
-        command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/{name}.db", str(Path(__file__).parent), *more]
+        (tmp_path / name).mkdir(exist_ok=True)
+        command = [
+            sys.executable,
+            "-c",
+            program,
+            f"sqlite:///{tmp_path}/{name}/s.db",
+            str(Path(__file__).parent),
+            *more,
+        ]
         return subprocess.run(command, env=ENV, capture_output=True, text=True)
 
     assert call("a", "kill").returncode == -9
     assert call("a").returncode == 0, call("a").stderr
     assert call("b").returncode == 0
-    with Study.open(f"sqlite:///{tmp_path}/a.db", "study") as a, Study.open(f"sqlite:///{tmp_path}/b.db", "study") as b:
+    with (
+        Study.open(f"sqlite:///{tmp_path}/a/s.db", "study") as a,
+        Study.open(f"sqlite:///{tmp_path}/b/s.db", "study") as b,
+    ):
         assert bare(a) == bare(b)
         assert len(a.records("ended")) == 2
 
@@ -278,7 +289,7 @@ def test_killed_between_the_record_and_the_telling(tmp_path):
 # -- budgets
 
 
-@pytest.mark.parametrize("budget", ["20epochs", "20cost"])
+@pytest.mark.parametrize("budget", ["20epochs", pytest.param("20cost", marks=pytest.mark.soak)])
 def test_several_workers_do_not_exceed_a_budget_by_more_than_a_step(tmp_path, monkeypatch, budget):
     monkeypatch.setenv("WHET_TEST_FLAG", str(tmp_path / "here"))
     (tmp_path / "here").mkdir()

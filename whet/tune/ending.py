@@ -16,7 +16,7 @@ from whet.stop.gain import LEAST, NOISE
 from whet.tune.progress import Progress
 from whet.tune.trial import Bound, Goal
 
-__all__ = ["Ending", "begin", "ended", "lines", "note_end", "stands", "stopped", "until", "wants_noise"]
+__all__ = ["Ending", "Stop", "begin", "ended", "lines", "note_end", "stands", "stopped", "until", "wants_noise"]
 
 _UNTIL, _STOPPED, _ENDED = "until", "stopped", "ended"
 

@@ -50,7 +50,7 @@ class Progress:
         self.seq = 0
         self._steps = steps
         self._rests: list[_Rest] = []
-        self._started: dict[int, int] = {}  # trial -> the step it began at, its parent's
+        self._at: dict[int, int] = {}  # trial -> the step it stands at; at first its parent's
         self._values: defaultdict[int, list[float]] = defaultdict(list)  # trial -> reported values
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._keys: dict[int, str] = {}
@@ -66,21 +66,23 @@ class Progress:
     def _one(self, kind: str, id: int, data: Mapping[str, Any]) -> None:
         match kind:
             case "asked" if data.get("parent"):
-                self._started[id] = int(data["parent"][1])
+                self._at[id] = int(data["parent"][1])
             case "proposed":
                 self._keys[id] = configuration(data["params"])
             case "reported":
-                self._pending += data["cost"]
+                step, metrics = int(data["step"]), data.get("metrics") or {}
+                self._pending += data.get("cost", step - self._at.get(id, 0))
+                self._at[id] = step
                 self._values[id].append(data["value"])
-                self._metrics[id] = data["metrics"]
-                if data["verdict"] != "GO":
-                    self._rest(id, data["step"], data["value"], data["metrics"])
+                self._metrics[id] = metrics
+                if data.get("verdict", "GO") != "GO":
+                    self._rest(id, step, data["value"], metrics)
             case "repeated":
                 self._pending += data["cost"]
             case "told":
                 if id not in self._metrics:
-                    self._pending += self._steps - self._started.get(id, 0)
-                self._rest(id, self._steps, data["value"], {**self._metrics.get(id, {}), **data["metrics"]})
+                    self._pending += self._steps - self._at.get(id, 0)
+                self._rest(id, self._steps, data["value"], {**self._metrics.get(id, {}), **(data.get("metrics") or {})})
             case "failed" if not data["transient"]:
                 self._pending += data.get("cost", 0.0)
                 self._rest(id, 0, math.nan, {})
