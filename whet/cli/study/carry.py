@@ -35,7 +35,10 @@ def export(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Write a study to a file: its trials as a table, or all of it as JSON, which `import` takes back whole."""
+    """Write a study to a file: a table, or JSON that has all of it.
+
+    A table has one row per trial (or per report: --curves). `import` takes the JSON back whole.
+    """
     from whet.cli.screen import Screen, emit_json
     from whet.errors import UsageError, nearest
     from whet.recipe.words import count, size
@@ -94,7 +97,7 @@ def import_study(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Take in a study from elsewhere: from Optuna, a table, or what `export` wrote.
+    """Take in a study from Optuna, a table, or what export wrote.
 
     It can be gone on with, and searchers learn from what it holds. What could not be carried over is listed.
     """

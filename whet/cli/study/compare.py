@@ -30,7 +30,7 @@ def add(verbs: typer.Typer) -> None:
 def compare(
     study: StudyName, a: _A, b: _B, runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False
 ) -> int:
-    """Compare two trials: what differed in configuration, curve and cost, and whether that is more than noise.
+    """Compare two trials: what differed, and is it more than noise.
 
     The noise is estimated from repeated configurations, else from the validation examples, else from the curves' jitter.
     """

@@ -32,7 +32,7 @@ def add(verbs: typer.Typer) -> None:
 
 
 def list_studies(runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False) -> int:
-    """List the studies: whether anybody works on them, trials, time and disk spent, the best value."""
+    """List the studies: who works on them, what they spent, the best."""
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.words import size
     from whet.tune.budget import duration
@@ -103,7 +103,7 @@ def show(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Show a study: how it was set up, what it spent, its trials with the best first; or one trial wholly."""
+    """Show a study, its trials with the best first; or one trial wholly."""
     from whet.cli.screen import Screen, emit_json
 
     with shown.opened(runs, store, study) as opened:
@@ -184,7 +184,9 @@ def _setup(screen: Screen, opened: Study) -> None:
     setup = f"{goals}; {strategy(opened.searcher)}, {strategy(opened.scheduler)}, seed {opened.seed}"
     quota = opened.keeping.quota
     files = f"{size(opened.files.bytes())} of checkpoints" + (f", {size(quota)} allowed" if quota else "")
-    states = [f"{n} {s.value}" for s in State if (n := sum(t.state is s for t in trials))]
+    resting = opened.interrupted
+    counts = {s.value: sum(t.state is s and t.id not in resting for t in trials) for s in State}
+    states = [f"{n} {s}" for s, n in {**counts, "INTERRUPTED": len(resting)}.items() if n]
     failed = commonest(trials)
     lines = [setup, tried, files, *([", ".join(states)] if states else []), *([failed] if failed else [])]
     screen.block(short(opened.name, 9), [short(line, 70) for line in lines])

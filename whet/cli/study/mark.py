@@ -35,7 +35,7 @@ def enqueue(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Put a configuration of yours before everything else; what it leaves out is filled in.
+    """Put a guess of yours first in the queue; the rest is filled in.
 
     Whoever works on the study next tries it: a running `whet tune`, or the next one.
     """

@@ -118,7 +118,8 @@ def table(head: list[str], rows: list[list[str]], *, cut: str = "") -> None:
     widths = [max(len(r[i]) for r in lines) for i in range(len(head))]
     if cut in head:
         at = head.index(cut)
-        widths[at] = max(8, min(widths[at], WIDTH - sum(widths) + widths[at] - 2 * (len(widths) - 1)))
+        room = WIDTH - sum(widths) + widths[at] - 2 * (len(widths) - 1)
+        widths[at] = min(widths[at], max(8, room))
     right = [all(_numeric(r[i]) for r in rows) for i in range(len(head))]
     for r in lines:
         cells = [c.rjust(w) if at else short(c, w).ljust(w) for c, w, at in zip(r, widths, right, strict=True)]
