@@ -197,6 +197,13 @@ def test_trials_can_be_chosen_and_sorted(whet, study):
     assert ids("--state", "FAILED", "--state", "RUNNING", "--sort", "id") == [2, 4]
     by_momentum = ids("--sort", "opt.momentum")
     assert sorted(by_momentum) == [0, 1, 2, 3, 4]
+    assert ids("--sort", "momentum") == by_momentum
+    params = [
+        t["params"].get("opt.momentum")
+        for t in json.loads(whet("study", "show", "demo", "--sort", "momentum", "--json").out)["trials"]
+    ]
+    known = [p for p in params if p is not None]
+    assert known == sorted(known) == params[: len(known)]
     assert "no trial is like that" in lines(whet("study", "show", "demo", "--state", "PAUSED"))
 
 

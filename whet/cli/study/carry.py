@@ -106,6 +106,7 @@ def import_study(
     from whet.journal.store import check_name
     from whet.recipe.words import count
     from whet.tune.exchange.read import read
+    from whet.tune.exchange.table import described
     from whet.tune.trial import State
 
     kept = shown.place(runs, store)
@@ -129,7 +130,7 @@ def import_study(
         screen.block("", textwrap.wrap(f"{counts}; {' and '.join(found.goals)}", 70))
         if best is not None:
             screen.block("best", [f"trial {best.id}: {trials.goal.name} {cell(best.value)}"])
-        space = [f"{n} = {shown.short(repr(d), 66 - len(n))}" for n, d in found.space.items()]
+        space = [shown.short(f"{n}: {described(d)}", 70) for n, d in found.space.items()]
         screen.block("space", space or ["no hyperparameters"])
         for label, lines in (("decided", found.said), ("lost", found.lost)):
             screen.block(label, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ")])

@@ -133,7 +133,10 @@ def _leads(found: Difference) -> str:
             f"{len(found.leads) - 1} changes of the lead: {who['a']} at {shares['a']} and {who['b']} at {shares['b']} of "
             f"{len(found.curve)} epochs; {who[last.who]} since epoch {last.first}"
         )
-    parts = [f"{who[x.who]} from epoch {x.first} to {x.last}" for x in found.leads[:-1]]
+    parts = [
+        f"{who[x.who]} " + (f"from epoch {x.first} to {x.last}" if x.last > x.first else f"at epoch {x.first}")
+        for x in found.leads[:-1]
+    ]
     return ", ".join([*parts, f"{who[found.leads[-1].who]} since epoch {found.leads[-1].first}"])
 
 

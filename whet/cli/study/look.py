@@ -155,6 +155,8 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
 
     name, back = key.removeprefix("-"), key.startswith("-")
     names = [*_SORTS, *trials.space.names]
+    if name not in names and len(inner := [n for n in names if n.endswith("." + name)]) == 1:
+        name = inner[0]  # lr for optimizer.lr, as with --set
     if name not in names:
         raise UsageError(f"--sort {key}: no such key.{nearest(name, names)} Allowed: {', '.join(names)}.")
 
