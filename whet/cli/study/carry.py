@@ -130,9 +130,9 @@ def import_study(
         screen.block("", textwrap.wrap(f"{counts}; {' and '.join(found.goals)}", 70))
         if best is not None:
             screen.block("best", [f"trial {best.id}: {trials.goal.name} {cell(best.value)}"])
-        space = [shown.short(f"{n}: {described(d)}", 70) for n, d in found.space.items()]
-        screen.block("space", space or ["no hyperparameters"])
-        for label, lines in (("decided", found.said), ("lost", found.lost)):
+        space = [f"{n}: {described(d)}" for n, d in found.space.items()]
+        screen.block("space", [shown.short(line, 70) for line in space] or ["no hyperparameters"])
+        for label, lines in (("decided", [s for s in found.said if s not in space]), ("lost", found.lost)):
             screen.block(label, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ")])
         if not found.lost:
             screen.block("lost", ["nothing"])
