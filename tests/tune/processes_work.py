@@ -1,6 +1,5 @@
 """Objectives that the tests send to worker processes, and scripts that are killed."""
 
-import ctypes
 import os
 import signal
 import time
@@ -34,12 +33,6 @@ def kills_itself_once(params, run):
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         run.report(params["x"], state)
-
-
-def segfaults(params):
-    if params["k"] == 2:
-        ctypes.string_at(0)
-    return params["k"]
 
 
 def fails(params):

@@ -300,7 +300,7 @@ processes_work.drive("{URL}", "s", 14)
 
 def test_a_lease_on_a_trial_that_is_closed():
     some(2)
-    sql(("INSERT INTO leases (study, trial, worker, beat, lapses) VALUES (1, 0, ?, 0, 0)", (who(),)))
+    sql(("INSERT INTO leases (study, trial, worker, beat, lapses) SELECT id, 0, ?, 0, 0 FROM studies", (who(),)))
     finding = only(fsck(URL))
     assert (finding.code, finding.severity, finding.evidence["trials"]) == ("LEASE", "WARN", [0])
     repaired = fsck(URL, repair=True)

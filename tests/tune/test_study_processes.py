@@ -73,17 +73,6 @@ def test_a_worker_that_is_killed_does_not_stop_the_study(tmp_path, monkeypatch):
         assert not any(e.kind == "repeated" for e in study.journal.read())
 
 
-def test_a_configuration_that_segfaults_fails_after_three_chances(tmp_path):
-    with new(tmp_path, space=Space(k=Int(1, 4)), steps=1) as study:
-        study.run(work("segfaults"), workers=2)
-        by_k = {t.params["k"]: t for t in study.trials}
-        assert sorted(by_k) == [1, 2, 3, 4]
-        assert by_k[2].state is State.FAILED
-        assert by_k[2].error["type"] == "WorkerLost"
-        assert "3 times" in by_k[2].error["message"]
-        assert all(by_k[k].value == k for k in (1, 3, 4))
-
-
 def test_when_all_fail_the_reason_is_given(tmp_path):
     with new(tmp_path, steps=1) as study:
         with pytest.raises(StudyError, match="ValueError: always"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from whet.tune.domain import same
 from whet.tune.space import Params, Space
 
 if TYPE_CHECKING:
+    from whet.execute import Workers
     from whet.recipe.job import Job
     from whet.task import Task
 
@@ -59,13 +60,14 @@ def make_job(
     search: str,
     schedule: str,
     epochs: int | None,
+    start: Callable[..., Workers] | None = None,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job
 
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
-        steps=epochs, command=shlex.join(["whet", *sys.argv[1:]]),
+        steps=epochs, start=start, command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
-    "Budget", "Epochs", "Fresh", "Json", "Kind", "Name", "Plain", "Runs", "Schedule", "Search", "Seed", "Set", "Store", "Target",
-    "TaskName", "Workers", "again", "check_workers",
+    "Budget", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Runs", "Schedule", "Search",
+    "Seed", "Set", "Stall", "Store", "Target", "TaskName", "Workers", "again", "check_place", "check_workers",
 ]  # fmt: skip
 
 TaskName = Annotated[
@@ -40,6 +41,24 @@ Budget = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", envvar="WHET_WORKERS", help="Processes that train (default: one a core)."),
+]
+On = Annotated[
+    str,
+    typer.Option("--on", metavar="PLACE", envvar="WHET_ON", help="Where trials run: processes, ray, ray://HOST:PORT."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", envvar="WHET_MEMORY", help="The most memory a trial may take, e.g. 4GB."),
+]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus", metavar="N", envvar="WHET_GPUS", help="GPUs of each worker, e.g. 1 or 0.5 (default: a share)."
+    ),
+]
+Stall = Annotated[
+    str | None,
+    typer.Option("--stall", metavar="TIME", envvar="WHET_STALL", help="Longest time between two reports, e.g. 30m."),
 ]
 Search = Annotated[
     str, typer.Option("--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid.")
@@ -88,7 +107,21 @@ def cores() -> int:
     return min(8, available())
 
 
-def check_workers(workers: int | None) -> int:
+def check_place(on: str, workers: int, memory: str | None, gpus: str | None, stall: str | None) -> Callable[..., Any]:
+    """Return how to start the workers; raise UsageError when they cannot be."""
+    from whet.errors import UsageError, nearest
+    from whet.execute import place
+
+    if on not in ("processes", "ray") and not on.startswith("ray://"):
+        raise UsageError(
+            f"--on {on}: no such place.{nearest(on, ['processes', 'ray'])} Use processes, ray or ray://HOST:PORT."
+        )
+    start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
+    assert start is not None
+    return start
+
+
+def check_workers(workers: int | None, on: str = "processes") -> int:
     """Return the number of workers; raise UsageError when it makes no sense."""
     from whet.errors import UsageError
 
@@ -96,6 +129,6 @@ def check_workers(workers: int | None) -> int:
         return cores()
     if workers < 1:
         raise UsageError(f"--workers: must be at least 1, got {workers}.")
-    if workers > 64 * (os.cpu_count() or 1):
+    if on == "processes" and workers > 64 * (os.cpu_count() or 1):
         raise UsageError(f"--workers: {workers} is more than this machine of {os.cpu_count()} cores can bear.")
     return workers

@@ -28,6 +28,10 @@ def run(
     target: o.Target = None,
     kind: o.Kind = None,
     workers: o.Workers = None,
+    on: o.On = "processes",
+    memory: o.Memory = None,
+    gpus: o.Gpus = None,
+    stall: o.Stall = None,
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
     epochs: o.Epochs = None,
@@ -44,7 +48,8 @@ def run(
     Everything it makes goes into RUNS/STUDY. The same command again goes on where it stopped; a larger --budget
     gives a finished study more.
     """
-    workers = o.check_workers(workers)
+    workers = o.check_workers(workers, on)
+    start = o.check_place(on, workers, memory, gpus, stall)
     from whet.cli.job import check_words, make_job, make_task
 
     check_words(budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs)
@@ -56,7 +61,7 @@ def run(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs,
+        schedule=schedule, epochs=epochs, start=start,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     how = "finishing this epoch, then reporting"

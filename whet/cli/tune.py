@@ -22,6 +22,10 @@ def tune(
     target: o.Target = None,
     kind: o.Kind = None,
     workers: o.Workers = None,
+    on: o.On = "processes",
+    memory: o.Memory = None,
+    gpus: o.Gpus = None,
+    stall: o.Stall = None,
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
     epochs: o.Epochs = None,
@@ -36,7 +40,8 @@ def tune(
 
     The same command again goes on where it stopped; a larger --budget gives a finished study more.
     """
-    workers = o.check_workers(workers)
+    workers = o.check_workers(workers, on)
+    start = o.check_place(on, workers, memory, gpus, stall)
     from whet.cli.job import check_words, make_job, make_task
 
     check_words(budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs)
@@ -48,7 +53,7 @@ def tune(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs,
+        schedule=schedule, epochs=epochs, start=start,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch, then reporting", screen.notice) as asked:

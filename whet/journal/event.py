@@ -62,9 +62,9 @@ class Event(NamedTuple):
         >>> Event(1, "failed", 0, {"error": {"type": "MemoryError", "seconds": 3.5}}).bare
         (1, 'failed', 0, {'error': {'type': 'MemoryError'}})
         """
-        data = self.data
+        data = {k: v for k, v in self.data.items() if k != "seconds"}
         if isinstance(error := data.get("error"), Mapping):
-            data = {**data, "error": {k: v for k, v in error.items() if k not in _UNEQUAL}}
+            data["error"] = {k: v for k, v in error.items() if k not in _UNEQUAL}
         return (self.seq, self.kind, self.trial, data)
 
 

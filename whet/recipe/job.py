@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whet.data.split import Data
 from whet.errors import StudyError, TaskError, WhetError
+from whet.execute import Workers
 from whet.journal.checkpoint import Files
 from whet.journal.store import Store, check_name
 from whet.metric import metric
@@ -33,7 +34,7 @@ class Job:
 
     task: with its seed set; runs: the folder of everything made; budget: the study's total, over tune and squeeze;
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
-    None; command: how to do it again.
+    None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again.
 
     >>> from whet.tasks import resolve
     >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
@@ -49,6 +50,7 @@ class Job:
     schedule: str | Scheduler = "auto"
     steps: int | None = None
     store: Store | None = None
+    start: Callable[..., Workers] | None = None
     command: str = ""
 
     def __post_init__(self) -> None:

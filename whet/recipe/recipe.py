@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from whet.data.split import Data
 from whet.errors import StudyError
-from whet.execute import Pool
+from whet.execute import Workers, place
 from whet.recipe.begin import check_block, data_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, squeeze, still_good, test_block
@@ -109,7 +109,7 @@ def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
 
 
 @contextlib.contextmanager
-def _pool(job: Job, study: Study | None) -> Iterator[Pool | None]:
+def _pool(job: Job, study: Study | None) -> Iterator[Workers | None]:
     """Yield worker processes that are warming up, or None when the budget is spent already.
 
     Their log is all that is written before there is a study; without one in the end it goes too.
@@ -121,15 +121,17 @@ def _pool(job: Job, study: Study | None) -> Iterator[Pool | None]:
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "workers.log"
     try:
-        with Pool(job.workers, log=log) as pool:
+        start = job.start or place("processes", job.workers)
+        assert start is not None
+        with start(log=log) as pool:
             try:
                 pool.warm(*WARM)
                 yield pool
             except (KeyboardInterrupt, GeneratorExit):
-                pids = pool.pids()
+                names = pool.names()
                 pool.kill()  # the second Ctrl-C waits for nobody
                 if study is not None:
-                    study.hand_back(pids)
+                    study.hand_back(names)
                 raise
     finally:
         if job.folder in new and not job.exists():
@@ -146,7 +148,7 @@ def _known_check(study: Study) -> Block | None:
 
 
 def _search(
-    job: Job, study: Study, pool: Pool | None, stopping: Callable[[], bool]
+    job: Job, study: Study, pool: Workers | None, stopping: Callable[[], bool]
 ) -> Iterator[Began | Progress | Block]:
     announce = getattr(study.searcher, "announce", lambda _: "")
     yield Began("tune", announce(study.space))
@@ -172,7 +174,7 @@ def _search(
         )
 
 
-def _wait_until_warm(pool: Pool) -> None:
+def _wait_until_warm(pool: Workers) -> None:
     """Wait for the workers' imports: the budget is for training."""
     waiting = set(range(pool.workers))
     while waiting:

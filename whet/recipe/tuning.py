@@ -13,7 +13,7 @@ import numpy as np
 
 from whet.data.split import Data
 from whet.errors import CheckpointError
-from whet.execute import Pool
+from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
@@ -50,7 +50,7 @@ def _covers(known: Budget, budget: Budget) -> bool:
 
 
 def tune(
-    job: Job, study: Study, data: Data, pool: Pool, *, stopping: Callable[[], bool] = lambda: False
+    job: Job, study: Study, data: Data, pool: Workers, *, stopping: Callable[[], bool] = lambda: False
 ) -> Iterator[Progress]:
     """Let the workers search until the job's limits are reached; yield how far they are.
 

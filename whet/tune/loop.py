@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -68,8 +68,8 @@ class Running(Desk, Protocol):
         """Hand a trial back."""
         ...
 
-    def hand_back(self, pids: Sequence[int]) -> None:
-        """Hand back the trials of processes that were ended on purpose."""
+    def hand_back(self, workers: Collection[str], error: Any = None, *, transient: bool = False) -> None:
+        """Hand back the trials of processes that ended, or fail them."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -70,6 +70,7 @@ class Telling:
             return self._repeat(id, step, 1.0 if cost is None else cost)
         numbers = {k: real(id, k, v) for k, v in metrics.items()}
         seconds = self._claims.lap(id)
+        spent = {} if math.isfinite(value) else self._claims.measured(id)
         old: list[str] = []
 
         def write(w: Writer) -> Verdict:
@@ -82,7 +83,7 @@ class Telling:
                 others = [k for k, v in numbers.items() if not math.isfinite(v)]
                 also = f", and so is {' and '.join(others)}" if others else ""
                 error = self._not_finite(f"{value} at step {step}{also}")
-                old.extend(self._fail(w, id, error, {"step": step, "cost": paid}))
+                old.extend(self._fail(w, id, error | spent, {"step": step, "cost": paid}))
                 return Verdict.STOP
             verdict = Verdict.GO
             if step < steps:
@@ -127,11 +128,12 @@ class Telling:
         self.known(id)
         value = real(id, self._goal, value)
         numbers = {k: real(id, k, v) for k, v in metrics.items()}
+        spent = self._claims.measured(id)
 
         def write(w: Writer) -> list[str]:
             self._running(w, id)
             if not math.isfinite(value):
-                return self._fail(w, id, self._not_finite(value))
+                return self._fail(w, id, self._not_finite(value) | spent)
             self._book.append(w, "told", id, {"value": value, "metrics": numbers})
             self._claims.drop(w, id)
             return []
@@ -141,7 +143,7 @@ class Telling:
     def fail(self, id: int, error: str | BaseException | Mapping[str, Any], *, transient: bool) -> None:
         """Record a failure; after a transient one the trial is tried again, unless it is the third in a row."""
         self.known(id)
-        described = dict(error) if isinstance(error, Mapping) else describe(error)
+        described = (dict(error) if isinstance(error, Mapping) else describe(error)) | self._claims.measured(id)
 
         def write(w: Writer) -> list[str]:
             self._running(w, id)
@@ -160,6 +162,19 @@ class Telling:
         self._book.append(w, "failed", id, data)
         self._claims.drop(w, id)
         return old
+
+    def hand_back(self, workers: Collection[str], error: Mapping[str, Any] | None, *, transient: bool) -> None:
+        """End the leases of other processes, by name; with an error fail their trials, after a transient one at the third."""
+
+        def write(w: Writer) -> list[str]:
+            old: list[str] = []
+            failing = self._claims.hand_back(w, workers, self._book.history.open, error, transient=transient)
+            for id, lapses in failing.items():
+                times = f", {lapses} times" if transient else ""
+                old += self._fail(w, id, {**(error or {}), "message": f"{(error or {}).get('message', '')}{times}"})
+            return old
+
+        self._keeping.remove(self._book.change(write))
 
     def annotate(self, id: int, note: str | None, tags: list[str] | None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -183,7 +198,7 @@ class Telling:
         terms = self._book.history.terms
         return terms.goals[0].name if terms else "value"
 
-    def _not_finite(self, value: object) -> dict[str, str]:
+    def _not_finite(self, value: object) -> dict[str, Any]:
         return {"type": "NotFinite", "message": f"{self._goal} is {value}", "traceback": ""}
 
     def holds(self, id: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,8 +188,8 @@ def _setup(screen: Screen, opened: Study) -> None:
     quota = opened.keeping.quota
     files = f"{size(opened.files.bytes())} of checkpoints" + (f", {size(quota)} allowed" if quota else "")
     resting = opened.interrupted
-    counts = {s.value: sum(t.state is s and t.id not in resting for t in trials) for s in State}
-    states = [f"{n} {s}" for s, n in {**counts, "INTERRUPTED": len(resting)}.items() if n]
+    counts = Counter("INTERRUPTED" if t.id in resting else t.state.value for t in trials)
+    states = [f"{counts[s]} {s}" for s in [*(s.value for s in State), "INTERRUPTED"] if counts[s]]
     failed = commonest(trials)
     lines = [setup, tried, files, *([", ".join(states)] if states else []), *([failed] if failed else [])]
     screen.block(short(opened.name, 9), [short(line, 70) for line in lines])
