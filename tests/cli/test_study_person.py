@@ -102,6 +102,7 @@ def test_words_that_look_like_numbers_can_be_options(whet, study):
         (["--set", "opt=adm"], ("got 'adm', allowed 'sgd', 'adam'. Did you mean 'adam'?",)),
         (["--set", "opt=adam", "--set", "momentum=.5"], ("does not exist in this branch",)),
         (["--set", "lr"], ("use NAME=VALUE",)),
+        (["--note", "x"], ("nothing is set. Use --set NAME=VALUE. Names: lr, layers",)),
         (["--tag", "two words"], ("must be one word",)),
     ],
 )

@@ -136,6 +136,6 @@ def import_study(
             screen.block(label, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ")])
         if not found.lost:
             screen.block("lost", ["nothing"])
-        where = f"whet.Study.open('{kept.url}', '{name}')"
+        where = f"whet.Study.open({shown.told(kept.url or '')!r}, {name!r})"
         screen.block("next", [shown.again(f"show {name}", runs, store), f"in Python: {where}"])
     return 0

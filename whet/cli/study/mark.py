@@ -47,6 +47,8 @@ def enqueue(
     tags = list(dict.fromkeys(_tag(t) for t in tag or ()))
     with shown.opened(runs, store, study) as opened:
         params = settings(opened.space, set)
+        if not params:
+            raise UsageError(f"enqueue: nothing is set. Use --set NAME=VALUE. Names: {', '.join(opened.space.names)}.")
         try:
             made = opened.enqueue(params, note=note, tags=tags, again=again)
         except SpaceError as e:

@@ -63,7 +63,17 @@ def again(verb: str, runs: Path, url: str | None) -> str:
     words = f"whet study {verb}"
     if str(runs) != "runs":
         words += f" --runs {shlex.quote(str(runs))}"
-    return words + (f" --store {shlex.quote(url)}" if url else "")
+    return words + (f" --store {told(url)}" if url else "")
+
+
+def told(url: str) -> str:
+    """Return a database's URL as a word of a command; one with a password is not repeated on the screen.
+
+    >>> told("sqlite:///a.db"), told("postgresql://me:secret@db/lab")
+    ('sqlite:///a.db', '"$WHET_STORE"')
+    """
+    user = url.partition("://")[2].rpartition("@")[0]
+    return '"$WHET_STORE"' if ":" in user else shlex.quote(url)
 
 
 def task_words(study: Study) -> str:
