@@ -184,3 +184,15 @@ def test_whole_numbers_stay_whole_where_some_trials_have_none(tmp_path):
     table = pd.read_csv(tmp_path / "s.csv", dtype=str)
     assert set(table["params.o.k"].dropna()) <= {str(k) for k in range(1, 10)}, text
     study.close()
+
+
+def test_a_parameter_that_every_branch_has_stays_in_them(tmp_path):
+    """Its name says where it belongs, though no trial is without it."""
+    space = Space(o=Choice({"a": Space(lr=Float(0, 1), m=Float(0, 1)), "b": Space(lr=Float(0, 1))}))
+    with Study(space, search="random", seed=1, store=tmp_path / "w.db", name="s") as study:
+        for _ in range(9):
+            study.tell(study.ask(), 1.0)
+        export(study, tmp_path / "s.csv", format="csv")
+        carried = read(str(tmp_path / "s.csv"), goal="min loss")
+        assert set(carried.space) == {"o"}
+        assert [dict(t.params) for t in carried.trials] == [dict(t.params) for t in study.trials]

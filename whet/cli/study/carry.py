@@ -35,7 +35,10 @@ def export(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Write a study to a file: its trials as a table, or all of it as JSON, which `import` takes back whole."""
+    """Write a study to a file: a table, or JSON that has all of it.
+
+    A table has one row per trial (or per report: --curves). `import` takes the JSON back whole.
+    """
     from whet.cli.screen import Screen, emit_json
     from whet.errors import UsageError, nearest
     from whet.recipe.words import count, size
@@ -94,7 +97,7 @@ def import_study(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Take in a study from elsewhere: from Optuna, a table, or what `export` wrote.
+    """Take in a study from Optuna, a table, or what export wrote.
 
     It can be gone on with, and searchers learn from what it holds. What could not be carried over is listed.
     """
@@ -103,6 +106,7 @@ def import_study(
     from whet.journal.store import check_name
     from whet.recipe.words import count
     from whet.tune.exchange.read import read
+    from whet.tune.exchange.table import described
     from whet.tune.trial import State
 
     kept = shown.place(runs, store)
@@ -126,12 +130,12 @@ def import_study(
         screen.block("", textwrap.wrap(f"{counts}; {' and '.join(found.goals)}", 70))
         if best is not None:
             screen.block("best", [f"trial {best.id}: {trials.goal.name} {cell(best.value)}"])
-        space = [f"{n} = {shown.short(repr(d), 66 - len(n))}" for n, d in found.space.items()]
-        screen.block("space", space or ["no hyperparameters"])
-        for label, lines in (("decided", found.said), ("lost", found.lost)):
+        space = [f"{n}: {described(d)}" for n, d in found.space.items()]
+        screen.block("space", [shown.short(line, 70) for line in space] or ["no hyperparameters"])
+        for label, lines in (("decided", [s for s in found.said if s not in space]), ("lost", found.lost)):
             screen.block(label, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ")])
         if not found.lost:
             screen.block("lost", ["nothing"])
-        where = f"whet.Study.open('{kept.url}', '{name}')"
+        where = f"whet.Study.open({shown.told(kept.url or '')!r}, {name!r})"
         screen.block("next", [shown.again(f"show {name}", runs, store), f"in Python: {where}"])
     return 0

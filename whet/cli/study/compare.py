@@ -30,7 +30,7 @@ def add(verbs: typer.Typer) -> None:
 def compare(
     study: StudyName, a: _A, b: _B, runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False
 ) -> int:
-    """Compare two trials: what differed in configuration, curve and cost, and whether that is more than noise.
+    """Compare two trials: what differed, and is it more than noise.
 
     The noise is estimated from repeated configurations, else from the validation examples, else from the curves' jitter.
     """
@@ -133,7 +133,10 @@ def _leads(found: Difference) -> str:
             f"{len(found.leads) - 1} changes of the lead: {who['a']} at {shares['a']} and {who['b']} at {shares['b']} of "
             f"{len(found.curve)} epochs; {who[last.who]} since epoch {last.first}"
         )
-    parts = [f"{who[x.who]} from epoch {x.first} to {x.last}" for x in found.leads[:-1]]
+    parts = [
+        f"{who[x.who]} " + (f"from epoch {x.first} to {x.last}" if x.last > x.first else f"at epoch {x.first}")
+        for x in found.leads[:-1]
+    ]
     return ", ".join([*parts, f"{who[found.leads[-1].who]} since epoch {found.leads[-1].first}"])
 
 

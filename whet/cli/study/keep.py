@@ -99,8 +99,9 @@ def delete(
             raise UsageError(f"delete {study}: {goes} would be gone for good. Say --yes to delete them.")
         print(f"{study}: {goes} will be gone for good.", file=sys.stderr)
         print("delete them? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("whet: nothing was deleted", file=sys.stderr)
+        answer = sys.stdin.readline()
+        if answer.strip().lower() not in ("y", "yes"):
+            print("" if answer.endswith("\n") else "\n", "whet: nothing was deleted", sep="", file=sys.stderr)
             return 1
     _forget(kept, study, folder)
     if json:

@@ -33,7 +33,7 @@ def add(verbs: typer.Typer) -> None:
 
 
 def list_studies(runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False) -> int:
-    """List the studies: whether anybody works on them, trials, time and disk spent, the best value."""
+    """List the studies: who works on them, what they spent, the best."""
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.words import size
     from whet.tune.budget import duration
@@ -104,7 +104,7 @@ def show(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Show a study: how it was set up, what it spent, its trials with the best first; or one trial wholly."""
+    """Show a study, its trials with the best first; or one trial wholly."""
     from whet.cli.screen import Screen, emit_json
 
     with shown.opened(runs, store, study) as opened:
@@ -156,6 +156,8 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
 
     name, back = key.removeprefix("-"), key.startswith("-")
     names = [*_SORTS, *trials.space.names]
+    if name not in names and len(inner := [n for n in names if n.endswith("." + name)]) == 1:
+        name = inner[0]  # lr for optimizer.lr, as with --set
     if name not in names:
         raise UsageError(f"--sort {key}: no such key.{nearest(name, names)} Allowed: {', '.join(names)}.")
 

@@ -35,7 +35,7 @@ def enqueue(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Put a configuration of yours before everything else; what it leaves out is filled in.
+    """Put a guess of yours first in the queue; the rest is filled in.
 
     Whoever works on the study next tries it: a running `whet tune`, or the next one.
     """
@@ -47,6 +47,8 @@ def enqueue(
     tags = list(dict.fromkeys(_tag(t) for t in tag or ()))
     with shown.opened(runs, store, study) as opened:
         params = settings(opened.space, set)
+        if not params:
+            raise UsageError(f"enqueue: nothing is set. Use --set NAME=VALUE. Names: {', '.join(opened.space.names)}.")
         try:
             made = opened.enqueue(params, note=note, tags=tags, again=again)
         except SpaceError as e:
@@ -63,7 +65,8 @@ def enqueue(
         if left:
             screen.block("", [shown.short(f"to be filled in, where it applies: {', '.join(left)}", 70)])
         words = shown.task_words(opened)
-        how = f"whet tune {words} --name {study}" + ("" if str(runs) == "runs" else f" --runs {runs}")
+        how = f"whet tune {words}" + ("" if words == study else f" --name {study}")
+        how += "" if str(runs) == "runs" else f" --runs {runs}"
         screen.block("next", ["a process that works on the study takes it next; else", how])
     return 0
 

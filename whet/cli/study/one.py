@@ -45,10 +45,11 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
     screen.block("files", _files(files))
     if trial.error:
         said = f"{trial.error.get('type', 'Failed')}: {trial.error.get('message', '')}"
-        trace = str(trial.error.get("traceback") or "").rstrip().splitlines()
-        screen.block("error", [*textwrap.wrap(said, 70), *trace])
+        screen.block("error", textwrap.wrap(said, 70))
+        for line in str(trial.error.get("traceback") or "").rstrip().splitlines():
+            screen.line(line)  # as Python prints it, so that it can be copied and clicked
     verb = f"compare {study.name} {trial.id} best"
-    if (best := study.trials.best) is None or best.id == trial.id:
+    if trial.value is None or (best := study.trials.best) is None or best.id == trial.id:
         verb = f"note {study.name} {trial.id} 'what you think of it'"
     screen.block("next", [shown.again(verb, *places)])
     return 0

@@ -63,7 +63,17 @@ def again(verb: str, runs: Path, url: str | None) -> str:
     words = f"whet study {verb}"
     if str(runs) != "runs":
         words += f" --runs {shlex.quote(str(runs))}"
-    return words + (f" --store {shlex.quote(url)}" if url else "")
+    return words + (f" --store {told(url)}" if url else "")
+
+
+def told(url: str) -> str:
+    """Return a database's URL as a word of a command; one with a password is not repeated on the screen.
+
+    >>> told("sqlite:///a.db"), told("postgresql://me:secret@db/lab")
+    ('sqlite:///a.db', '"$WHET_STORE"')
+    """
+    user = url.partition("://")[2].rpartition("@")[0]
+    return '"$WHET_STORE"' if ":" in user else shlex.quote(url)
 
 
 def task_words(study: Study) -> str:
@@ -118,7 +128,8 @@ def table(head: list[str], rows: list[list[str]], *, cut: str = "") -> None:
     widths = [max(len(r[i]) for r in lines) for i in range(len(head))]
     if cut in head:
         at = head.index(cut)
-        widths[at] = max(8, min(widths[at], WIDTH - sum(widths) + widths[at] - 2 * (len(widths) - 1)))
+        room = WIDTH - sum(widths) + widths[at] - 2 * (len(widths) - 1)
+        widths[at] = min(widths[at], max(8, room))
     right = [all(_numeric(r[i]) for r in rows) for i in range(len(head))]
     for r in lines:
         cells = [c.rjust(w) if at else short(c, w).ljust(w) for c, w, at in zip(r, widths, right, strict=True)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whet.tune.domain import same
-from whet.tune.space import Choice, Const, Domain, Int, Ordered, Space
+from whet.tune.space import Choice, Domain, Int, Ordered, Space
 
 __all__ = ["Shape", "shape"]
 
@@ -73,9 +73,12 @@ def shape(params: Sequence[Mapping[str, Any]], whole: Sequence[bool], domains: M
     conditions: dict[str, _Condition] = {}
     said: list[str] = []
     for name in domains:
-        if present[name] == everywhere or not present[name]:
+        inside = any(name.startswith(p + ".") and _options(d) for p, d in domains.items())  # it says where it belongs
+        if not present[name] or (present[name] == everywhere and not inside):
             continue
         condition = _condition(name, rows, present, domains)
+        if condition is None and present[name] == everywhere:
+            continue
         if condition is None:
             lack = len(everywhere) - len(present[name])
             said.append(
@@ -135,7 +138,8 @@ def _condition(
     here = present[name]
     for parent, domain in domains.items():
         options = _options(domain)
-        if not options or isinstance(domain, Const) or not present[parent] > here:
+        dotted = name.startswith(parent + ".")
+        if not options or parent == name or not (present[parent] >= here if dotted else present[parent] > here):
             continue
         inside = [rows[i][parent] for i in here]
         outside = [rows[i][parent] for i in present[parent] - here]
@@ -143,11 +147,11 @@ def _condition(
             continue
         chosen = tuple(o for o in options if any(same(o, v) for v in _distinct(inside)))
         if not isinstance(domain, Choice):
-            if min(inside) > max(outside):  # with 3 layers or more
+            if outside and min(inside) > max(outside):  # with 3 layers or more
                 chosen = tuple(o for o in options if o >= min(inside))
-            elif max(inside) < min(outside):
+            elif outside and max(inside) < min(outside):
                 chosen = tuple(o for o in options if o <= max(inside))
-        rank = (not name.startswith(parent + "."), not isinstance(domain, Choice), len(present[parent]))
+        rank = (not dotted, not isinstance(domain, Choice), len(present[parent]))
         found.append((rank, _Condition(name, parent, chosen)))
     return min(found, key=lambda f: f[0])[1] if found else None
 

@@ -31,6 +31,14 @@ def read(
     `whet.tune.exchange.table.tabled`.
 
     Raises UsageError, StudyError or StoreError, naming the source, when it cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     _ = file.write("lr,loss\\n0.001,0.5\\n0.01,0.25\\n0.1,0.75\\n")
+    ...     file.flush()
+    ...     carried = read(file.name, goal="min loss")
+    >>> carried.space, carried.study(None, "mine").best.value
+    (Space(lr=Float(low=0.001, high=0.1, log=True, prior=None, live=False)), 0.25)
     """
     if "://" in source and not source.startswith("sqlite:///"):
         return _server(source, study)

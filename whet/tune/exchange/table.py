@@ -12,13 +12,13 @@ from whet.errors import UsageError, nearest
 from whet.tune.account import Account
 from whet.tune.exchange.carried import Carried
 from whet.tune.exchange.foreign import Foreign, carry, finite
-from whet.tune.space import Choice, Const, Domain, Float, Int
+from whet.tune.space import Choice, Const, Domain, Float, Int, Ordered
 from whet.tune.trial import Goal, State, parse_goals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["guessed", "tabled"]
+__all__ = ["described", "guessed", "tabled"]
 
 _OWN = ("id", "state", "value", "step", "cost", "tags", "note", "error")  # the columns of Study.frame
 _SPAN = 100  # a range whose ends differ by this factor, most values near the low end, is logarithmic
@@ -71,7 +71,7 @@ def tabled(
             said.append(f"{name}: {why}")
             continue
         domains[name] = guess
-        said.append(f"{name}: {_described(guess)}")
+        said.append(f"{name}: {described(guess)}")
     rows = [_row(i, table, own, result, {n: cells[n][i] for n in domains}, goals[0]) for i in range(len(table))]
     lost = []
     if own and "step" in columns:
@@ -121,14 +121,26 @@ def guessed(name: str, values: Sequence[Any], source: str = "table") -> tuple[Do
     return Choice(options), ""
 
 
-def _described(domain: Domain) -> str:
+def described(domain: Domain) -> str:
+    """Return a domain in words.
+
+    >>> from whet.tune.space import Space
+    >>> described(Float(1e-5, 0.1, log=True)), described(Choice({"sgd": Space(momentum=Float(0, 1)), "adam": None}))
+    ('number from 1e-05 to 0.1, logarithmic', "one of 'sgd' (momentum), 'adam'")
+    """
     match domain:
         case Float() | Int():
             kind = "number" if isinstance(domain, Float) else "whole number"
             return f"{kind} from {domain.low:g} to {domain.high:g}" + (", logarithmic" if domain.log else "")
         case Const(value=v):
             return f"always {v!r}"
-    return f"one of {', '.join(map(repr, getattr(domain, 'options', ())))}"
+        case Ordered(values=values):
+            return f"one of {', '.join(map(repr, values))}, in this order"
+    branches = domain.branches or (None,) * len(domain.options)
+    listed = [
+        repr(o) + ("" if b is None else f" ({', '.join(b)})") for o, b in zip(domain.options, branches, strict=True)
+    ]
+    return f"one of {', '.join(listed)}"
 
 
 def _there(source: str, columns: list[str], flag: str, name: str) -> None:
