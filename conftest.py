@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 
@@ -23,7 +24,7 @@ else:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run: `gpu` without CUDA, `browser` without Chromium (never in CI)."""
+    """Skip what this machine cannot run: `gpu` without CUDA, and, never in CI, `browser` without Chromium, `ray` without Ray."""
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu:
         import torch
@@ -36,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("browser"):
                 item.add_marker(pytest.mark.skip(reason="needs Chromium and chromedriver"))
+
+
+    if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):
+        for item in items:
+            if item.get_closest_marker("ray"):
+                item.add_marker(pytest.mark.skip(reason="needs Ray"))
 
 
 @pytest.fixture(autouse=True)
