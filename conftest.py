@@ -38,7 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("browser"):
                 item.add_marker(pytest.mark.skip(reason="needs Chromium and chromedriver"))
 
-
     if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):
         for item in items:
             if item.get_closest_marker("ray"):

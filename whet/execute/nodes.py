@@ -12,12 +12,15 @@ from whet.errors import UsageError, one_line
 from whet.execute.processes import cores
 from whet.units import show_bytes
 
-__all__ = ["alive", "connect", "divide", "reason", "room"]
+__all__ = ["alive", "connect", "divide", "leave", "reason", "room"]
+
+_TELLS = "print_to_stdstream"  # what Ray prints the logs of a lost node with, pages of them, to standard output
 
 
 def connect(address: str | None, workers: int) -> bool:
     """Join the cluster, or start one here; return whether it is to be left again. Raises UsageError when it cannot be."""
     import ray
+    from ray._private import worker as ray_worker
 
     if ray.is_initialized():
         return False
@@ -38,7 +41,23 @@ def connect(address: str | None, workers: int) -> bool:
         raise UsageError(
             f"{where}: cannot join the cluster: {reason(e)}. Check the address, and `ray status` there."
         ) from e
+    if hasattr(ray_worker, _TELLS):  # a worker that is lost is told by its "exit" message
+        _loud.append(getattr(ray_worker, _TELLS))
+        setattr(ray_worker, _TELLS, lambda *_, **__: None)
     return True
+
+
+_loud: list[Any] = []
+
+
+def leave() -> None:
+    """Leave the cluster that `connect` joined."""
+    import ray
+    from ray._private import worker as ray_worker
+
+    ray.shutdown()
+    if _loud:
+        setattr(ray_worker, _TELLS, _loud.pop())
 
 
 def alive() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.errors import MissingExtra, UsageError
-from whet.execute.nodes import alive, connect, divide, reason
+from whet.execute.nodes import alive, connect, divide, leave, reason
 from whet.execute.processes import Message, Pool
 
 __all__ = ["Cluster", "place"]
@@ -158,9 +158,7 @@ class Cluster:
     def _leave(self) -> None:
         if self._ours:
             self._ours = False
-            import ray
-
-            ray.shutdown()
+            leave()
 
     def __enter__(self) -> Cluster:
         return self
@@ -184,6 +182,7 @@ class Line:
         self._orders: queue.Queue[Order] = queue.Queue()
         self._actor: Any = None
         self._up = self._closing = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, args=(new,), daemon=True, name=f"whet-ray-{worker}")
         self._thread.start()
 
@@ -197,18 +196,23 @@ class Line:
         import ray
 
         self._thread.join(seconds if self._up else 0.0)
-        self.live = False
+        with self._lock:  # no actor is made from here on: it would join the cluster anew
+            self.live = False
         if self._actor is not None:
             try:
                 ray.kill(self._actor)
             except Exception:
                 pass  # it is gone, or the whole cluster is
+        self._thread.join(5.0)
 
     def _run(self, new: Callable[[], Any]) -> None:
         import ray
 
         try:
-            self._actor = new()
+            with self._lock:
+                if not self.live:
+                    return
+                self._actor = new()
             ray.get(self._actor.ready.remote())  # waits for room on the cluster, if need be
             self._up = True
             closed = False
@@ -221,7 +225,7 @@ class Line:
                     if kind == "error" and self._remote:
                         data = {**data, "error": f"on {said['host']}: {data['error']}"}
                     self._messages.put(Message(self._worker, kind, data))
-        except Exception as e:  # whatever happened to the actor, its node or the way there: the worker is lost
+        except BaseException as e:  # whatever happened to the actor, its node or the way there: the worker is lost
             was, self.live, self.active = self.live, False, False
             if was and not self._closing:
                 why = f"its actor on the cluster was lost: {reason(e)}"
