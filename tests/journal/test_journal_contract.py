@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+
 import pytest
 
 from whet.journal.database import Database
@@ -32,8 +35,6 @@ class Forgets(MemoryJournal):
 
 class KeepsWhatFailed(MemoryJournal):
     def write(self):
-        from contextlib import nullcontext
-
         return nullcontext(self)
 
 
@@ -74,6 +75,51 @@ class WritesAnything(MemoryJournal):
         return super().append(kind, trial, {k: v if type(v) is not object else "?" for k, v in data.items()})
 
 
+class LosesThePageBetween(MemoryJournal):
+    def pages(self, after=0, size=20_000):
+        for page in super().pages(after, size):
+            yield page[: size - 1] or page
+
+
+class CountsBehindItsBack(MemoryJournal):
+    def read(self, after=0):
+        time.sleep(0.001)
+        return super().read(after)
+
+    def write(self):
+        return nullcontext(self)
+
+
+class ShowsItsDraft(SqlJournal):
+    def append(self, kind, trial, data):
+        event = super().append(kind, trial, data)
+        self._connection.raw().execute("COMMIT")
+        self._connection.raw().execute("BEGIN IMMEDIATE")
+        self._inside.calls, calls = [], self._inside.calls
+        self._backend.commit(self._connection.raw(), calls)
+        self._connection.raw().execute("BEGIN IMMEDIATE")
+        return event
+
+
+class IsNobody(MemoryJournal):
+    def __init__(self, name):
+        super().__init__(name)
+        self.uid = "always the same"
+
+
+def test_the_contract_flags_a_journal_that_shows_what_is_not_committed(tmp_path):
+    opened = []
+
+    def make(name):
+        opened.append(ShowsItsDraft(Database(f"sqlite:///{tmp_path}/s.db"), name))
+        return opened[-1]
+
+    with pytest.raises(AssertionError):
+        {c.__name__: c for c in JOURNAL}["lets_readers_pass"](make)
+    for journal in opened:
+        journal.close()
+
+
 @pytest.mark.parametrize(
     ("clause", "sick"),
     [
@@ -86,6 +132,9 @@ class WritesAnything(MemoryJournal):
         ("keeps_leases", KeepsDropped),
         ("adds_up_time", AddsTime),
         ("keeps_studies_apart", OneForAll),
+        ("pages_what_it_reads", LosesThePageBetween),
+        ("lets_one_write_at_a_time", CountsBehindItsBack),
+        ("knows_a_study_by_its_identity", IsNobody),
     ],
 )
 def test_the_contract_flags_a_sick_journal(clause, sick):

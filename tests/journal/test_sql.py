@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from whet.errors import StoreError, StudyError
+from whet.errors import Rewound, StoreError, StudyError
 from whet.journal.database import Database
 from whet.journal.sql import SqlJournal
 from whet.journal.store import Store
@@ -209,7 +209,7 @@ def test_a_full_disk_while_writing_loses_nothing(tmp_path):
 
 def test_a_full_database_page_limit(tmp_path):
     journal = SqlJournal(Database(f"sqlite:///{tmp_path}/s.db"), "s")
-    journal._connection.exec_driver_sql("PRAGMA max_page_count=20")
+    journal._connection.raw().execute("PRAGMA max_page_count=20")
     written = 0
 
     def fill():
@@ -230,6 +230,92 @@ def test_a_closed_journal_says_so(tmp_path):
     journal.close()
     with pytest.raises(StoreError, match="closed"):
         journal.read()
+
+
+def test_a_journal_that_lost_events_is_noticed(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    mine, other = Store(url).journal("s"), Store(url).journal("s")
+    for i in range(4):
+        mine.record("x", {"i": i})
+    end = mine.read()[-1].seq
+    c = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    c.execute("delete from events where seq > 2")  # what a crash of the disk's cache may do
+    for look in (lambda: mine.read(end), lambda: next(mine.pages(end)), lambda: decide(mine, end)):
+        with pytest.raises(Rewound, match="event 4 is not there"):
+            look()
+    for i in range(3):
+        other.record("y", {"i": i})  # the numbers are used again, for something else
+    with pytest.raises(Rewound, match="event 4 is not there"):
+        mine.read(end)
+    with pytest.raises(Rewound):
+        decide(mine, end)
+    assert [e.seq for e in mine.read()] == [1, 2, 3, 4, 5]
+    assert mine.read(5) == [], "after it was read anew, it is known"
+    assert mine.record("x", {}) == 3
+    assert [e.data["topic"] for e in mine.read(5)] == ["x"]
+    c.close()
+    other.close()
+    mine.close()
+
+
+def decide(journal, seen):
+    with journal.write() as w:
+        w.read(seen)
+        w.append("noted", 0, {})
+
+
+def test_a_study_that_was_deleted_meanwhile_is_noticed(tmp_path):
+    store = Store(f"{tmp_path}/s.db")
+    journal = store.journal("s")
+    journal.record("x", {})
+    end = journal.read()[-1].seq
+    store.database().delete("s")
+    with pytest.raises(Rewound, match="deleted"):
+        decide(journal, end)
+    journal.close()
+
+
+def test_a_damaged_event_is_named(tmp_path):
+    journal = SqlJournal(Database(f"sqlite:///{tmp_path}/s.db"), "s")
+    for i in range(3):
+        journal.record("x", {"i": i})
+    for text in ('{"topic": "x", "da', '{}, {"a": 1}', "\x00"):
+        journal._connection.raw().execute("update events set data = ? where seq = 2", (text,))
+        with pytest.raises(StoreError, match="study 's': event 2 is damaged") as e:
+            journal.read()
+        assert len(str(e.value).splitlines()) == 1
+    journal.close()
+
+
+def test_a_beat_without_a_lease_needs_no_lock(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    one, two = Store(url).journal("s"), Store(url).journal("s")
+    with one.write():
+        two.beat("nobody")  # it would wait for a minute
+    one.close()
+    two.close()
+
+
+FORKED = """
+import os, sys
+from whet.journal.store import Store
+journal = Store(sys.argv[1]).journal("s")
+journal.record("x", {})
+pid = os.fork()
+for _ in range(50):
+    journal.record("x", {})
+if pid == 0:
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+events = journal.read()
+assert [e.seq for e in events] == list(range(1, 102)), len(events)
+assert len({e.who for e in events}) == 2
+journal.close()
+"""
+
+
+def test_a_journal_goes_on_in_a_process_that_was_forked(tmp_path):
+    finish(python(FORKED, f"{tmp_path}/s.db"))
 
 
 def test_studies_are_listed_in_order_and_deleted(tmp_path):

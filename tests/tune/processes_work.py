@@ -55,3 +55,40 @@ def quick_then_endless(params, run):
         while run.id:
             time.sleep(0.1)
         run.report(1.0, {})
+
+
+def checkpointed(params, run):
+    """As `plain`; some trials fail, by an exception or by a value that is not finite."""
+    state = run.load() or {"trained": []}
+    for step in run:
+        state["trained"].append(step)
+        if run.id % 11 == 5 and step == 3:
+            raise ValueError("on purpose")
+        run.report(float("nan") if run.id % 13 == 7 and step == 2 else params["x"] + 1 / step, state)
+
+
+def drive(url, name, trials):
+    """Be one worker of the study, as `whet.tune.working` is, without an owner: whoever likes may kill it."""
+    from whet.tune import loop
+    from whet.tune.budget import Budget
+    from whet.tune.study import Study
+
+    with Study.open(url, name) as study:
+        loop.drive(study, checkpointed, Budget(trials=trials), lambda: False)
+
+
+def dies_after_writing(params, run):
+    """The worker is killed when the checkpoint of its second step is on the disk and not in the journal."""
+    for step in run:
+        if step == 2:
+            desk = run._desk
+            desk.note_report = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+        run.report(params["x"], {"step": step})
+
+
+def dies_while_writing(params, run):
+    """The worker is killed before the checkpoint of its second step has its name."""
+    for step in run:
+        if step == 2:
+            os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
+        run.report(params["x"], {"step": step})

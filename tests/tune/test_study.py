@@ -244,8 +244,10 @@ def test_a_guess_goes_first_and_is_filled_in(make):
     assert study.ask().params == {"x": 0.5, "o": "b"}
     assert whole.id == 2
     assert study.ask().id == 0
-    # a repetition that a person asks for is a repetition
-    study.enqueue({"x": 0.5, "o": "b"})
+    # a repetition that a person asks for is a repetition, and nothing else is
+    with pytest.raises(StudyError, match=r"trial 2 has it already \(RUNNING\).*again=True"):
+        study.enqueue({"x": 0.5, "o": "b"})
+    study.enqueue({"x": 0.5, "o": "b"}, again=True)
     assert study.ask().params == {"x": 0.5, "o": "b"}
     before = len(study.trials)
     for bad in ({"x": 3}, {"z": 1}, {"o": "b", "o.y": 0.1}, [1]):

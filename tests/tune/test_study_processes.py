@@ -248,7 +248,8 @@ def test_a_study_that_was_killed_and_resumed_equals_one_that_was_not(tmp_path):
     with Study.open(url, "s") as study:
         calm, best = bare(study.journal.read()), study.best
     assert any(kind == "resumed" for _, kind, _, _ in calm)
-    url = f"sqlite:///{tmp_path}/killed.db"
+    (tmp_path / "again").mkdir()
+    url = f"sqlite:///{tmp_path}/again/killed.db"
     for at in ("begun 0 0", "mid 1 1", "reported 2 1", "mid 0 3", "mid 0 3", "reported 0 5"):
         killed(url, at)
     complete(url)
@@ -256,6 +257,6 @@ def test_a_study_that_was_killed_and_resumed_equals_one_that_was_not(tmp_path):
         assert bare(study.journal.read()) == calm
         assert study.best == best
         assert not study.journal.leases()
-        assert study.spent.steps == len((tmp_path / "killed.db.trained").read_text().splitlines()), (
+        assert study.spent.steps == len((tmp_path / "again" / "killed.db.trained").read_text().splitlines()), (
             "an epoch was trained twice"
         )

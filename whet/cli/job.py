@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from whet.errors import SpaceError, UsageError, nearest
 from whet.tune.budget import Budget
+from whet.tune.domain import same
 from whet.tune.space import Params, Space
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from whet.recipe.job import Job
     from whet.task import Task
 
-__all__ = ["check_words", "configuration", "make_job", "make_task"]
+__all__ = ["check_words", "configuration", "make_job", "make_task", "settings"]
 
 
 def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: int) -> Task:
@@ -70,7 +71,7 @@ def make_job(
     )  # fmt: skip
 
 
-def configuration(space: Space, start: Params, settings: Sequence[str] | None) -> dict[str, Any]:
+def configuration(space: Space, start: Params, words: Sequence[str] | None) -> dict[str, Any]:
     """Return `start` with `NAME=VALUE` settings applied; what a setting switches on is taken from the middle.
 
     Raises UsageError for a setting that cannot be read, an unknown name or a value outside its domain.
@@ -82,23 +83,7 @@ def configuration(space: Space, start: Params, settings: Sequence[str] | None) -
     """
     import numpy as np
 
-    given: dict[str, Any] = {}
-    for setting in settings or ():
-        name, equals, text = setting.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--set {setting}: use NAME=VALUE, e.g. --set lr=1e-3.")
-        name = name.strip()
-        if name not in space.names:
-            inner = [n for n in space.names if n.endswith("." + name)]
-            name = inner[0] if len(inner) == 1 else name  # lr for optimizer.lr, where only one can be meant
-        if name not in space.names:
-            known = ", ".join(space.names) or "none"
-            raise UsageError(
-                f"--set {name}: no such hyperparameter.{nearest(name, [*space.names, *(n.rpartition('.')[2] for n in space.names)])} Allowed: {known}."
-            )
-        if name in given:
-            raise UsageError(f"--set {name}: given twice. Give it once.")
-        given[name] = _value(text.strip())
+    given = settings(space, words)
     if not given:
         return dict(start)
 
@@ -120,6 +105,47 @@ def configuration(space: Space, start: Params, settings: Sequence[str] | None) -
                 continue
             kept[name] = value
     return fill(kept)
+
+
+def settings(space: Space, words: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values that `NAME=VALUE` words give; what is inside a branch may go by its last name.
+
+    Raises UsageError for a word that cannot be read, or an unknown name; values are for the space to check.
+
+    >>> from whet.tune.space import Choice, Float
+    >>> settings(Space(lr=Float(0, 1), net=Choice({"a": Space(x=Float(0, 1))})), ["lr=1e-3", "x=.5"])
+    {'lr': 0.001, 'net.x': 0.5}
+    """
+    given: dict[str, Any] = {}
+    for setting in words or ():
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {setting}: use NAME=VALUE, e.g. --set lr=1e-3.")
+        name = name.strip()
+        if name not in space.names:
+            inner = [n for n in space.names if n.endswith("." + name)]
+            name = inner[0] if len(inner) == 1 else name  # lr for optimizer.lr, where only one can be meant
+        if name not in space.names:
+            known = ", ".join(space.names) or "none"
+            raise UsageError(
+                f"--set {name}: no such hyperparameter.{nearest(name, [*space.names, *(n.rpartition('.')[2] for n in space.names)])} Allowed: {known}."
+            )
+        if name in given:
+            raise UsageError(f"--set {name}: given twice. Give it once.")
+        given[name] = _option(space, name, text.strip())
+    return given
+
+
+def _option(space: Space, name: str, text: str) -> Any:
+    """Return the value that a word stands for: what it reads like, unless only the word itself is an option."""
+    value = _value(text)
+    if not isinstance(value, str):
+        for dim in space.dims:
+            if dim.name == name:
+                options = getattr(dim.domain, "options", getattr(dim.domain, "values", ()))
+                if text in options and not any(same(value, o) for o in options):
+                    return text
+    return value
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ import typer
 
 __all__ = [
     "Budget", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Runs", "Schedule", "Search",
-    "Seed", "Set", "Stall", "Target", "TaskName", "Workers", "again", "check_place", "check_workers",
+    "Seed", "Set", "Stall", "Store", "Target", "TaskName", "Workers", "again", "check_place", "check_workers",
 ]  # fmt: skip
 
 TaskName = Annotated[
@@ -76,6 +76,10 @@ Epochs = Annotated[
 Seed = Annotated[int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")]
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", envvar="WHET_RUNS", help="The folder for everything that is made.")
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", envvar="WHET_STORE", help="The database (default: DIR/whet.db of --runs)."),
 ]
 Name = Annotated[str, typer.Option("--name", metavar="STUDY", help="The study's name (default: the task's).")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the study of this name first.")]

@@ -176,8 +176,10 @@ class Files:
         """Write a checkpoint of `trial` after `step`; return its name."""
         return self.put(trial, step, self.pack(tree))
 
-    def claim(self, used: bool) -> None:
+    def claim(self, used: bool, *, write: bool = True) -> None:
         """Make sure that the folder is this study's; used: whether checkpoints were written already, by anybody.
+
+        write: mark a folder that is nobody's.
 
         Raises StoreError when it is another's, or when others wrote checkpoints that are not here.
         """
@@ -186,6 +188,8 @@ class Files:
         mark = self.folder / _MARK
         try:
             found = mark.read_text().strip() if mark.exists() else ""
+            if not found and not write and not used:
+                return
             if not found and (not used or any(self.folder.glob("*/*.safetensors"))):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 mark.write_text(self._uid + "\n")
@@ -193,10 +197,14 @@ class Files:
         except OSError as e:
             raise StoreError(f"{mark}: cannot be read or written ({e.strerror or e}). Check the folder.") from e
         if found != self._uid:
-            why = "belongs to another study" if found else "is not here, though other workers wrote checkpoints into it"
+            if found:
+                raise StoreError(
+                    f"{self.folder}: belongs to another study of this name, in another database or one that was deleted."
+                    " Delete the folder if nothing in it is wanted, or give another --name or Store(folder=...)."
+                )
             raise StoreError(
-                f"{self.folder}: the study's folder {why}. Put it on a disk that all workers share, and give the same "
-                "--runs or Store(folder=...)."
+                f"{self.folder}: the study's files are not here, though other workers wrote checkpoints. Keep them on a "
+                "disk that all workers share, and give the same --runs or Store(folder=...)."
             )
         self._claimed = True
 

@@ -1,216 +1,160 @@
-"""A whet database: its tables, how it is opened, created and written, and what its failures mean.
-
-Transactions are begun by hand, in autocommit: SQLite takes the write lock at once (`BEGIN IMMEDIATE`), so a transaction
-that has read cannot fail to write. Readers never wait for it (write-ahead mode).
-"""
+"""A whet database: how it is opened, created and brought up to date, and the studies in it."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from whet.errors import StoreError, one_line
+from whet.errors import StoreError, StudyError
+from whet.journal.backend import Backend
 from whet.journal.event import FORMAT
+from whet.journal.migrate import migrate
+from whet.journal.process import dead
+from whet.journal.sqlite import SqliteFile
+from whet.journal.tables import Statements, events, leases, meta, schema, sessions, studies
 
 __all__ = ["Database"]
 
-schema = sa.MetaData()
-meta = sa.Table(
-    "whet_meta", schema,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)  # fmt: skip
-studies = sa.Table(
-    "studies", schema,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("at", sa.Float, nullable=False),
-)  # fmt: skip
-events = sa.Table(
-    "events", schema,
-    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("trial", sa.Integer),
-    sa.Column("data", sa.Text, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("who", sa.Text, nullable=False),
-    sqlite_with_rowid=False,
-)  # fmt: skip
-leases = sa.Table(
-    "leases", schema,
-    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("trial", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("worker", sa.Text, nullable=False),
-    sa.Column("beat", sa.Integer, nullable=False),
-    sa.Column("lapses", sa.Integer, nullable=False),
-)  # fmt: skip
-sessions = sa.Table(
-    "sessions", schema,
-    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("worker", sa.Text, primary_key=True),
-    sa.Column("seconds", sa.Float, nullable=False),
-)  # fmt: skip
-
-_SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
-_BUSY = 60.0  # seconds a writer waits for another before it gives up
+_format = sa.select(meta.c.value).where(meta.c.key == "format")
 
 
 class Database:
-    """A whet database: opens or creates it, and refuses anything else.
+    """A whet database: opens or creates it, migrates an older one, and refuses anything else.
 
-    Raises StoreError when the file is no whet database, comes from a newer version, or cannot be written.
+    Raises StoreError when it is no whet database, comes from a newer version, or cannot be reached or written.
     """
 
     def __init__(self, url: str, *, durability: str = "process", create: bool = True) -> None:
         self.url = url
-        self.path = Path(sa.make_url(url).database or "")
-        self._durability = durability
-        if not create and not self.path.exists():
-            raise StoreError(
-                f"{self.path}: no such study database. Run `whet run` or `whet tune` first, or check the path."
-            )
-        self.shield(lambda: self.path.parent.mkdir(parents=True, exist_ok=True))
-        self.engine = sa.create_engine(
-            url, poolclass=sa.NullPool, connect_args={"timeout": _BUSY, "check_same_thread": False}
-        )
-        sa.event.listen(self.engine, "connect", self._pragmas)
-        if not self.path.exists():
-            self.shield(self._create)
-        with self.connect() as c:
-            self._prepare(c)
+        self.path: Path | None = None
+        if url.startswith("sqlite:"):
+            self.path = Path(sa.make_url(url).database or "")
+            self.backend: Backend = SqliteFile(url, durability=durability, create=create)
+        else:
+            from whet.journal.postgres import PostgresServer
 
-    def _create(self) -> None:
-        """Put a new database in place, whole: made beside it, then linked, unless another process was quicker."""
-        beside = str(self.path.parent / f".new-{uuid.uuid4().hex}.db")
-        engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(beside), poolclass=sa.NullPool)
-        sa.event.listen(engine, "connect", self._pragmas)
-        try:
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c, self.transaction(c):
-                schema.create_all(c)
-                c.execute(meta.insert().values(key="format", value=str(FORMAT)))
-            try:
-                os.link(beside, self.path)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without links
-                if not self.path.exists():
-                    os.rename(beside, self.path)
-        finally:
-            for suffix in ("", "-wal", "-shm"):
-                Path(beside + suffix).unlink(missing_ok=True)
-
-    def _pragmas(self, connection: Any, _: Any) -> None:
-        cursor = connection.cursor()
-        # the mode is a property of the file: asking before changing saves a lock
-        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA synchronous={_SYNCHRONOUS[self._durability]}")
-        cursor.close()
+            self.backend = PostgresServer(url, durability=durability)
+        self.where = self.backend.where
+        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *self.backend.errors)
+        self.statements = Statements(self.backend.engine.dialect)
+        with self.shielded():
+            self.backend.place(_fill)
+        with self.connect() as c, self.shielded():
+            self._prepare(c, create)
 
     def connect(self) -> sa.Connection:
         """Return a new connection, in autocommit."""
-        return self.shield(lambda: self.engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+        with self.shielded():
+            return self.backend.connect()
 
-    def _prepare(self, c: sa.Connection) -> None:
-        tables = set(self.shield(lambda: sa.inspect(c).get_table_names()))
-        if "whet_meta" not in tables:
-            if tables:
-                few = ", ".join(sorted(tables)[:3])
+    def _prepare(self, c: sa.Connection, create: bool) -> None:
+        tables = set(sa.inspect(c).get_table_names())
+        if meta.name not in tables:
+            if found := sorted(tables & set(schema.tables) if self.backend.shares else tables):
                 raise StoreError(
-                    f"{self.path}: not a whet database (it has tables {few}). Give another file, or --runs DIR."
+                    f"{self.where}: not a whet database (it has tables {', '.join(found[:3])}). {self._another}"
                 )
-            with self.transaction(c):
-                schema.create_all(c)
-                have = c.execute(sa.select(meta.c.value).where(meta.c.key == "format")).scalar()
-                if have is None:
-                    c.execute(meta.insert().values(key="format", value=str(FORMAT)))
-        found = self.shield(lambda: c.execute(sa.select(meta.c.value).where(meta.c.key == "format")).scalar())
-        if found is None or not str(found).isdigit():
-            raise StoreError(
-                f"{self.path}: not a whet database (its format is {found!r}). Give another file, or --runs DIR."
-            )
+            if not create:
+                raise StoreError(f"{self.where}: no studies yet. Run `whet run` or `whet tune` with this store first.")
+            with self.backend.exclusive(c):
+                if meta.name not in sa.inspect(c).get_table_names():  # another process may have been quicker
+                    _fill(c)
+        if self._version(c) < FORMAT:
+            with self.backend.exclusive(c):
+                if (version := self._version(c)) < FORMAT:
+                    migrate(c, version)
+
+    @property
+    def _another(self) -> str:
+        return "Give another database." if self.backend.shares else "Give another file, or --runs DIR."
+
+    def _version(self, c: sa.Connection) -> int:
+        found = c.execute(_format).scalar()
+        if found is None or not str(found).isdigit() or int(found) < 1:
+            raise StoreError(f"{self.where}: not a whet database (its format is {found!r}). {self._another}")
         if int(found) > FORMAT:
             raise StoreError(
-                f"{self.path}: written by a newer whet (format {found}, this one reads up to {FORMAT}). "
-                "Upgrade with `pip install --upgrade whet`, or give another file, or --runs DIR."
+                f"{self.where}: written by a newer whet (format {found}, this one reads up to {FORMAT}). "
+                f"Upgrade with `pip install --upgrade whet`, or give another {'database' if self.backend.shares else 'file, or --runs DIR'}."
             )
-
-    def shield(self, act: Any) -> Any:
-        """Run `act`; a failure of the database or the disk becomes a StoreError that says what to do."""
-        try:
-            return act()
-        except (SQLAlchemyError, OSError) as e:
-            if isinstance(e, StoreError):
-                raise
-            raise self.explain(e) from e
-
-    def explain(self, e: BaseException) -> StoreError:
-        """Return the StoreError that says what went wrong and what to do."""
-        text = one_line(str(e.orig if isinstance(e, DBAPIError) and e.orig is not None else e))
-        low = text.lower()
-        if "not a database" in low or "malformed" in low:
-            return StoreError(f"{self.path}: not a whet database ({text}). Give another file, or --runs DIR.")
-        if "disk is full" in low or "no space" in low or "disk i/o" in low:
-            return StoreError(f"{self.path}: no space on the disk ({text}). Nothing was lost; make room and run again.")
-        if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:
-            return StoreError(
-                f"{self.path}: cannot be written ({text}). Check the folder's permissions, or give --runs."
-            )
-        if "locked" in low or "busy" in low:
-            return StoreError(
-                f"{self.path}: locked by another process for {_BUSY:g} s. Close what holds it and run again."
-            )
-        return StoreError(f"{self.path}: {text}")
+        return int(found)
 
     @contextmanager
-    def transaction(self, c: sa.Connection) -> Iterator[None]:
-        """Hold the write lock; commit at the end, roll back on any exception."""
-        self.shield(lambda: c.exec_driver_sql("BEGIN IMMEDIATE"))
+    def shielded(self) -> Iterator[None]:
+        """Turn a failure of the database or the disk into a StoreError that says what to do."""
         try:
             yield
-            c.exec_driver_sql("COMMIT")
-        except BaseException as e:
-            try:
-                c.exec_driver_sql("ROLLBACK")
-            except SQLAlchemyError:
-                pass  # the failed COMMIT has rolled back already
-            if isinstance(e, SQLAlchemyError):
-                raise self.explain(e) from e
+        except StoreError:
             raise
+        except self._errors as e:
+            raise self.backend.explain(e) from e
 
     def studies(self) -> list[tuple[str, float]]:
         """Return (name, creation time) of every study, oldest first."""
-        with self.connect() as c:
-            rows = self.shield(lambda: c.execute(sa.select(studies.c.name, studies.c.at).order_by(studies.c.id)).all())
+        with self.connect() as c, self.shielded():
+            rows = c.execute(sa.select(studies.c.name, studies.c.at).order_by(studies.c.at, studies.c.name)).all()
         return [(n, t) for n, t in rows]
 
     def delete(self, name: str) -> None:
         """Delete the study `name` with all its events; nothing happens when there is none."""
-        with self.connect() as c, self.transaction(c):
-            study = c.execute(sa.select(studies.c.id).where(studies.c.name == name)).scalar()
+        with self._changing(name) as (c, study):
             for table in (events, leases, sessions):
                 c.execute(table.delete().where(table.c.study == study))
             c.execute(studies.delete().where(studies.c.id == study))
 
-    def study_id(self, c: sa.Connection, name: str) -> int:
-        """Return the number of the study `name`, creating it when there is none."""
-        find = sa.select(studies.c.id).where(studies.c.name == name)
-        found = self.shield(lambda: c.execute(find).scalar())
-        if found is None:
-            with self.transaction(c):  # another process may have created it in the meantime
-                found = c.execute(find).scalar()
-                if found is None:
-                    c.execute(studies.insert().values(name=name, at=time.time()))
-                    found = c.execute(find).scalar()
+    def rename(self, old: str, new: str) -> None:
+        """Call the study `old` `new`; its files stay where they are.
+
+        Raises StudyError when there is no `old`, `new` exists, or a process that may be alive works on the study.
+        """
+        from whet.journal.store import check_name
+
+        check_name(new)
+        with self._changing(old) as (c, study):
+            if study is None:
+                raise StudyError(f"study '{old}': not in {self.where}.")
+            if c.execute(sa.select(studies.c.id).where(studies.c.name == new)).first() is not None:
+                raise StudyError(f"study '{new}': exists already in {self.where}. Choose another name.")
+            for (worker,) in c.execute(sa.select(leases.c.worker).where(leases.c.study == study)):
+                if not dead(worker):
+                    host, _, pid = [*worker.split("/"), "", ""][:3]
+                    raise StudyError(
+                        f"study '{old}': process {pid or worker} on {host} works on it. Stop it (or, when it is long "
+                        "gone, run the study once more to its end), then rename."
+                    )
+            c.execute(studies.update().where(studies.c.id == study).values(name=new))
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[tuple[sa.Connection, int | None]]:
+        """Hold the study `name`, so that nobody writes to it."""
+        with self.connect() as c, self.shielded(), self.backend.exclusive(c):
+            yield c, c.execute(sa.select(studies.c.id).where(studies.c.name == name).with_for_update()).scalar()
+
+    def study(self, name: str) -> tuple[int, str]:
+        """Return (number, uid) of the study `name`, creating it when there is none."""
+        find = sa.select(studies.c.id, studies.c.uid).where(studies.c.name == name)
+        with self.connect() as c, self.shielded():
+            found = c.execute(find).first()
+            if found is None:
+                with self.backend.exclusive(c):  # another process may have created it in the meantime
+                    if c.execute(find).first() is None:
+                        # a random number: that of a deleted study, which a worker may still have open, is not given again
+                        made = uuid.uuid4()
+                        row = {"id": made.int % 2**31, "name": name, "at": time.time(), "uid": made.hex}
+                        c.execute(studies.insert().values(**row))
+                    found = c.execute(find).first()
         assert found is not None
-        return int(found)
+        return int(found[0]), str(found[1])
+
+
+def _fill(c: sa.Connection) -> None:
+    """Make the tables of a new database."""
+    schema.create_all(c)
+    if c.execute(_format).scalar() is None:
+        c.execute(meta.insert().values(key="format", value=str(FORMAT)))

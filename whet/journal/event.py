@@ -1,4 +1,4 @@
-"""The events a study is made of, and what a journal can do. This format is version 1 and only grows.
+"""The events a study is made of, and what a journal can do. This format is version 2 and only grows.
 
 A study is an append-only list of events with a dense `seq` (1, 2, 3 ...). Everything else, trials included, is a fold
 over them. `seen` is the seq up to which a decision had looked, so that any process can make it again. `at` (wall time) and `who` (host and process) are for people: nothing is decided from them.
@@ -6,34 +6,39 @@ over them. `seen` is the seq up to which a decision had looked, so that any proc
 | kind | trial | data |
 |---|---|---|
 | created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given) |
-| enqueued | id | params (may be partial), note |
+| enqueued | id | params (may be partial), note; again: true when a repetition was asked for |
+| imported | id | params, state, value, curve [[step, value, cost, metrics], ...], cost, parent, error, tags, note, origin, account (when and by whom it was worked on): a trial made elsewhere, which costs nothing of the budget |
 | asked | id | seen; parent, origin, params: the scheduler's, when it gave them |
 | proposed | id | params, origin, seen: at first the seq of its asking; draw: which random stream of the trial it came from |
 | resumed | id | seen; by: "finish" when no more trials could start |
-| reported | id | step, value, cost, metrics, checkpoint (a file's name), verdict, seen |
+| reported | id | step, value, seconds; cost, metrics, verdict, seen: left out where they are the steps since the last report, none, GO, and the event before; checkpoint (a file's name), bytes: its size, dropped: [names] of the checkpoints that go with this event |
 | repeated | id | step, cost: a step that had to be trained again; the curve stays |
-| told | id | value, metrics |
-| failed | id | error {type, message, traceback, seconds, memory (peak, bytes)}, transient: true when it may be tried again |
+| told | id | value, metrics; dropped |
+| collected | | names: [names] of checkpoints deleted for the quota |
+| failed | id | error {type, message, traceback; seconds and memory (peak resident bytes), when known}, transient: true when it may be tried again; step and cost: of a value that was not finite; dropped |
 | noted | id | note, tags |
-| recorded | | topic, data: what the recipe did (checks, ensemble, test split opened, ...) |
+| recorded | | topic, data: what the recipe did (checks, ensemble, test split opened, ...); topic "stopped" ends the study: data {why} |
+
+Format 2 has `imported`, `collected`, and in a report `bytes` and `dropped`; every event of format 1 reads the same in it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from whet.errors import StoreError
 
-__all__ = ["FORMAT", "KINDS", "Event", "Journal", "Lease", "Writer", "decode", "encode"]
+__all__ = ["FORMAT", "KINDS", "Event", "Journal", "Lease", "Writer", "decode", "decode_all", "encode"]
 
-FORMAT = 1
+FORMAT = 2
 KINDS = frozenset(
-    "created enqueued asked proposed resumed reported repeated told failed noted recorded".split()
+    "created enqueued imported asked proposed resumed reported repeated collected told failed noted recorded".split()
 )  # fmt: skip
+_UNEQUAL = ("seconds", "memory")  # what no two machines have in common
 
 
 class Event(NamedTuple):
@@ -52,10 +57,14 @@ class Event(NamedTuple):
 
     @property
     def bare(self) -> tuple[int, str, int | None, Mapping[str, Any]]:
-        """The event without time and place, and what the work cost: what two runs of the same study have in common."""
+        """The event without time, place and what an error cost: what two runs of the same study have in common.
+
+        >>> Event(1, "failed", 0, {"error": {"type": "MemoryError", "seconds": 3.5}}).bare
+        (1, 'failed', 0, {'error': {'type': 'MemoryError'}})
+        """
         data = {k: v for k, v in self.data.items() if k != "seconds"}
         if isinstance(error := data.get("error"), Mapping):
-            data["error"] = {k: v for k, v in error.items() if k not in ("seconds", "memory")}
+            data["error"] = {k: v for k, v in error.items() if k not in _UNEQUAL}
         return (self.seq, self.kind, self.trial, data)
 
 
@@ -100,13 +109,18 @@ class Journal(Protocol):
 
     name: str
     durable: bool
+    uid: str  # random: a study made anew under the same name has another
 
     def read(self, after: int = 0) -> list[Event]:
-        """Return the events with seq > after, in order."""
+        """Return the events with seq > after, in order.
+
+        Raises Rewound when the journal no longer holds event `after` as this process knows it: what was folded from it
+        is to be folded anew, from `read()`.
+        """
         ...
 
     def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
-        """Yield the events with seq > after, in order, `size` at a time."""
+        """Yield the events with seq > after in lists of at most `size`, in order: long journals in bounded memory."""
         ...
 
     def leases(self) -> dict[int, Lease]:
@@ -114,7 +128,10 @@ class Journal(Protocol):
         ...
 
     def write(self) -> AbstractContextManager[Writer]:
-        """Begin a transaction."""
+        """Begin a transaction.
+
+        Raises LostConnection when the database was lost before its end: nothing was written, do it again.
+        """
         ...
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
@@ -122,7 +139,7 @@ class Journal(Protocol):
         ...
 
     def beat(self, worker: str) -> None:
-        """Raise the beat of every lease of `worker`."""
+        """Raise the beat of every lease of `worker`; without one nothing happens."""
         ...
 
     def spend(self, worker: str, seconds: float) -> None:
@@ -157,6 +174,9 @@ def _plain(value: Any) -> Any:
     )
 
 
+_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+
+
 def encode(data: Mapping[str, Any]) -> str:
     """Return the data of an event as one line of JSON; raise StoreError when something in it is not JSON.
 
@@ -164,10 +184,10 @@ def encode(data: Mapping[str, Any]) -> str:
     '{"a":[1,{"$float":"inf"}]}'
     """
     try:
-        text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        text = _text(data)
     except (TypeError, ValueError):
         data = _plain(data)
-        text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        text = _text(data)
     try:
         text.encode()
     except UnicodeEncodeError:  # half a character, as in a file name that is not UTF-8
@@ -189,3 +209,16 @@ def decode(text: str) -> dict[str, Any]:
     if '"$float"' in text:
         return json.loads(text, object_hook=_revive)
     return json.loads(text)
+
+
+def decode_all(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return `decode` of each text, in one go: much faster, and equal keys are one string in memory.
+
+    >>> decode_all([encode({"a": 1}), encode({"a": float("inf")})])
+    [{'a': 1}, {'a': inf}]
+    """
+    joined = "[" + ",".join(texts) + "]"
+    found = json.loads(joined, object_hook=_revive) if '"$float"' in joined else json.loads(joined)
+    if len(found) != len(texts):
+        raise ValueError("not one value a text")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ class MemoryJournal:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.uid = uuid.uuid4().hex
         self._events: list[Event] = []
         self._leases: dict[int, Lease] = {}
         self._seconds: dict[str, float] = {}
@@ -35,9 +37,10 @@ class MemoryJournal:
         return self._events[after:]
 
     def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
-        """Yield the events with seq > after, in order, a list at a time."""
-        for start in range(after, len(self._events), size):
-            yield self._events[start : start + size]
+        """Yield the events with seq > after in lists of at most `size`, in order."""
+        while events := self._events[after : after + size]:
+            yield events
+            after += len(events)
 
     @contextmanager
     def write(self) -> Iterator[MemoryJournal]:

@@ -13,6 +13,7 @@ from typing import Any
 from whet.data.split import Data
 from whet.errors import StudyError, TaskError, WhetError
 from whet.execute import Workers
+from whet.journal.checkpoint import Files
 from whet.journal.store import Store, check_name
 from whet.metric import metric
 from whet.task import Task
@@ -91,7 +92,11 @@ class Job:
     def forget(self) -> None:
         """Delete the study and its folder, to start over."""
         assert self.store is not None
-        if self.store.path is not None and self.store.path.exists():
+        if self.exists():
+            folder, journal = self.store.files(self.name), self.store.journal(self.name, create=False)
+            journal.close()
+            if folder is not None:  # raises when the folder belongs to a study of another database
+                Files(folder / "checkpoints", uid=journal.uid).claim(False, write=False)
             self.store.database().delete(self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
 

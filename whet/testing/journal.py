@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -58,8 +59,86 @@ def reads_after(make: Make) -> None:
         for i in range(4):
             w.append("noted", i, {})
         assert [e.seq for e in w.read(3)] == [4]
-    for after in range(6):
+    for after in range(5):
         assert [e.seq for e in journal.read(after)] == list(range(after + 1, 5))
+    with journal.write() as w:
+        w.append("noted", 4, {})
+        assert w.append("noted", 5, {}).seq == 6, "a transaction that has read nothing lost count"
+
+
+def pages_what_it_reads(make: Make) -> None:
+    """`pages` yields what `read` returns, in lists of at most `size`; events that are written meanwhile come too."""
+    journal = make("pages")
+    assert list(journal.pages()) == []
+    with journal.write() as w:
+        for i in range(7):
+            w.append("noted", i, {"i": i})
+    for size in (1, 3, 7, 8):
+        for after in (0, 2, 7):
+            pages = list(journal.pages(after, size))
+            assert [e for page in pages for e in page] == journal.read(after), (size, after)
+            assert all(0 < len(page) <= size for page in pages), (size, after)
+    seen: list[Event] = []
+    for page in journal.pages(size=3):
+        seen += page
+        if len(seen) < 9:
+            journal.record("more", {})
+    assert [e.seq for e in seen] == list(range(1, len(seen) + 1))
+    assert [e.bare for e in seen] == [e.bare for e in journal.read()]
+
+
+def lets_one_write_at_a_time(make: Make) -> None:
+    """What several write at once is one dense record, each transaction in one piece; each sees what came before it."""
+    journals = [make("many") for _ in range(3)] if make("many").durable else [make("many")] * 3
+    torn: list[object] = []
+
+    def add(journal: Journal, trial: int) -> None:
+        for i in range(20):
+            with journal.write() as w:
+                before = w.read(0)
+                first = w.append("noted", trial, {"i": i})
+                if first.seq != len(before) + 1 or [e.seq for e in w.read(first.seq - 1)] != [first.seq]:
+                    torn.append((first, len(before)))
+                w.append("noted", trial, {"i": i})
+
+    threads = [threading.Thread(target=add, args=(j, n)) for n, j in enumerate(journals)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    events = journals[0].read()
+    assert not torn, torn[0]
+    assert [e.seq for e in events] == list(range(1, 121))
+    assert all(a.trial == b.trial and a.data == b.data for a, b in zip(events[::2], events[1::2], strict=True))
+    for trial in range(3):
+        assert [e.data["i"] for e in events[::2] if e.trial == trial] == list(range(20))
+
+
+def lets_readers_pass(make: Make) -> None:
+    """Who reads does not wait for a transaction, and sees nothing of it before its end."""
+    writer = make("open")
+    if not writer.durable:
+        return  # it has no second reader
+    reader = make("open")
+    with writer.write() as w:
+        w.append("noted", 0, {})
+        w.take(0, "me")
+        w.read(0)
+        assert reader.read() == []
+        assert list(reader.pages()) == []
+        assert reader.leases() == {}
+        assert reader.spent() == 0.0
+    assert len(reader.read()) == 1
+    assert reader.leases() == {0: Lease(0, "me")}
+
+
+def knows_a_study_by_its_identity(make: Make) -> None:
+    """`uid` is the study's own, whoever opens it."""
+    one, two = make("one"), make("two")
+    assert one.uid
+    assert one.uid != two.uid
+    if one.durable:
+        assert make("one").uid == one.uid
 
 
 def keeps_values_exactly(make: Make) -> None:
@@ -114,6 +193,7 @@ def keeps_leases(make: Make) -> None:
         w.drop(9)
     assert journal.leases() == {0: Lease(0, "a"), 1: Lease(1, "b", 0, 2)}
     journal.beat("b")
+    journal.beat("nobody")
     if journal.durable:
         assert journal.leases() == {0: Lease(0, "a"), 1: Lease(1, "b", 1, 2)}, journal.leases()
     with journal.write() as w:
@@ -152,5 +232,6 @@ def keeps_studies_apart(make: Make) -> None:
 #: ...     clause(MemoryJournal)
 JOURNAL: tuple[Callable[[Make], None], ...] = (
     numbers_its_events_densely, undoes_what_fails, reads_after, keeps_values_exactly, refuses_what_is_not_json,
-    counts_records_by_topic, keeps_leases, adds_up_time, keeps_studies_apart,
+    counts_records_by_topic, keeps_leases, adds_up_time, keeps_studies_apart, pages_what_it_reads,
+    lets_one_write_at_a_time, lets_readers_pass, knows_a_study_by_its_identity,
 )  # fmt: skip

@@ -18,11 +18,15 @@ from whet.tune.trial import Idle, State, Trial, Trials
 
 __all__ = ["Asking"]
 
+_GUESS = Start()  # this very object: a person's guess goes first
+
 
 class Asking:
     """Gives out trials: orphans first, then a person's guesses, then what the scheduler and the searcher say."""
 
-    def __init__(self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, keeping: Keeping) -> None:
+    def __init__(
+        self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, *, keeping: Keeping
+    ) -> None:
         self._book, self._claims, self._keeping = book, claims, keeping
         self._searcher, self._scheduler = searcher, scheduler
         self._last: Trials | None = None  # the prefix of the last start: what its proposal is made from
@@ -55,11 +59,13 @@ class Asking:
                 else:
                     begun = self._start(decision, moment.seq, budget)
                 if begun is not None:
+                    if isinstance(decision, Resume):
+                        self._keeping.sweep(begun)
                     return self._ready(begun)
 
     def _decide(self, moment: Trials, budget: Budget) -> Start | Resume | Idle:
         if self._book.history.waiting and self._room(budget, moment):
-            return Start()  # a person's guess goes first
+            return _GUESS
         return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
 
     def _room(self, budget: Budget, moment: Trials) -> bool:
@@ -95,6 +101,8 @@ class Asking:
                 return None
             if history.waiting and start != Start():
                 return None  # a guess came in since: it is not what the scheduler wants to start
+            if start is _GUESS and not history.waiting:
+                return None  # another worker took it: what to do now is for the scheduler to say
             id = history.waiting[0] if history.waiting else len(history.progress)
             data: dict[str, Any] = {"seen": seen}
             if start.params is not None:
@@ -112,26 +120,27 @@ class Asking:
 
     def _ready(self, id: int) -> Trial:
         """Return trial `id` with a complete configuration, proposing one when it has none."""
+        try:
+            self._propose(id)
+        except BaseException:
+            self._claims.forget(id)  # the next to ask tries again, here or elsewhere
+            raise
+        self._claims.start_clock(id)
+        return self._book.history.trials[id]
+
+    def _propose(self, id: int) -> None:
         book = self._book
         history = book.history
         moment = None if history.progress[id].proposed else self._at(history.progress[id].seen)
         while moment is not None:
             seen = moment.seq
             given = history.progress[id].given
-            try:
-                proposal, draw = propose(
-                    self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed
-                )
-            except BaseException:
-                book.change(lambda w: self._claims.drop(w, id))  # the next to ask tries again
-                raise
+            proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
             data = {"params": dict(proposal.params), "origin": dict(proposal.origin), "seen": seen, "draw": draw}
             if book.change(lambda w, data=data, seen=seen: self._name(w, id, data, seen)):  # type: ignore[misc]
                 break
             history = book.history
             moment = history.moment()
-        self._claims.start_clock(id)
-        return book.history.trials[id]
 
     def _name(self, w: Writer, id: int, data: Mapping[str, Any], seen: int) -> bool:
         """Write the configuration of trial `id`, unless another worker has taken the same in the meantime."""

@@ -106,6 +106,7 @@ class Attempt:
         return None
 
     def __iter__(self) -> Iterator[int]:
+        self._desk.keeping.check()
         known = self.trial.step
         own = self.trial.parent is None or known > self.trial.curve[0].step
         if known > self._start and own:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from whet.errors import LostConnection, Rewound
+from whet.errors import LostConnection, Rewound, StudyError
 from whet.journal.event import Event, Journal, Writer
 from whet.tune.history import History
 from whet.tune.trial import Trials
@@ -50,6 +50,8 @@ class Book:
         finally:
             if collecting:
                 gc.enable()
+        if self.history.terms is not None and history.terms is None:
+            raise StudyError(f"study '{self.journal.name}': was deleted while this process had it open.")
         self.history = history
 
     def sync(self) -> History:

@@ -78,6 +78,15 @@ class Claims:
         self._mine.pop(trial, None)
         self._meters.pop(trial, None)
 
+    def forget(self, trial: int) -> None:
+        """Hand `trial` back without a transaction of somebody else's; what cannot be written now is found at the next asking."""
+        self._mine.pop(trial, None)
+        try:
+            with self._journal.write() as w:
+                self.drop(w, trial)
+        except StoreError:
+            pass
+
     def holds(self, w: Writer, trial: int) -> bool:
         """Return whether the lease on `trial` is this worker's."""
         lease = w.leases().get(trial)
@@ -120,16 +129,17 @@ class Claims:
         if not others:
             return None
         seen = self._journal.leases()  # a look that disturbs nobody: mostly all are in good hands
-        if all(t in seen and not self._lapsed(seen[t]) for t in others):
+        if all(t in seen and seen[t].worker != self._worker and not self._lapsed(seen[t]) for t in others):
             return None
 
         def write(w: Writer) -> int | None:
             leases = w.leases()
             for trial in others:
                 lease = leases.get(trial)
-                if trial not in open or (lease is not None and not self._lapsed(lease)):
+                own = lease is not None and lease.worker == self._worker  # could not be handed back
+                if trial not in open or (lease is not None and not own and not self._lapsed(lease)):
                     continue
-                lapses = 0 if lease is None else lease.lapses + 1
+                lapses = 0 if lease is None else lease.lapses + (not own)
                 if lapses >= CHANCES:
                     give_up(w, trial, lapses)
                     w.drop(trial)

@@ -196,13 +196,18 @@ class History:
         draft.state, draft.value, draft.error = State(data["state"]), data["value"], data["error"]
         draft.note, draft.tags, draft.origin = data["note"], tuple(data["tags"]), data["origin"]
         draft.curve = Curve(Point(*row) for row in data["curve"])
-        draft.cost = sum(p.cost for p in draft.curve)
+        cost, parent = data.get("cost"), data.get("parent")
+        draft.cost = float(sum(p.cost for p in draft.curve)) if cost is None else cost
+        draft.parent = None if parent is None else (int(parent[0]), int(parent[1]))
         draft.reported = bool(draft.curve)
         if draft.state is State.WAITING:
-            draft.params = draft.given = data["params"]
+            draft.params = data["params"]
+            draft.given = data["params"] or None  # nothing given: the searcher is asked
             self.waiting.append(draft.id)
-        else:
-            self._named(seq, draft, data["params"])
+            return
+        self._named(seq, draft, data["params"])
+        if draft.state is State.RUNNING:  # nobody works on it: whoever asks next goes on with it
+            self.open.add(draft.id)
 
     @property
     def _steps(self) -> int:

@@ -70,6 +70,10 @@ class Keeping:
         self._files.claim(True)
         return self._files.read(name)
 
+    def check(self) -> None:
+        """Raise StoreError when the study's files cannot be reached from here, before anything is trained."""
+        self._files.claim(bool(self._book.history.stored), write=False)
+
     def outdated(self, id: int, state: State, new: tuple[int, str] | None = None) -> list[str]:
         """Return the names of checkpoints of trial `id` that go when it takes on `state` and has the `new` one."""
         own = self._book.history.progress[id].checkpoints

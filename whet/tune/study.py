@@ -6,35 +6,28 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from numbers import Integral
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from whet import seed as streams
 from whet.errors import StudyError
 from whet.execute import place
 from whet.journal.checkpoint import Files
-from whet.journal.event import Writer
 from whet.journal.store import Store
-from whet.tune import crew, loop
+from whet.tune import crew, guess, imported, loop
+from whet.tune.account import Account, accounts
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
 from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import commonest
-from whet.tune.history import History, Terms
 from whet.tune.keeping import Keeping, Saved
-from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
-from whet.tune.schedule import scheduler
-from whet.tune.search import describe as describe_search
 from whet.tune.search import rebuild as rebuild_search
-from whet.tune.search import searcher
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.telling import Telling, number
-from whet.tune.terms import settle
-from whet.tune.trial import Idle, Trial, Trials, Verdict, parse_goals
+from whet.tune.terms import offer, recorded_terms, settle
+from whet.tune.trial import Idle, Trial, Trials, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,52 +65,27 @@ class Study:
         store: Store | str | None = None,
         name: str | None = None,
     ) -> None:
-        if not isinstance(space, Space):
-            raise StudyError(
-                f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...)."
-            )
-        if not isinstance(steps, (int, Integral)) or isinstance(steps, bool) or steps < 1:
-            raise StudyError(f"study: steps must be a whole number of at least 1, got {steps!r}.")
-        if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
-            raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
+        wanted = offer(space, goal, search=search, schedule=schedule, steps=steps, seed=seed)
         self.store = Store.of(store)
         self.name = name or "study"
-        self.space, self.steps, self.seed = space, int(steps), int(seed)
-        self.goals = parse_goals(goal)
         self.worker = worker_name()
-        self.searcher = searcher(search, space, self.steps, seed=self.seed)
-        self.scheduler = scheduler(schedule, space, self.steps, seed=self.seed)
-        asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
-        terms = Terms(
-            space,
-            self.goals,
-            self.steps,
-            self.seed,
-            describe_search(self.searcher),
-            describe_schedule(self.scheduler),
-            asked,
-        )
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)
-            recorded = settle(self._book, self.name, terms)
+            agreed = settle(self._book, self.name, wanted)
         except BaseException:
             self.journal.close()
             raise
-        # what is recorded counts: "auto" may mean something else in a later version, and names have an order
-        self.space = recorded.space
-        if terms.search != recorded.search:
-            self.searcher = rebuild_search(recorded.search)
-        if terms.schedule != recorded.schedule:
-            self.scheduler = rebuild_schedule(recorded.schedule)
+        self.searcher, self.scheduler, terms = agreed.searcher, agreed.scheduler, agreed.terms
+        self.space, self.goals, self.steps, self.seed = terms.space, terms.goals, terms.steps, terms.seed
         folder = self.store.files(self.name)
         self.files = Files(
             folder / "checkpoints" if folder else None,
-            sync=self.store.durability == "power", uid=getattr(self.journal, "uid", ""),
+            sync=self.store.durability == "power", uid=self.journal.uid,
         )  # fmt: skip
         self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
         self._claims = Claims(self.journal, self.worker)
-        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, self.keeping)
+        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
         self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
 
@@ -133,12 +101,9 @@ class Study:
         store = Store.of(store)
         journal = store.journal(name, create=False)
         try:
-            history = History()
-            history.apply(journal.read()[:1])
+            t = recorded_terms(journal)
         finally:
             journal.close()
-        if (t := history.terms) is None:
-            raise StudyError(f"study '{name}': it was never begun. Run it with its task first.")
         return cls(
             t.space, goal=[str(g) for g in t.goals], steps=t.steps, seed=t.seed, store=store, name=name,
             search=rebuild_search(t.search), schedule=rebuild_schedule(t.schedule),
@@ -199,20 +164,21 @@ class Study:
         """
         self._telling.fail(number(trial), error, transient=transient)
 
-    def enqueue(self, params: Params, *, note: str = "") -> Trial:
+    def enqueue(self, params: Params, *, note: str = "", tags: Sequence[str] = (), again: bool = False) -> Trial:
         """Put a person's guess before everything else; what it leaves out is filled in. Return the WAITING trial.
 
-        Raises SpaceError when a name or value is not in the space.
+        Raises SpaceError when a name or value is not in the space, StudyError when a trial has the same configuration
+        and `again` does not ask for a repetition.
         """
-        self.space.fill(params, streams.rng(self.seed, "check"))
-        book, data = self._book, {"params": dict(params), "note": note}
+        return guess.enqueue(self._book, params, note=note, tags=tags, again=again)
 
-        def write(w: Writer) -> Trial:
-            id = len(book.history.progress)
-            book.append(w, "enqueued", id, data)
-            return book.history.trials[id]
+    def add(self, trials: Sequence[Trial], *, accounts: Mapping[int, Account] | None = None) -> list[Trial]:
+        """Take in trials made elsewhere, all or none, for searchers to learn from: they cost nothing of the budget.
 
-        return book.change(write)
+        Return them with the ids they have here. accounts: the work on each, by the id it had. Raises SpaceError or
+        StudyError, naming the trial, when one does not fit.
+        """
+        return imported.add(self._book, trials, accounts or {})
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -262,10 +228,10 @@ class Study:
         return self._claims.orphans(self._book.sync().open)
 
     def frame(self) -> pd.DataFrame:
-        """Return the trials as a table: id, state, value, step, cost, note, error, `params.*` and `metrics.*`."""
+        """Return the trials as a table: id, state, value, step, cost, who worked on it and when, `params.*`, `metrics.*`."""
         from whet.tune.frame import frame
 
-        return frame(self.trials)
+        return frame(self.trials, accounts(self.journal.read()))
 
     # -- running
 
