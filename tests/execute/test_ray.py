@@ -81,7 +81,7 @@ def cluster(tmp_path_factory):
     del os.environ["WHET_TEST_FLAG"]
     if before is None:
         del os.environ["RAY_ADDRESS"]
-    left = [p for p in psutil.Process().children(recursive=True)]
+    left = psutil.Process().children(recursive=True)
     _, left = psutil.wait_procs(left, timeout=10)
     assert not left
 
