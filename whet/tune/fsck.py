@@ -231,7 +231,7 @@ class Fsck:
                 size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
                 self._add(
                     "FOLDER", "WARN", str(path), {"bytes": size},
-                    f"{size:,} bytes of a study that is not in {store.path or "the database"}",
+                    f"{size:,} bytes of a study that is not in {store.path or 'the database'}",
                     f"delete it by hand when its models are not wanted: rm -r {path}",
                 )  # fmt: skip
         for path in place.parent.glob(".new-*.db*"):
