@@ -76,7 +76,7 @@ def test_sizes(given, size):
 
 
 @pytest.mark.parametrize(
-    "given", [0, -1, True, 1.5, "", "GB", "ten", "-1GB", "1XB", "10 G B", "1e9", "0GB", "0.1B", "nan", [], b"1GB"]
+    "given", [0, -1, True, "", "GB", "ten", "-1GB", "1XB", "10 G B", "0GB", "0.1B", "nan", [], b"1GB"]
 )
 def test_sizes_that_are_refused(given):
     with pytest.raises(StoreError, match="quota") as e:
