@@ -84,8 +84,12 @@ def test_stop_reaches_running_work_and_is_forgotten_by_the_next(pool):
 def test_a_worker_that_dies_says_so_and_can_be_started_again(tmp_path):
     with Pool(1, log=tmp_path / "log") as pool:
         assert pool.get(60) == Message(0, "ready", pool.pids()[0])
+        (name,) = pool.names()
+        assert name == who(pool.pids()[0])
         pool.call(0, f"{WORK}:dies", {})
-        assert answer(pool) == [Message(0, "exit", -signal.SIGKILL)]
+        (message,) = answer(pool)
+        assert message.kind == "exit"
+        assert message.data == {"code": -signal.SIGKILL, "name": name, "why": "", "trace": ""}
         pool.call(0, f"{WORK}:square", {"x": 1})  # into nothing
         pool.restart(0)
         pool.call(0, f"{WORK}:square", {"x": 5})

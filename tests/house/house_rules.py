@@ -18,9 +18,9 @@ PACKAGE = HERE.parents[2] / "whet"
 
 # Imports point down or stay within a line; the longest matching prefix decides (tune.worker before tune).
 LAYERS = (
-    "errors seed finding",
+    "errors seed finding units",
     "journal metric stop execute",
-    "tune.number tune.constraint tune.domain tune.layout tune.space tune.trial tune.strategy tune.follow tune.named",
+    "tune.number tune.constraint tune.domain tune.layout tune.space tune.curve tune.goal tune.trial tune.strategy tune.follow tune.named",
     "tune.search tune.schedule data",
     "models train.loss train.optim train.rate",
     "task",
@@ -33,7 +33,7 @@ LAYERS = (
     "testing cli __main__",
 )
 # Search is tested in milliseconds and `whet --help` is quick because these load no torch when they are imported.
-TORCH_FREE = "errors seed finding metric stop journal execute tune cli.main __main__".split()
+TORCH_FREE = "errors seed finding units metric stop journal execute tune cli.main __main__".split()
 MAY_LOAD_TORCH = ["tune.worker"]
 BRING_TORCH = {"torch", "onnxscript", "torchmetrics", "torchvision", "kornia", "captum", "torchao", "torch_pruning"}
 

@@ -1,6 +1,5 @@
 """Objectives that the tests send to worker processes, and scripts that are killed."""
 
-import ctypes
 import os
 import signal
 import time
@@ -36,12 +35,6 @@ def kills_itself_once(params, run):
         run.report(params["x"], state)
 
 
-def segfaults(params):
-    if params["k"] == 2:
-        ctypes.string_at(0)
-    return params["k"]
-
-
 def fails(params):
     raise ValueError("always")
 
@@ -62,3 +55,52 @@ def quick_then_endless(params, run):
         while run.id:
             time.sleep(0.1)
         run.report(1.0, {})
+
+
+def checkpointed(params, run):
+    """As `plain`; some trials fail, by an exception or by a value that is not finite."""
+    state = run.load() or {"trained": []}
+    for step in run:
+        state["trained"].append(step)
+        if run.id % 11 == 5 and step == 3:
+            raise ValueError("on purpose")
+        run.report(float("nan") if run.id % 13 == 7 and step == 2 else params["x"] + 1 / step, state)
+
+
+def drive(url, name, trials):
+    """Be one worker of the study, as `whet.tune.working` is, without an owner: whoever likes may kill it."""
+    from whet.tune import loop
+    from whet.tune.budget import Budget
+    from whet.tune.study import Study
+
+    with Study.open(url, name) as study:
+        loop.drive(study, checkpointed, Budget(trials=trials), lambda: False)
+
+
+def dies_after_writing(params, run):
+    """The worker is killed when the checkpoint of its second step is on the disk and not in the journal."""
+    for step in run:
+        if step == 2:
+            desk = run._desk
+            desk.note_report = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+        run.report(params["x"], {"step": step})
+
+
+def dies_while_writing(params, run):
+    """The worker is killed before the checkpoint of its second step has its name."""
+    for step in run:
+        if step == 2:
+            os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
+        run.report(params["x"], {"step": step})
+
+
+def meets_slowly(params, run):
+    """As `meets`, with steps so long that all workers are in the middle of one when the budget ends."""
+    here = Path(os.environ["WHET_TEST_FLAG"])
+    (here / str(os.getpid())).touch()
+    while len(list(here.iterdir())) < 3:
+        time.sleep(0.01)
+    state = run.load() or {}
+    for _step in run:
+        time.sleep(0.05)
+        run.report(params["x"], state)

@@ -18,7 +18,7 @@ SPACE = Space(x=Float(0, 1), k=Ordered([1, 2, 4]), o=Choice({"a": Space(y=Int(1,
 
 def bare(journal):
     """Return the events without times."""
-    return [(e.seq, e.kind, e.trial, {k: v for k, v in e.data.items() if k != "seconds"}) for e in journal.read()]
+    return [e.bare for e in journal.read()]
 
 
 def proceed(study, trials):

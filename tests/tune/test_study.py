@@ -244,8 +244,10 @@ def test_a_guess_goes_first_and_is_filled_in(make):
     assert study.ask().params == {"x": 0.5, "o": "b"}
     assert whole.id == 2
     assert study.ask().id == 0
-    # a repetition that a person asks for is a repetition
-    study.enqueue({"x": 0.5, "o": "b"})
+    # a repetition that a person asks for is a repetition, and nothing else is
+    with pytest.raises(StudyError, match=r"trial 2 has it already \(RUNNING\).*again=True"):
+        study.enqueue({"x": 0.5, "o": "b"})
+    study.enqueue({"x": 0.5, "o": "b"}, again=True)
     assert study.ask().params == {"x": 0.5, "o": "b"}
     before = len(study.trials)
     for bad in ({"x": 3}, {"z": 1}, {"o": "b", "o.y": 0.1}, [1]):
@@ -487,14 +489,13 @@ def test_what_fails_while_it_is_written_leaves_no_trace(make):
     t = study.ask()
     before, trials = study.journal.read(), tuple(study.trials)
 
-    def broken():
-        with study._book.writing() as w:
-            study._book.append(w, "told", t.id, {"value": 1.0, "metrics": {}})
-            study._claims.drop(w, t.id)
-            raise KeyError("broken")
+    def broken(w):
+        study._book.append(w, "told", t.id, {"value": 1.0, "metrics": {}})
+        study._claims.drop(w, t.id)
+        raise KeyError("broken")
 
     with pytest.raises(KeyError, match="broken"):
-        broken()
+        study._book.change(broken)
     assert study.journal.read() == before
     assert tuple(study.trials) == trials
     study.tell(t, 0.5)  # the lease is still there

@@ -6,7 +6,7 @@ import pytest
 
 from whet.errors import StudyError
 from whet.tune.space import Space
-from whet.tune.trial import Bound, Goal, Point, State, Trial, Trials, parse_goals
+from whet.tune.trial import Bound, Goal, Log, Point, State, Trial, Trials, parse_goals
 
 
 def test_goals_are_read():
@@ -77,7 +77,7 @@ def test_trials_are_a_sequence_whose_index_is_the_id():
 
 
 def test_changed_names_each_trial_once_up_to_this_moment():
-    log = [(2, 0), (3, 1), (4, 0), (7, 2)]
+    log = Log([(2, 0), (3, 1), (4, 0), (7, 2)])
     trials = Trials([Trial(0), Trial(1)], space=Space(), seq=5, log=log)
     assert [trials.changed(s) for s in (0, 2, 3, 4, 9)] == [[0, 1], [1, 0], [0], [], []]
     assert Trials([Trial(0), Trial(1)], space=Space(), seq=5, log=log, ahead=1).changed(3) == [0, 1]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import SpaceError, UsageError, nearest
-from whet.tune.budget import Budget
+from whet.stop import parse
+from whet.tune.budget import Budget, Price
+from whet.tune.domain import same
 from whet.tune.space import Params, Space
 
 if TYPE_CHECKING:
+    from whet.execute import Workers
     from whet.recipe.job import Job
     from whet.task import Task
 
-__all__ = ["check_words", "configuration", "make_job", "make_task"]
+__all__ = ["check_words", "configuration", "make_job", "make_task", "settings"]
 
 
 def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: int) -> Task:
@@ -29,14 +32,30 @@ def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: i
     return resolve(text, target=list(target) if target else None, kind=kind, seed=seed)
 
 
-def check_words(*, budget: str | None, search: str, schedule: str, epochs: int | None, runs: Path) -> None:
+def check_words(
+    *,
+    budget: str | None,
+    search: str,
+    schedule: str,
+    epochs: int | None,
+    runs: Path,
+    stop: str | None = None,
+    until: str | None = None,
+    price: str | None = None,
+) -> None:
     """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
     from whet.journal.store import Store
     from whet.tune.schedule import scheduler
     from whet.tune.search import searcher
     from whet.tune.space import Float
 
-    Budget.of(budget)
+    Budget.of(budget).priced(price)
+    if price is not None:
+        Price.of(price)
+    if stop is not None:
+        parse(stop, what="--stop")
+    if until is not None:
+        parse(until, study=True, what="--until")
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
     if runs.exists() and not runs.is_dir():
@@ -58,17 +77,21 @@ def make_job(
     search: str,
     schedule: str,
     epochs: int | None,
+    start: Callable[..., Workers] | None = None,
+    stop: str | None = None,
+    until: str | None = None,
+    price: str | None = None,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job
 
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
-        steps=epochs, command=shlex.join(["whet", *sys.argv[1:]]),
+        steps=epochs, start=start, stop=stop, until=until, price=price, command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 
-def configuration(space: Space, start: Params, settings: Sequence[str] | None) -> dict[str, Any]:
+def configuration(space: Space, start: Params, words: Sequence[str] | None) -> dict[str, Any]:
     """Return `start` with `NAME=VALUE` settings applied; what a setting switches on is taken from the middle.
 
     Raises UsageError for a setting that cannot be read, an unknown name or a value outside its domain.
@@ -80,23 +103,7 @@ def configuration(space: Space, start: Params, settings: Sequence[str] | None) -
     """
     import numpy as np
 
-    given: dict[str, Any] = {}
-    for setting in settings or ():
-        name, equals, text = setting.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--set {setting}: use NAME=VALUE, e.g. --set lr=1e-3.")
-        name = name.strip()
-        if name not in space.names:
-            inner = [n for n in space.names if n.endswith("." + name)]
-            name = inner[0] if len(inner) == 1 else name  # lr for optimizer.lr, where only one can be meant
-        if name not in space.names:
-            known = ", ".join(space.names) or "none"
-            raise UsageError(
-                f"--set {name}: no such hyperparameter.{nearest(name, [*space.names, *(n.rpartition('.')[2] for n in space.names)])} Allowed: {known}."
-            )
-        if name in given:
-            raise UsageError(f"--set {name}: given twice. Give it once.")
-        given[name] = _value(text.strip())
+    given = settings(space, words)
     if not given:
         return dict(start)
 
@@ -118,6 +125,47 @@ def configuration(space: Space, start: Params, settings: Sequence[str] | None) -
                 continue
             kept[name] = value
     return fill(kept)
+
+
+def settings(space: Space, words: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values that `NAME=VALUE` words give; what is inside a branch may go by its last name.
+
+    Raises UsageError for a word that cannot be read, or an unknown name; values are for the space to check.
+
+    >>> from whet.tune.space import Choice, Float
+    >>> settings(Space(lr=Float(0, 1), net=Choice({"a": Space(x=Float(0, 1))})), ["lr=1e-3", "x=.5"])
+    {'lr': 0.001, 'net.x': 0.5}
+    """
+    given: dict[str, Any] = {}
+    for setting in words or ():
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {setting}: use NAME=VALUE, e.g. --set lr=1e-3.")
+        name = name.strip()
+        if name not in space.names:
+            inner = [n for n in space.names if n.endswith("." + name)]
+            name = inner[0] if len(inner) == 1 else name  # lr for optimizer.lr, where only one can be meant
+        if name not in space.names:
+            known = ", ".join(space.names) or "none"
+            raise UsageError(
+                f"--set {name}: no such hyperparameter.{nearest(name, [*space.names, *(n.rpartition('.')[2] for n in space.names)])} Allowed: {known}."
+            )
+        if name in given:
+            raise UsageError(f"--set {name}: given twice. Give it once.")
+        given[name] = _option(space, name, text.strip())
+    return given
+
+
+def _option(space: Space, name: str, text: str) -> Any:
+    """Return the value that a word stands for: what it reads like, unless only the word itself is an option."""
+    value = _value(text)
+    if not isinstance(value, str):
+        for dim in space.dims:
+            if dim.name == name:
+                options = getattr(dim.domain, "options", getattr(dim.domain, "values", ()))
+                if text in options and not any(same(value, o) for o in options):
+                    return text
+    return value
 
 
 def _value(text: str) -> Any:

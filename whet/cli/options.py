@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from whet.recipe import Block, Job
+
 __all__ = [
-    "Budget", "Epochs", "Fresh", "Json", "Kind", "Name", "Plain", "Runs", "Schedule", "Search", "Seed", "Set", "Target",
-    "TaskName", "Workers", "again", "check_workers",
+    "Budget", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Price", "Runs", "Schedule",
+    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_place",
+    "check_workers", "more",
 ]  # fmt: skip
 
 TaskName = Annotated[
@@ -37,9 +42,51 @@ Budget = Annotated[
         help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs.",
     ),
 ]
+Price = Annotated[
+    str | None,
+    typer.Option(
+        "--price", metavar="PRICE", envvar="WHET_PRICE", help="What a --budget in cost buys: 2.5/h, 0.1/epoch, 3/trial."
+    ),
+]
+Stop = Annotated[
+    str | None,
+    typer.Option(
+        "--stop",
+        metavar="TEXT",
+        envvar="WHET_STOP",
+        help='When to end one training: "target 0.98 | patience 5", diverged, steps, time, cost; "never".',
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="TEXT",
+        envvar="WHET_UNTIL",
+        help='When to end the search: "gain | trials 200", target, patience, time, cost; "never".',
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", envvar="WHET_WORKERS", help="Processes that train (default: one a core)."),
+]
+On = Annotated[
+    str,
+    typer.Option("--on", metavar="PLACE", envvar="WHET_ON", help="Where trials run: processes, ray, ray://HOST:PORT."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", envvar="WHET_MEMORY", help="The most memory a trial may take, e.g. 4GB."),
+]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus", metavar="N", envvar="WHET_GPUS", help="GPUs of each worker, e.g. 1 or 0.5 (default: a share)."
+    ),
+]
+Stall = Annotated[
+    str | None,
+    typer.Option("--stall", metavar="TIME", envvar="WHET_STALL", help="Longest time between two reports, e.g. 30m."),
 ]
 Search = Annotated[
     str, typer.Option("--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid.")
@@ -57,6 +104,10 @@ Epochs = Annotated[
 Seed = Annotated[int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")]
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", envvar="WHET_RUNS", help="The folder for everything that is made.")
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", envvar="WHET_STORE", help="The database (default: DIR/whet.db of --runs)."),
 ]
 Name = Annotated[str, typer.Option("--name", metavar="STUDY", help="The study's name (default: the task's).")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the study of this name first.")]
@@ -77,6 +128,13 @@ def again(task: str, target: list[str] | None, kind: str | None) -> str:
     return shlex.join(words)
 
 
+def more(job: Job, blocks: Mapping[str, Block]) -> str:
+    """Return the line on how to go on with a search that ended."""
+    if blocks["tune"].data.get("stopped"):
+        return "stopped: another --until goes on (--until never: without), --fresh starts over"
+    return f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
+
+
 def cores() -> int:
     """Return how many processes train when nobody says."""
     from whet.execute.processes import cores as available
@@ -84,7 +142,21 @@ def cores() -> int:
     return min(8, available())
 
 
-def check_workers(workers: int | None) -> int:
+def check_place(on: str, workers: int, memory: str | None, gpus: str | None, stall: str | None) -> Callable[..., Any]:
+    """Return how to start the workers; raise UsageError when they cannot be."""
+    from whet.errors import UsageError, nearest
+    from whet.execute import place
+
+    if on not in ("processes", "ray") and not on.startswith("ray://"):
+        raise UsageError(
+            f"--on {on}: no such place.{nearest(on, ['processes', 'ray'])} Use processes, ray or ray://HOST:PORT."
+        )
+    start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
+    assert start is not None
+    return start
+
+
+def check_workers(workers: int | None, on: str = "processes") -> int:
     """Return the number of workers; raise UsageError when it makes no sense."""
     from whet.errors import UsageError
 
@@ -92,6 +164,6 @@ def check_workers(workers: int | None) -> int:
         return cores()
     if workers < 1:
         raise UsageError(f"--workers: must be at least 1, got {workers}.")
-    if workers > 64 * (os.cpu_count() or 1):
+    if on == "processes" and workers > 64 * (os.cpu_count() or 1):
         raise UsageError(f"--workers: {workers} is more than this machine of {os.cpu_count()} cores can bear.")
     return workers

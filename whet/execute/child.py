@@ -1,11 +1,13 @@
 """The other end of a worker process: `python -m whet.execute.child`.
 
 It reads JSON lines from standard input and answers with JSON lines on a descriptor of its own, so that whatever the
-work prints cannot be mistaken for a message. End of file means that the owner is gone: the work is asked to stop.
+work prints cannot be mistaken for a message. End of file means that the owner is gone: the work is asked to stop. What
+kills the interpreter is written, with the lines of Python it came from, to a file that the owner holds open.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -19,11 +21,13 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from whet.errors import WhetError
+from whet.execute.memory import held
 from whet.execute.reference import resolve
 
 __all__ = ["Link", "main"]
 
 _GRACE = 30.0  # seconds that work may go on after its owner is gone
+_OFTEN = 1.0  # seconds between two signs of life, at most
 
 
 class Link:
@@ -35,7 +39,9 @@ class Link:
     '{"event": {"step": 1}}\\n'
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, stall: float | None = None) -> None:
+        self._every = None if stall is None else min(_OFTEN, stall / 10)
+        self._sign = float("inf")  # when the last sign of life was given; none outside a piece of work
         self._out = out
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -57,6 +63,23 @@ class Link:
         """Sleep until a request to stop, at most `seconds`; return whether one came."""
         return self._stop.wait(seconds)
 
+    def begin(self) -> None:
+        """Tell the owner that a piece of work begins: from here on it is watched."""
+        self._sign = time.monotonic()
+        now = held()
+        self.send({"pulse": {"begin": now.own if now else 0}})
+
+    def further(self) -> None:
+        """Tell the owner that the piece of work got further; cheap enough to be said at every step."""
+        if self._every is not None and time.monotonic() - self._sign >= self._every:
+            self._sign = time.monotonic()
+            self.send({"pulse": {}})
+
+    def end(self) -> None:
+        """Tell the owner that the piece of work ended."""
+        self._sign = float("inf")
+        self.send({"pulse": {"end": True}})
+
     def emit(self, event: Mapping[str, Any]) -> None:
         """Send a message to the owner."""
         self.send({"event": dict(event)})
@@ -73,11 +96,11 @@ class Link:
 
 def main() -> None:
     """Serve calls until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides what it means
-    os.environ["WHET_WORKER"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides what Ctrl-C means
+    _record_faults()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the work prints goes to the log
-    link = Link(out)
+    link = Link(out, stall=float(os.environ.pop("WHET_SIGN", 0)) or None)
     calls: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(link, calls), daemon=True).start()
     link.send({"ready": os.getpid()})
@@ -92,6 +115,18 @@ def main() -> None:
             text = str(e) if isinstance(e, WhetError) else f"{type(e).__name__}: {e}"
             link.send({"error": text, "known": isinstance(e, WhetError), "traceback": traceback.format_exc()[-8000:]})
     os._exit(0)  # no waiting for threads of the work
+
+
+def _record_faults() -> None:
+    """Have the interpreter write where it was to the file it was handed, when a signal kills it."""
+    number = os.environ.pop("WHET_FAULTS", "")
+    if not number:
+        return
+    os.set_inheritable(int(number), False)
+    faulthandler.enable(int(number))
+    for name in ("SIGTRAP", "SIGSYS"):  # which `enable` leaves out
+        if hasattr(signal, name):
+            faulthandler.register(getattr(signal, name), file=int(number), chain=True)
 
 
 def _warm(names: list[str], link: Link) -> None:

@@ -9,20 +9,26 @@ from __future__ import annotations
 import json
 import os
 import queue
-import subprocess
-import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from whet.execute.process import Process
+
 __all__ = ["Message", "Pool"]
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_LOOK = 0.25  # seconds between two looks at the workers
+_CLOSE_LOOK = 0.05  # the same when their memory is limited
 
 
 class Message(NamedTuple):
-    """Something a worker said: kind "ready", "warm", "event", "result", "error" or "exit", and what came with it."""
+    """Something a worker said, or what became of it.
+
+    kind: "ready", "warm", "event", "result", "error" or "exit". The data of "exit" are code (as in `subprocess`: a signal is negative), name,
+    why ("memory" or "stall" when it was ended for that), seconds and memory (of the piece of work it was in, its peak), trace.
+    """
 
     worker: int
     kind: str
@@ -32,6 +38,10 @@ class Message(NamedTuple):
 class Pool:
     """A number of worker processes, each with its share of the machine's cores.
 
+    memory: the most bytes a piece of work may take, counted from what its process held when it began; a process that
+    passes it is killed. stall: the most seconds in which a piece of work may give no sign of getting further, likewise.
+    devices: the GPUs of each worker. log: where what the work prints goes, instead of standard error.
+
     Use it as a context manager; leaving it ends the workers.
 
     >>> with Pool(1) as pool:
@@ -40,72 +50,100 @@ class Pool:
     {'x': 1}
     """
 
-    def __init__(self, workers: int, *, threads: int | None = None, log: Path | None = None) -> None:
+    remote = False
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        threads: int | None = None,
+        log: Path | None = None,
+        memory: int | None = None,
+        stall: float | None = None,
+        devices: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         self.workers = workers
         self.threads = threads or max(1, cores() // workers)
-        self._log = log
+        self.memory, self.stall = memory, stall
+        self._log, self._devices = log, devices
         self._messages: queue.Queue[Message] = queue.Queue()
-        self._processes: list[subprocess.Popen[str] | None] = [None] * workers
+        self._processes: list[Process] = []
         self._readers: list[threading.Thread] = []
+        self._closing = threading.Event()
         for i in range(workers):
-            self.restart(i)
+            self._processes.append(self._start(i))
+        self._watcher = threading.Thread(target=self._watch, daemon=True, name="whet-watch")
+        self._watcher.start()
 
-    def restart(self, worker: int) -> None:
-        """Start worker number `worker`, in place of one that ended."""
-        env = {**os.environ, **dict.fromkeys(_THREADS, str(self.threads)), "PYTHONUNBUFFERED": "1"}
-        # what this process can import, the worker can: also an uninstalled package, or a script's folder
-        env["PYTHONPATH"] = os.pathsep.join(
-            dict.fromkeys([*(p or os.getcwd() for p in sys.path if not p.endswith(".zip"))])
-        )
-        log = open(self._log, "ab") if self._log else None  # noqa: SIM115
-        process = subprocess.Popen(
-            [sys.executable, "-m", "whet.execute.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log or None,
-            env=env, text=True, encoding="utf-8", bufsize=1,
-        )  # fmt: skip
-        if log:
-            log.close()
-        before, self._processes[worker] = self._processes[worker], process
-        if before is not None:
-            _shut(before)
+    def _start(self, worker: int) -> Process:
+        devices = None if self._devices is None else self._devices[worker]
+        process = Process(threads=self.threads, log=self._log, devices=devices, stall=self.stall)
+        self._readers = [r for r in self._readers if r.is_alive()]
         self._readers.append(threading.Thread(target=self._read, args=(worker, process), daemon=True))
         self._readers[-1].start()
+        return process
 
-    def _read(self, worker: int, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                try:
-                    whole = json.loads(line)
-                    kind, data = next(iter(whole.items()))
-                except (ValueError, StopIteration, AttributeError):
-                    continue
+    def restart(self, worker: int) -> None:
+        """Put a fresh process in the place of worker number `worker`, which ended or is to."""
+        before = self._processes[worker]
+        before.leave()  # it has nothing more to say
+        self._processes[worker] = self._start(worker)
+
+    def _read(self, worker: int, process: Process) -> None:
+        for line in process.lines():
+            try:
+                whole = json.loads(line)
+                kind, data = next(iter(whole.items()))
+            except (ValueError, StopIteration, AttributeError):
+                continue
+            if kind == "pulse":
+                process.pulse(data)
+            elif not process.left:
                 self._messages.put(Message(worker, kind, whole if kind == "error" else data))
-        self._messages.put(Message(worker, "exit", process.wait()))
+        process.wait()
+        self._report(worker, process)
 
-    def _send(self, worker: int, message: Mapping[str, Any]) -> None:
-        process = self._processes[worker]
-        if process is None or process.stdin is None:
-            return
-        try:
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-        except (BrokenPipeError, ValueError, OSError):
-            pass  # it is gone: its "exit" message says so
+    def _report(self, worker: int, process: Process) -> None:
+        end = process.end()
+        if end is not None and not process.left:
+            self._messages.put(Message(worker, "exit", end))
+
+    def _watch(self) -> None:
+        """Look at every worker now and then, and end those that hold too much or stand still."""
+        gone: dict[int, Process] = {}
+        while not self._closing.wait(_LOOK if self.memory is None else _CLOSE_LOOK):
+            for i, process in enumerate(list(self._processes)):
+                if not process.alive:
+                    # its pipe may be held open by a process that the work started: then nobody else says that it ended
+                    if gone.get(i) is process:
+                        self._report(i, process)
+                    gone[i] = process
+                elif process.over(self.memory):
+                    process.kill("memory")
+                elif self.stall is not None and process.silent() > self.stall:
+                    process.kill("stall")
 
     def warm(self, *modules: str) -> None:
         """Have every worker import `modules` while nothing else is to do."""
-        for i in range(self.workers):
-            self._send(i, {"import": list(modules)})
+        for process in self._processes:
+            process.send({"import": list(modules)})
 
     def call(self, worker: int, reference: str, payload: Mapping[str, Any]) -> None:
         """Have a worker run `reference(payload, link)`; the answer comes as a "result" or "error" message."""
-        self._send(worker, {"call": reference, "payload": dict(payload)})
+        self._processes[worker].send({"call": reference, "payload": dict(payload)})
 
     def stop(self) -> None:
         """Ask the work of every worker to stop at its next convenient moment."""
-        for i in range(self.workers):
-            self._send(i, {"stop": True})
+        for process in self._processes:
+            process.send({"stop": True})
+
+    def end(self, worker: int, why: str) -> None:
+        """Kill a worker; its "exit" message gives `why`."""
+        self._processes[worker].kill(why)
+
+    def active(self, worker: int) -> bool:
+        """Return whether the worker has begun a piece of work and not ended it."""
+        return self._processes[worker].active
 
     def get(self, seconds: float) -> Message | None:
         """Return the next message, or None when none comes within `seconds`."""
@@ -124,29 +162,34 @@ class Pool:
                 raise RuntimeError(f"worker {worker}: {message.data}")
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that were started."""
-        return [p.pid for p in self._processes if p is not None]
+        """Return the process ids of the workers."""
+        return [p.pid for p in self._processes]
+
+    def names(self) -> list[str]:
+        """Return the names of the worker processes (see `whet.journal.process.who`)."""
+        return [p.name for p in self._processes]
 
     def close(self, *, seconds: float = 10.0) -> None:
         """End the workers: let them finish for `seconds`, then kill them."""
+        self._closing.set()
         for p in self._processes:
-            if p is not None:
-                _shut(p)
+            p.hang_up()
+        until = time.monotonic() + seconds
         for p in self._processes:
-            if p is not None:
-                try:
-                    p.wait(timeout=seconds)
-                except subprocess.TimeoutExpired:
-                    p.kill()
-                    p.wait()
+            if not p.wait(max(0.0, until - time.monotonic())):
+                p.kill()
+                p.wait()
         for reader in self._readers:
             reader.join(timeout=1.0)  # a grandchild may hold the pipe open
+        self._watcher.join(timeout=1.0)
+        for p in self._processes:
+            p.end()
 
     def kill(self) -> None:
         """End the workers at once."""
+        self._closing.set()
         for p in self._processes:
-            if p is not None:
-                p.kill()
+            p.kill()
         self.close()
 
     def __enter__(self) -> Pool:
@@ -157,14 +200,6 @@ class Pool:
             self.close()
         else:  # a second Ctrl-C: at once
             self.kill()
-
-
-def _shut(process: subprocess.Popen[str]) -> None:
-    if process.stdin is not None:
-        try:
-            process.stdin.close()
-        except OSError:
-            pass  # a pipe that broke
 
 
 def cores() -> int:

@@ -13,17 +13,18 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whet.errors import CheckpointError
+from whet.errors import CheckpointError, StoreError
 
 __all__ = ["Array", "Files", "load", "save"]
 
 _REF = "$array"
 _TREE = "whet"
+_MARK = "study"  # the file that says whose folder it is
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _read(data: bytes, path: Path) -> Any:
 class Files:
     """The checkpoints of one study: in its folder, or in memory when there is none.
 
-    sync: wait for the disk at every write, so that a power cut loses nothing (a killed process never does).
+    sync: wait for the disk at every write, so that a power cut loses nothing (a killed process never does); uid: the
+    study's, written into the folder, so that a worker that sees another folder under the same name finds out.
 
     >>> files = Files(None)
     >>> name = files.write(3, 9, {"w": Array("U8", (2,), b"ab")})
@@ -150,14 +152,19 @@ class Files:
     b'ab'
     """
 
-    def __init__(self, folder: Path | None, *, sync: bool = False) -> None:
+    def __init__(self, folder: Path | None, *, sync: bool = False, uid: str = "") -> None:
         self.folder = folder
         self._sync = sync
+        self._uid = uid
+        self._claimed = not uid
         self._memory: dict[str, bytes] = {}
 
-    def write(self, trial: int, step: int, tree: Any) -> str:
-        """Write a checkpoint of `trial` after `step`; return its name, which holds the content's checksum."""
-        data = _bytes(tree)
+    def pack(self, tree: Any) -> bytes:
+        """Return the content of a checkpoint file; raise CheckpointError when `tree` holds what cannot be written."""
+        return _bytes(tree)
+
+    def put(self, trial: int, step: int, data: bytes) -> str:
+        """Write what `pack` gave for `trial` after `step`; return its name, which holds the content's checksum."""
         name = f"{trial}/{step}-{hashlib.blake2b(data, digest_size=8).hexdigest()}.safetensors"
         if self.folder is None:
             self._memory[name] = data
@@ -165,22 +172,78 @@ class Files:
             _place(path, data, self._sync)
         return name
 
+    def write(self, trial: int, step: int, tree: Any) -> str:
+        """Write a checkpoint of `trial` after `step`; return its name."""
+        return self.put(trial, step, self.pack(tree))
+
+    def claim(self, used: bool, *, write: bool = True) -> None:
+        """Make sure that the folder is this study's; used: whether checkpoints were written already, by anybody.
+
+        write: mark a folder that is nobody's.
+
+        Raises StoreError when it is another's, or when others wrote checkpoints that are not here.
+        """
+        if self._claimed or self.folder is None:
+            return
+        mark = self.folder / _MARK
+        try:
+            found = mark.read_text().strip() if mark.exists() else ""
+            if not found and not write and not used:
+                return
+            if not found and (not used or any(self.folder.glob("*/*.safetensors"))):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                mark.write_text(self._uid + "\n")
+                found = self._uid
+        except OSError as e:
+            raise StoreError(f"{mark}: cannot be read or written ({e.strerror or e}). Check the folder.") from e
+        if found != self._uid:
+            if found:
+                raise StoreError(
+                    f"{self.folder}: belongs to another study of this name, in another database or one that was deleted."
+                    " Delete the folder if nothing in it is wanted, or give another --name or Store(folder=...)."
+                )
+            raise StoreError(
+                f"{self.folder}: the study's files are not here, though other workers wrote checkpoints. Keep them on a "
+                "disk that all workers share, and give the same --runs or Store(folder=...)."
+            )
+        self._claimed = True
+
     def read(self, name: str) -> Any:
         """Return the tree of the checkpoint `name`; raise CheckpointError when it is missing or damaged."""
         path = (self.folder or Path("memory")) / name
+        return _read(self._content(name, path), path)
+
+    def verify(self, name: str) -> int:
+        """Return the bytes of the checkpoint `name`; raise CheckpointError when it is missing or damaged."""
+        return len(self._content(name, (self.folder or Path("memory")) / name))
+
+    def _content(self, name: str, path: Path) -> bytes:
         try:
             data = self._memory[name] if self.folder is None else path.read_bytes()
         except (KeyError, OSError) as e:
             raise CheckpointError(f"{path}: cannot be read ({e}).") from e
         if hashlib.blake2b(data, digest_size=8).hexdigest() not in name:
             raise CheckpointError(f"{path}: damaged: its content is not what was written.")
-        return _read(data, path)
+        return data
 
     def remove(self, name: str) -> None:
         """Delete the checkpoint `name`; nothing happens when it is gone."""
         self._memory.pop(name, None)
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
+
+    def sweep(self, trial: int, named: Collection[str]) -> None:
+        """Delete the files of `trial` that are not among those `named`, half-written ones included."""
+        if self.folder is None:
+            return
+        try:
+            with os.scandir(self.folder / str(trial)) as found:
+                names = [e.name for e in found if e.is_file(follow_symlinks=False)]
+        except OSError:
+            return  # nothing was ever written for it
+        for name in names:
+            if f"{trial}/{name}" not in named and (name.endswith(".safetensors") or name.startswith(".part-")):
+                (self.folder / str(trial) / name).unlink(missing_ok=True)
 
     def bytes(self) -> int:
         """Return how many bytes all checkpoints take."""

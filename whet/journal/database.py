@@ -102,7 +102,7 @@ class Database:
     def studies(self) -> list[tuple[str, float]]:
         """Return (name, creation time) of every study, oldest first."""
         with self.connect() as c, self.shielded():
-            rows = c.execute(sa.select(studies.c.name, studies.c.at).order_by(studies.c.id)).all()
+            rows = c.execute(sa.select(studies.c.name, studies.c.at).order_by(studies.c.at, studies.c.name)).all()
         return [(n, t) for n, t in rows]
 
     def delete(self, name: str) -> None:
@@ -148,7 +148,10 @@ class Database:
             if found is None:
                 with self.backend.exclusive(c):  # another process may have created it in the meantime
                     if c.execute(find).first() is None:
-                        c.execute(studies.insert().values(name=name, at=time.time(), uid=uuid.uuid4().hex))
+                        # a random number: that of a deleted study, which a worker may still have open, is not given again
+                        made = uuid.uuid4()
+                        row = {"id": made.int % 2**31, "name": name, "at": time.time(), "uid": made.hex}
+                        c.execute(studies.insert().values(**row))
                     found = c.execute(find).first()
         assert found is not None
         return int(found[0]), str(found[1])

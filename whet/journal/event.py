@@ -6,16 +6,16 @@ over them. `seen` is the seq up to which a decision had looked, so that any proc
 | kind | trial | data |
 |---|---|---|
 | created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given) |
-| enqueued | id | params (may be partial), note |
-| imported | id | params, state, value, curve [[step, value, cost, metrics], ...], error, tags, note, origin: a trial made elsewhere, which costs nothing of the budget |
+| enqueued | id | params (may be partial), note; again: true when a repetition was asked for |
+| imported | id | params, state, value, curve [[step, value, cost, metrics], ...], cost, parent, error, tags, note, origin, account (when and by whom it was worked on): a trial made elsewhere, which costs nothing of the budget |
 | asked | id | seen; parent, origin, params: the scheduler's, when it gave them |
 | proposed | id | params, origin, seen: at first the seq of its asking; draw: which random stream of the trial it came from |
 | resumed | id | seen; by: "finish" when no more trials could start |
-| reported | id | step, value, cost, metrics, checkpoint (a file's name), bytes: its size, dropped: [names] deleted with it for the quota, verdict, seen |
+| reported | id | step, value, seconds; cost, metrics, verdict, seen: left out where they are the steps since the last report, none, GO, and the event before; checkpoint (a file's name), bytes: its size, dropped: [names] of the checkpoints that go with this event |
 | repeated | id | step, cost: a step that had to be trained again; the curve stays |
-| told | id | value, metrics |
+| told | id | value, metrics; dropped |
 | collected | | names: [names] of checkpoints deleted for the quota |
-| failed | id | error {type, message, traceback; seconds and memory (peak resident bytes), when known}, transient: true when it may be tried again |
+| failed | id | error {type, message, traceback; seconds and memory (peak resident bytes), when known}, transient: true when it may be tried again; step and cost: of a value that was not finite; dropped |
 | noted | id | note, tags |
 | recorded | | topic, data: what the recipe did (checks, ensemble, test split opened, ...); topic "stopped" ends the study: data {why} |
 
@@ -62,9 +62,9 @@ class Event(NamedTuple):
         >>> Event(1, "failed", 0, {"error": {"type": "MemoryError", "seconds": 3.5}}).bare
         (1, 'failed', 0, {'error': {'type': 'MemoryError'}})
         """
-        data = self.data
+        data = {k: v for k, v in self.data.items() if k != "seconds"}
         if isinstance(error := data.get("error"), Mapping):
-            data = {**data, "error": {k: v for k, v in error.items() if k not in _UNEQUAL}}
+            data["error"] = {k: v for k, v in error.items() if k not in _UNEQUAL}
         return (self.seq, self.kind, self.trial, data)
 
 

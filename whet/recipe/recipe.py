@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from whet.data.split import Data
 from whet.errors import StudyError
-from whet.execute import Pool
+from whet.execute import Workers, place
 from whet.recipe.begin import check_block, data_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, squeeze, still_good, test_block
 from whet.recipe.job import Job
 from whet.recipe.summary import report_block
-from whet.recipe.tuning import spent_enough, tune, tune_block
+from whet.recipe.tuning import over, spent_enough, tune, tune_block
 from whet.tune.study import Study
 
 __all__ = ["recipe", "tuned"]
@@ -97,7 +97,7 @@ def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
     job.goals(data)
     study = None if fresh else job.begun(data)
     try:
-        if study is None or not spent_enough(study, job.limits):
+        if study is None or not over(study, job):
             try_parts(job)
     except BaseException:
         if study is not None:
@@ -109,27 +109,29 @@ def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
 
 
 @contextlib.contextmanager
-def _pool(job: Job, study: Study | None) -> Iterator[Pool | None]:
+def _pool(job: Job, study: Study | None) -> Iterator[Workers | None]:
     """Yield worker processes that are warming up, or None when the budget is spent already.
 
     Their log is all that is written before there is a study; without one in the end it goes too.
     """
-    if study is not None and spent_enough(study, job.limits):
+    if study is not None and over(study, job):
         yield None
         return
     new = [f for f in (job.folder, *job.folder.parents) if not f.exists()]
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "workers.log"
     try:
-        with Pool(job.workers, log=log) as pool:
+        start = job.start or place("processes", job.workers)
+        assert start is not None
+        with start(log=log) as pool:
             try:
                 pool.warm(*WARM)
                 yield pool
             except (KeyboardInterrupt, GeneratorExit):
-                pids = pool.pids()
+                names = pool.names()
                 pool.kill()  # the second Ctrl-C waits for nobody
                 if study is not None:
-                    study.hand_back(pids)
+                    study.hand_back(names)
                 raise
     finally:
         if job.folder in new and not job.exists():
@@ -146,7 +148,7 @@ def _known_check(study: Study) -> Block | None:
 
 
 def _search(
-    job: Job, study: Study, pool: Pool | None, stopping: Callable[[], bool]
+    job: Job, study: Study, pool: Workers | None, stopping: Callable[[], bool]
 ) -> Iterator[Began | Progress | Block]:
     announce = getattr(study.searcher, "announce", lambda _: "")
     yield Began("tune", announce(study.space))
@@ -155,7 +157,7 @@ def _search(
         _wait_until_warm(pool)
         yield from tune(job, study, data, pool, stopping=stopping)
     if study.trials.best is not None:
-        yield tune_block(study, data)
+        yield tune_block(study, data, job.price)
     elif stopping():
         yield Block(
             "tune",
@@ -172,7 +174,7 @@ def _search(
         )
 
 
-def _wait_until_warm(pool: Pool) -> None:
+def _wait_until_warm(pool: Workers) -> None:
     """Wait for the workers' imports: the budget is for training."""
     waiting = set(range(pool.workers))
     while waiting:

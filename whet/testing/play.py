@@ -9,7 +9,7 @@ from typing import Any, Literal
 from whet import seed as streams
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Proposal, Resume, Scheduler, Searcher, Start
-from whet.tune.trial import Idle, Point, State, Trial, Trials, Verdict, parse_goals
+from whet.tune.trial import Idle, Log, Point, State, Trial, Trials, Verdict, parse_goals
 
 __all__ = ["Decision", "Play", "bowl", "play"]
 
@@ -56,7 +56,7 @@ class Play:
         self.space, self.steps, self.goals = space, steps, parse_goals(goal)
         self.decisions: list[Decision] = []
         self._trials: list[Trial] = []
-        self._log: list[tuple[int, int]] = []
+        self._log = Log()
 
     @property
     def trials(self) -> Trials:
@@ -71,17 +71,17 @@ class Play:
     def ask(self, origin: Mapping[str, Any] | None = None, params: Params | None = None) -> int:
         """Add a WAITING trial and return its id."""
         self._trials.append(Trial(len(self._trials), params or {}, origin=origin or {}))
-        self._log.append((len(self._log) + 1, len(self._trials) - 1))
+        self._log.append(len(self._log) + 1, len(self._trials) - 1)
         return len(self._trials) - 1
 
     def set(self, id: int, **change: Any) -> None:
         """Replace fields of trial `id`."""
         self._trials[id] = replace(self._trials[id], **change)
-        self._log.append((len(self._log) + 1, id))
+        self._log.append(len(self._log) + 1, id)
 
     def report(self, id: int, step: int, value: float, state: State = State.RUNNING) -> None:
         """Add a point to trial `id`."""
-        self.set(id, curve=(*self._trials[id].curve, Point(step, value, 1.0)), value=value, state=state)
+        self.set(id, curve=self._trials[id].curve.plus(Point(step, value, 1.0)), value=value, state=state)
 
     def tell(self, id: int, value: float) -> None:
         """Close trial `id` with its final value."""
@@ -92,7 +92,7 @@ class Play:
     def ahead(self, id: int, step: int, value: float) -> tuple[Trial, Trials]:
         """Return trial `id` and all trials as a scheduler sees them that judges this report, not yet an event."""
         trial = self._trials[id]
-        judged = replace(trial, curve=(*trial.curve, Point(step, value, 1.0)), value=value)
+        judged = replace(trial, curve=trial.curve.plus(Point(step, value, 1.0)), value=value)
         trials = list(self._trials)
         trials[id] = judged
         return judged, self._moment(trials, id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from whet import seed as streams
@@ -10,19 +11,23 @@ from whet.tune.book import Book
 from whet.tune.budget import Budget
 from whet.tune.claim import Claims
 from whet.tune.history import configuration
+from whet.tune.keeping import Keeping
 from whet.tune.propose import propose
-from whet.tune.space import Space
 from whet.tune.strategy import Resume, Scheduler, Searcher, Start
 from whet.tune.trial import Idle, State, Trial, Trials
 
 __all__ = ["Asking"]
 
+_GUESS = Start()  # this very object: a person's guess goes first
+
 
 class Asking:
     """Gives out trials: orphans first, then a person's guesses, then what the scheduler and the searcher say."""
 
-    def __init__(self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler) -> None:
-        self._book, self._claims = book, claims
+    def __init__(
+        self, book: Book, claims: Claims, searcher: Searcher, scheduler: Scheduler, *, keeping: Keeping
+    ) -> None:
+        self._book, self._claims, self._keeping = book, claims, keeping
         self._searcher, self._scheduler = searcher, scheduler
         self._last: Trials | None = None  # the prefix of the last start: what its proposal is made from
 
@@ -37,8 +42,9 @@ class Asking:
         with book.lock:
             while True:
                 history = book.sync()
-                adopted = self._claims.adopt(history.open, book.writing, self._give_up)
+                adopted = self._claims.adopt(history.open, book.change, self._give_up)
                 if adopted is not None:
+                    self._keeping.sweep(adopted)
                     return self._ready(adopted)
                 moment = history.moment()
                 decision = self._decide(moment, budget)
@@ -53,11 +59,13 @@ class Asking:
                 else:
                     begun = self._start(decision, moment.seq, budget)
                 if begun is not None:
+                    if isinstance(decision, Resume):
+                        self._keeping.sweep(begun)
                     return self._ready(begun)
 
     def _decide(self, moment: Trials, budget: Budget) -> Start | Resume | Idle:
         if self._book.history.waiting and self._room(budget, moment):
-            return Start()  # a person's guess goes first
+            return _GUESS
         return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
 
     def _room(self, budget: Budget, moment: Trials) -> bool:
@@ -70,26 +78,32 @@ class Asking:
         if hasattr(self._searcher, "left"):
             left = self._searcher.left(moment)
             return left is None or left > 0
-        return space.size is None or len(history.keys) + _pending(self._book, space) < space.size
+        return space.size is None or len(history.keys) + history.unproposed < space.size
 
     def _resume(self, id: int, seen: int, by: str) -> int | None:
         book = self._book
-        with book.writing() as w:
-            if book.history.trials[id].state is not State.PAUSED:
+
+        def write(w: Writer) -> int | None:
+            if book.history.progress[id].state is not State.PAUSED:
                 return None  # another worker was quicker
             book.append(w, "resumed", id, {"seen": seen} | ({"by": by} if by else {}))
             self._claims.take(w, id)
-        return id
+            return id
+
+        return book.change(write)
 
     def _start(self, start: Start, seen: int, budget: Budget) -> int | None:
         book = self._book
-        with book.writing() as w:
+
+        def write(w: Writer) -> int | None:
             history = book.history
             if not self._room(budget, history.moment()):
                 return None
             if history.waiting and start != Start():
                 return None  # a guess came in since: it is not what the scheduler wants to start
-            id = history.waiting[0] if history.waiting else len(history.trials)
+            if start is _GUESS and not history.waiting:
+                return None  # another worker took it: what to do now is for the scheduler to say
+            id = history.waiting[0] if history.waiting else len(history.progress)
             data: dict[str, Any] = {"seen": seen}
             if start.params is not None:
                 data["params"] = dict(start.params)
@@ -100,34 +114,41 @@ class Asking:
             book.append(w, "asked", id, data)
             self._last = history.moment()
             self._claims.take(w, id)
-        return id
+            return id
+
+        return book.change(write)
 
     def _ready(self, id: int) -> Trial:
         """Return trial `id` with a complete configuration, proposing one when it has none."""
+        try:
+            self._propose(id)
+        except BaseException:
+            self._claims.forget(id)  # the next to ask tries again, here or elsewhere
+            raise
+        self._claims.start_clock(id)
+        return self._book.history.trials[id]
+
+    def _propose(self, id: int) -> None:
         book = self._book
         history = book.history
         moment = None if history.progress[id].proposed else self._at(history.progress[id].seen)
         while moment is not None:
             seen = moment.seq
             given = history.progress[id].given
-            try:
-                proposal, draw = propose(
-                    self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed
-                )
-            except BaseException:
-                with book.writing() as w:
-                    self._claims.drop(w, id)  # the next to ask tries again
-                raise
+            proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
             data = {"params": dict(proposal.params), "origin": dict(proposal.origin), "seen": seen, "draw": draw}
-            with book.writing() as w:
-                history = book.history
-                # another worker may have taken the same configuration in the meantime: then look again
-                if history.seq == seen or history.keys.get(configuration(proposal.params), 0) <= seen:
-                    book.append(w, "proposed", id, data)
-                    break
+            if book.change(lambda w, data=data, seen=seen: self._name(w, id, data, seen)):  # type: ignore[misc]
+                break
+            history = book.history
             moment = history.moment()
-        self._claims.start_clock(id)
-        return book.history.trials[id]
+
+    def _name(self, w: Writer, id: int, data: Mapping[str, Any], seen: int) -> bool:
+        """Write the configuration of trial `id`, unless another worker has taken the same in the meantime."""
+        history = self._book.history
+        if history.seq != seen and history.keys.get(configuration(data["params"]), 0) > seen:
+            return False
+        self._book.append(w, "proposed", id, data)
+        return True
 
     def _at(self, seq: int) -> Trials:
         if self._last is not None and self._last.seq == seq:
@@ -143,7 +164,3 @@ def _taken(book: Book, seen: int) -> Any:
     """Return whether a configuration existed after event `seen`, as a function of its key."""
     keys = book.history.keys
     return lambda key: keys.get(key, seen + 1) <= seen
-
-
-def _pending(book: Book, space: Space) -> int:
-    return 0 if space.size is None else sum(not p.proposed for p in book.history.progress)

@@ -5,16 +5,21 @@ Whatever is decided is decided inside a transaction with the history up to date;
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+from whet.errors import LostConnection, Rewound, StudyError
 from whet.journal.event import Event, Journal, Writer
 from whet.tune.history import History
 from whet.tune.trial import Trials
 
 __all__ = ["Book"]
+
+T = TypeVar("T")
+_AGAIN = 5  # times a transaction is done again whose database was lost in the middle
 
 
 class Book:
@@ -22,8 +27,8 @@ class Book:
 
     >>> from whet.journal.memory import MemoryJournal
     >>> book = Book(MemoryJournal("s"))
-    >>> with book.writing() as w:
-    ...     event = book.append(w, "recorded", None, {"topic": "note", "data": {}})
+    >>> book.change(lambda w: book.append(w, "recorded", None, {"topic": "note", "data": {}})).seq
+    1
     >>> book.history.seq
     1
     """
@@ -36,28 +41,55 @@ class Book:
 
     def reload(self) -> None:
         """Fold the journal anew."""
-        self.history = History()
-        self.history.apply(self.journal.read())
+        history = History()
+        collecting = gc.isenabled()
+        gc.disable()  # millions of small objects, and none of them garbage
+        try:
+            for page in self.journal.pages():
+                history.apply(page)
+        finally:
+            if collecting:
+                gc.enable()
+        if self.history.terms is not None and history.terms is None:
+            raise StudyError(f"study '{self.journal.name}': was deleted while this process had it open.")
+        self.history = history
 
     def sync(self) -> History:
         """Take in what other processes wrote; return the history."""
         with self.lock:
-            self.history.apply(self.journal.read(self.history.seq))
+            try:
+                self.history.apply(self.journal.read(self.history.seq))
+            except Rewound:
+                self.reload()
             return self.history
 
     @contextmanager
-    def writing(self) -> Iterator[Writer]:
-        """Hold the write lock, with the history up to date."""
+    def _writing(self) -> Iterator[Writer]:
         seen = None
         try:
             with self.lock, self.journal.write() as w:
                 self.history.apply(w.read(self.history.seq))
                 seen = self.history.seq
                 yield w
-        except BaseException:
-            if seen is not None and self.history.seq > seen:
-                self.reload()  # the history took in what was not written after all
+        except BaseException as e:
+            if isinstance(e, Rewound) or (seen is not None and self.history.seq > seen):
+                self.reload()  # the history took in what was not written after all, or is no more
             raise
+
+    def change(self, act: Callable[[Writer], T]) -> T:
+        """Do `act` in a transaction, with the history up to date and the write lock held; return its result.
+
+        A database that is lost in the middle has written nothing of it: then `act` is done again, so it must depend on
+        nothing but the history.
+        """
+        for _ in range(_AGAIN):
+            try:
+                with self._writing() as w:
+                    return act(w)
+            except (LostConnection, Rewound):
+                continue
+        with self._writing() as w:
+            return act(w)
 
     def append(self, w: Writer, kind: str, trial: int | None, data: Mapping[str, Any]) -> Event:
         """Append an event inside a transaction and take it in."""
@@ -70,5 +102,8 @@ class Book:
         if self.history.seq == seq:
             return self.history.moment()
         past = History()
-        past.apply(e for e in self.journal.read() if e.seq <= seq)
+        for page in self.journal.pages():
+            past.apply(e for e in page if e.seq <= seq)
+            if past.seq >= seq:
+                break
         return past.moment()

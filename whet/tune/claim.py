@@ -2,25 +2,51 @@
 
 Whether a worker lives is judged on the observer's own monotonic clock: a lease whose beat has not moved for `LAPSE`
 seconds of watching is lapsed, and one whose process on this machine is gone lapses at once. The wall clock plays no part.
+Of a worker whose owner lives it is the owner that says what became of its trial: only the owner knows what it died of.
+
+The environment variable WHET_LAPSE sets `LAPSE` in seconds, for tests; all processes of a study must agree on it.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import uuid
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from whet.errors import StoreError
+from whet.execute.memory import Meter
 from whet.journal.event import Journal, Lease, Writer
-from whet.journal.process import dead, process_id
+from whet.journal.process import dead, who
+from whet.units import parse_duration
 
-__all__ = ["CHANCES", "Claims"]
+__all__ = ["CHANCES", "Claims", "worker_name"]
 
-BEAT = 2.0  # seconds between beats
-LAPSE = 30.0  # seconds without a beat before another worker takes over
+LAPSE = parse_duration(os.environ.get("WHET_LAPSE", "30") + "s", "WHET_LAPSE")  # without a beat: others take over
+BEAT = LAPSE / 15  # seconds between beats
+GONE = "gone"  # the worker of a lease whose owner says that it lapsed
 CHANCES = 3  # times a trial may be begun without getting further, for a lost worker or another transient cause
+
+
+def worker_name() -> str:
+    """Return a name for a worker in this process: what `who` says, a part of its own, and its owner when it has one.
+
+    >>> worker_name() == worker_name()
+    False
+    """
+    owner = os.environ.get("WHET_WORKER", "")
+    return f"{who()}#{uuid.uuid4().hex[:8]}" + (f"@{owner}" if owner else "")
+
+
+def vanished(lease: Lease) -> bool:
+    """Return whether the worker of a lease is known to be gone, and nobody else is to say what becomes of its trial."""
+    if lease.worker == GONE:
+        return True
+    owner = lease.worker.partition("@")[2]
+    return dead(lease.worker) and (not owner or dead(owner))
 
 
 class Claims:
@@ -30,6 +56,7 @@ class Claims:
         self._journal = journal
         self._worker = worker
         self._mine: dict[int, float] = {}  # trial -> when its current stretch began (monotonic)
+        self._meters: dict[int, Meter] = {}
         self._watched: dict[int, tuple[Lease, float]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -49,6 +76,16 @@ class Claims:
         if self.holds(w, trial):
             w.drop(trial)
         self._mine.pop(trial, None)
+        self._meters.pop(trial, None)
+
+    def forget(self, trial: int) -> None:
+        """Hand `trial` back without a transaction of somebody else's; what cannot be written now is found at the next asking."""
+        self._mine.pop(trial, None)
+        try:
+            with self._journal.write() as w:
+                self.drop(w, trial)
+        except StoreError:
+            pass
 
     def holds(self, w: Writer, trial: int) -> bool:
         """Return whether the lease on `trial` is this worker's."""
@@ -64,6 +101,11 @@ class Claims:
     def start_clock(self, trial: int) -> None:
         """Begin to time the next stretch of `trial`."""
         self._mine[trial] = time.monotonic()
+        self._meters[trial] = Meter()
+
+    def measured(self, trial: int) -> dict[str, float]:
+        """Return the seconds and the peak of memory of the current stretch of `trial`; nothing for one not begun here."""
+        return self._meters[trial].read() if trial in self._meters else {}
 
     def lap(self, trial: int) -> float:
         """Return the seconds since the last report of `trial` (or since it was given out), and begin anew."""
@@ -75,8 +117,8 @@ class Claims:
 
     def adopt(
         self,
-        open: Iterable[int],
-        transaction: Callable[[], AbstractContextManager[Writer]],
+        open: Collection[int],
+        change: Callable[[Callable[[Writer], int | None]], int | None],
         give_up: Callable[[Writer, int, int], None],
     ) -> int | None:
         """Take over one of the `open` trials that has no living worker; return its id, or None.
@@ -87,25 +129,29 @@ class Claims:
         if not others:
             return None
         seen = self._journal.leases()  # a look that disturbs nobody: mostly all are in good hands
-        if all(t in seen and not self._lapsed(seen[t]) for t in others):
+        if all(t in seen and seen[t].worker != self._worker and not self._lapsed(seen[t]) for t in others):
             return None
-        with transaction() as w:
+
+        def write(w: Writer) -> int | None:
             leases = w.leases()
             for trial in others:
                 lease = leases.get(trial)
-                if lease is not None and not self._lapsed(lease):
+                own = lease is not None and lease.worker == self._worker  # could not be handed back
+                if trial not in open or (lease is not None and not own and not self._lapsed(lease)):
                     continue
-                lapses = 0 if lease is None else lease.lapses + 1
+                lapses = 0 if lease is None else lease.lapses + (not own)
                 if lapses >= CHANCES:
                     give_up(w, trial, lapses)
                     w.drop(trial)
                     continue
                 self.take(w, trial, lapses)
                 return trial
-        return None
+            return None
+
+        return change(write)
 
     def _lapsed(self, lease: Lease) -> bool:
-        if dead(lease.worker):
+        if vanished(lease):
             return True
         seen = self._watched.get(lease.trial)
         if seen is None or seen[0] != lease:
@@ -113,17 +159,36 @@ class Claims:
             return False
         return time.monotonic() - seen[1] > LAPSE
 
-    def hand_back(self, w: Writer, pids: Iterable[int]) -> None:
-        """End the leases of other processes of this machine, inside the transaction `w`: that is no lapse of theirs."""
-        gone = set(pids)
+    def hand_back(
+        self,
+        w: Writer,
+        workers: Collection[str],
+        open: Collection[int],
+        error: Mapping[str, Any] | None,
+        *,
+        transient: bool,
+    ) -> dict[int, int]:
+        """End the leases of the processes named `workers`; return those of the `open` trials to fail, with their lapses.
+
+        Without an error they were ended on purpose: that is no lapse. After a transient one a trial has its chances.
+        """
+        failing: dict[int, int] = {}
         for lease in w.leases().values():
-            if process_id(lease.worker) in gone:
-                w.drop(lease.trial)
+            if lease.worker.split("#")[0] not in workers:
+                continue
+            lapses = lease.lapses + 1
+            if error is not None and transient and lapses < CHANCES and lease.trial in open:
+                w.take(lease.trial, GONE, lease.lapses)
+                continue
+            w.drop(lease.trial)
+            if error is not None and lease.trial in open:
+                failing[lease.trial] = lapses
+        return failing
 
     def orphans(self, open: Iterable[int]) -> set[int]:
         """Return those of the `open` trials that nobody works on, as far as can be told at once."""
         leases = self._journal.leases()
-        return {id for id in open if id not in leases or dead(leases[id].worker)}
+        return {id for id in open if id not in leases or vanished(leases[id])}
 
     def beat(self) -> None:
         """Show that this worker lives."""
@@ -152,6 +217,6 @@ def _beat(claims: weakref.ref[Claims], stop: threading.Event) -> None:
             return
         try:
             alive.beat()
-        except StoreError:
-            pass  # a full disk or a long lock: the next beat may pass, and a lapse is judged by others
+        except (StoreError, MemoryError):
+            pass  # a full disk, a long lock, a trial at its limit: the next beat may pass, and others judge a lapse
         del alive

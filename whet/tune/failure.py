@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from whet.errors import StudyError, one_line
+from whet.execute.process import FAULTS, died_of
 from whet.tune.trial import State, Trials
+from whet.units import show_bytes
 
-__all__ = ["commonest", "describe", "hopeless", "insist"]
+__all__ = ["commonest", "describe", "died", "hopeless", "insist", "out_of_memory"]
 
 _HOPELESS = 12  # trials, all failed, after which a run gives up
 
@@ -22,13 +25,54 @@ def describe(error: str | BaseException) -> dict[str, Any]:
     """
     if isinstance(error, str):
         return {"type": "Failed", "message": error, "traceback": ""}
-    text = str(error).lower()
-    memory = isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
     return {
-        "type": "OutOfMemory" if memory else type(error).__name__,
+        "type": "OutOfMemory" if out_of_memory(error) else type(error).__name__,
         "message": str(error) or type(error).__name__,
         "traceback": "".join(traceback.format_exception(error))[-8000:],
     }
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there was no memory left, on the CPU or a GPU.
+
+    >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")), out_of_memory(ValueError("x"))
+    (True, False)
+    """
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
+
+
+def died(
+    end: Mapping[str, Any], *, memory: int | None = None, stall: float | None = None
+) -> tuple[dict[str, Any], bool]:
+    """Return the error of a trial whose worker ended (data of its "exit" message), and whether it may be tried again.
+
+    memory, stall: the limits it ran under. A signal that a program brings upon itself, or too much memory, is the
+    configuration's fault.
+
+    >>> error, transient = died({"code": -11, "trace": "Fatal Python error: Segmentation fault"})
+    >>> error["type"], error["message"], transient
+    ('Crashed', 'the interpreter died of SIGSEGV', False)
+    >>> died({"code": -9})[1]
+    True
+    """
+    code, why, trace = end.get("code"), end.get("why", ""), str(end.get("trace", "")).strip()
+    fault = code is not None and -code in FAULTS
+    if why == "memory":
+        kind, text = "OutOfMemory", f"it took more than its limit of {show_bytes(memory or 0)}"
+    elif why == "stall":
+        kind, text = "Stalled", f"it did not report for {stall or 0:g} s"
+    elif why:
+        kind, text = "WorkerLost", why
+    elif fault:
+        kind, text = "Crashed", f"the interpreter died of {died_of(code)}"
+    else:
+        kind, text = (
+            "WorkerLost",
+            f"its worker died of {died_of(code)}" if code is not None else "its worker disappeared",
+        )
+    cost = {k: end[k] for k in ("seconds", "memory") if k in end}
+    return {"type": kind, "message": text, "traceback": trace, **cost}, not (why == "memory" or (fault and not why))
 
 
 def hopeless(trials: Trials) -> bool:

@@ -17,7 +17,8 @@ class Follow:
     """Tells which trials changed since the last call, and when to begin again.
 
     >>> from whet.tune.space import Float, Space
-    >>> log, space = [(1, 0), (2, 1)], Space(x=Float(0, 1))
+    >>> from whet.tune.trial import Log
+    >>> log, space = Log([(1, 0), (2, 1)]), Space(x=Float(0, 1))
     >>> early = Trials([Trial(0)], space=space, seq=1, log=log)
     >>> late = Trials([Trial(0), Trial(1)], space=space, seq=2, log=log)
     >>> follow = Follow()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 from whet.errors import StudyError
 from whet.journal.event import Event
+from whet.tune.curve import Curve
+from whet.tune.draft import Draft
 from whet.tune.space import Space
-from whet.tune.trial import Bound, Goal, Point, State, Trial, Trials, parse_goals
+from whet.tune.trial import CHUNK, Bound, Goal, Log, Point, State, Trial, Trials, parse_goals
 
-__all__ = ["History", "Progress", "Terms", "configuration"]
+__all__ = ["History", "Terms", "configuration"]
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 def configuration(params: Mapping[str, Any]) -> str:
@@ -45,114 +49,165 @@ class Terms:
         )  # fmt: skip
 
 
-@dataclass
-class Progress:
-    """What is known of one trial beside the trial itself.
+class _Frozen(Sequence[Trial]):
+    """The trials of drafts, frozen when somebody looks."""
 
-    seen: the event up to which its proposal looks (its own asking); given: its parameters that were set before the searcher was asked;
-    checkpoints: (step, file name) of each it reported; strikes: transient failures since its last report.
-    """
+    def __init__(self, drafts: list[Draft]) -> None:
+        self._drafts = drafts
 
-    seen: int = 0
-    proposed: bool = False
-    reported: bool = False
-    given: Mapping[str, Any] | None = None
-    checkpoints: tuple[tuple[int, str], ...] = ()
-    strikes: int = 0
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return (d.trial for d in self._drafts)
+
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Trial]: ...
+    def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
+        found = self._drafts[index]
+        return [d.trial for d in found] if isinstance(found, list) else found.trial
 
 
 class History:
     """The trials of a study, kept up to date event by event.
 
-    started: how many trials were given to workers; steps, cost: what all of them spent; open: the ids of trials that
-    a worker has or should have; keys: when (seq) each configuration was first proposed.
+    trials: as frozen values; progress: the same with what is known beside (`Draft`); started: how many trials were
+    given to workers; steps, cost: what all of them spent; open: the ids of trials that a worker has or should have;
+    waiting: those that a person put in the queue; keys: when (seq) each configuration was first proposed; unproposed: how many trials have no configuration yet;
+    stored: the bytes of each checkpoint that exists, by name.
     """
 
     def __init__(self) -> None:
         self.seq = 0
         self.terms: Terms | None = None
-        self.trials: list[Trial] = []
-        self.progress: list[Progress] = []
+        self.progress: list[Draft] = []
+        self.trials: Sequence[Trial] = _Frozen(self.progress)
         self.records: list[tuple[str, Mapping[str, Any]]] = []
         self.open: set[int] = set()
         self.waiting: list[int] = []
         self.keys: dict[str, int] = {}
+        self.unproposed = 0
+        self.stored: dict[str, int] = {}
         self.started = 0
         self.steps = 0
         self.cost = 0.0
-        self._log: list[tuple[int, int]] = []
+        self._log = Log()
+        self._chunks: list[tuple[Trial, ...]] = []
+        self._stale: set[int] = set()  # numbers of chunks that hold a trial that changed since
+        self._origin: Mapping[str, Any] = {}  # the last one: mostly all are the same
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in the next events, in order; raise StudyError when one is missing."""
+        progress, log, stale = self.progress, self._log, self._stale
         for event in events:
-            if event.seq != self.seq + 1:
-                raise StudyError(f"journal: event {self.seq + 1} is missing (next is {event.seq}). Restore a backup.")
-            if event.kind == "created":
-                self.terms = Terms.of(event.data)
-            elif event.kind == "recorded":
-                self.records.append((event.data["topic"], event.data["data"]))
-            elif event.trial is not None:
-                self._log.append((event.seq, event.trial))
-                self._trial(event, event.trial, event.data)
-            self.seq = event.seq
+            seq, kind, id, data = event[0], event[1], event[2], event[3]
+            if seq != self.seq + 1:
+                raise StudyError(f"journal: event {self.seq + 1} is missing (next is {seq}). Restore a backup.")
+            if id is not None:
+                if id == len(progress):
+                    progress.append(Draft(id))
+                    self.unproposed += 1
+                draft = progress[id]
+                if kind == "reported":  # nine events of ten
+                    self._reported(draft, data)
+                else:
+                    self._other(kind, seq, draft, data)
+                draft.changed()
+                log.append(seq, id)
+                stale.add(id // CHUNK)
+            elif kind == "created":
+                self.terms = Terms.of(data)
+            elif kind == "recorded":
+                self.records.append((data["topic"], data["data"]))
+            elif kind == "collected":
+                self._gone(data["names"])
+            else:
+                raise _unknown(kind)
+            self.seq = seq
 
-    def _trial(self, event: Event, id: int, data: Mapping[str, Any]) -> None:
-        if id == len(self.trials):
-            self.trials.append(Trial(id))
-            self.progress.append(Progress())
-        trial, progress = self.trials[id], self.progress[id]
-        match event.kind:
+    def _other(self, kind: str, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
+        match kind:
             case "enqueued":
-                trial = replace(trial, params=data["params"], note=data["note"], origin={"search": "enqueue"})
-                progress.given = data["params"]
-                self.waiting.append(id)
+                draft.params, draft.note, draft.given = data["params"], data["note"], data["params"]
+                draft.origin = {"search": "enqueue"}
+                draft.tags = tuple(data.get("tags", ()))
+                self.waiting.append(draft.id)
             case "asked":
-                progress.seen = event.seq
-                if id in self.waiting:
-                    self.waiting.remove(id)
-                if data.get("params") is not None:
-                    progress.given = data["params"]
-                if data.get("parent"):
-                    parent = (int(data["parent"][0]), int(data["parent"][1]))
-                    point = self.trials[parent[0]].at(parent[1])
-                    curve = () if point is None else (replace(point, cost=0.0),)
-                    trial = replace(trial, parent=parent, curve=curve, value=point.value if point else None)
-                if data.get("origin"):
-                    trial = replace(trial, origin={**trial.origin, **data["origin"]})
-                self.started += 1
-                self.open.add(id)
+                self._asked(seq, draft, data)
             case "proposed":
-                origin = {**trial.origin, **data["origin"]}
-                trial = replace(trial, params=data["params"], origin=origin, state=State.RUNNING)
-                progress.proposed = True
-                self.keys.setdefault(configuration(data["params"]), event.seq)
+                self._named(seq, draft, data["params"])
+                origin = {**draft.origin, **data["origin"]}
+                if origin == self._origin:
+                    origin = self._origin  # type: ignore[assignment]
+                draft.origin = self._origin = origin
+                draft.state = State.RUNNING
             case "resumed":
-                trial = replace(trial, state=State.RUNNING)
-                self.open.add(id)
-            case "reported":
-                trial = self._reported(trial, progress, data)
+                draft.state = State.RUNNING
+                self.open.add(draft.id)
             case "repeated":
                 self._spent(1, data["cost"])
-                trial = replace(trial, cost=trial.cost + data["cost"])
+                draft.cost += data["cost"]
             case "told":
-                trial = replace(self._told(trial, progress, data), state=State.DONE, value=data["value"])
-                self.open.discard(id)
+                self._told(draft, data)
+                draft.state, draft.value = State.DONE, data["value"]
+                self._close(draft)
             case "failed" if data["transient"]:
-                progress.strikes += 1
+                draft.strikes += 1
             case "failed":
-                self._spent(data.get("step", trial.step) - trial.step, data.get("cost", 0.0))
-                cost = trial.cost + data.get("cost", 0.0)
-                trial = replace(trial, state=State.FAILED, error=data["error"], cost=cost)
-                self.open.discard(id)
-                if id in self.waiting:
-                    self.waiting.remove(id)
+                self._spent(data.get("step", draft.step) - draft.step, data.get("cost", 0.0))
+                draft.cost += data.get("cost", 0.0)
+                draft.state, draft.error = State.FAILED, data["error"]
+                self._close(draft)
             case "noted":
-                trial = replace(trial, note=data["note"], tags=tuple(data["tags"]))
+                draft.note, draft.tags = data["note"], tuple(data["tags"])
+            case "imported":
+                self._imported(seq, draft, data)
             case _:
-                raise StudyError(
-                    f"journal: unknown event {event.kind!r}. It may be from a newer version of whet: upgrade."
-                )
-        self.trials[id] = trial
+                raise _unknown(kind)
+        if "dropped" in data:
+            self._gone(data["dropped"], draft)
+
+    def _asked(self, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
+        draft.seen = seq
+        if draft.id in self.waiting:
+            self.waiting.remove(draft.id)
+        if data.get("params") is not None:
+            draft.given = data["params"]
+        if data.get("parent"):
+            parent = draft.parent = (int(data["parent"][0]), int(data["parent"][1]))
+            point = self.progress[parent[0]].trial.at(parent[1])
+            if point is not None:
+                draft.curve, draft.value = Curve([replace(point, cost=0.0)]), point.value
+        if data.get("origin"):
+            draft.origin = {**draft.origin, **data["origin"]}
+        self.started += 1
+        self.open.add(draft.id)
+
+    def _named(self, seq: int, draft: Draft, params: Mapping[str, Any]) -> None:
+        """Take in the complete configuration of a trial."""
+        if not draft.proposed:
+            self.unproposed -= 1
+        draft.params, draft.proposed = params, True
+        self.keys.setdefault(configuration(params), seq)
+
+    def _imported(self, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
+        draft.state, draft.value, draft.error = State(data["state"]), data["value"], data["error"]
+        draft.note, draft.tags, draft.origin = data["note"], tuple(data["tags"]), data["origin"]
+        draft.curve = Curve(Point(*row) for row in data["curve"])
+        cost, parent = data.get("cost"), data.get("parent")
+        draft.cost = float(sum(p.cost for p in draft.curve)) if cost is None else cost
+        draft.parent = None if parent is None else (int(parent[0]), int(parent[1]))
+        draft.reported = bool(draft.curve)
+        if draft.state is State.WAITING:
+            draft.params = data["params"]
+            draft.given = data["params"] or None  # nothing given: the searcher is asked
+            self.waiting.append(draft.id)
+            return
+        self._named(seq, draft, data["params"])
+        if draft.state is State.RUNNING:  # nobody works on it: whoever asks next goes on with it
+            self.open.add(draft.id)
 
     @property
     def _steps(self) -> int:
@@ -162,47 +217,84 @@ class History:
         self.steps += steps
         self.cost += cost
 
-    def _told(self, trial: Trial, progress: Progress, data: Mapping[str, Any]) -> Trial:
-        if trial.step >= self._steps:  # no second point: what was measured at the end joins the last one
-            last = trial.curve[-1]
-            return replace(trial, curve=(*trial.curve[:-1], replace(last, metrics={**last.metrics, **data["metrics"]})))
-        # a trial that never reported was trained to the end all the same
-        steps = 0 if progress.reported else self._steps - trial.step
-        self._spent(steps, float(steps))
-        point = Point(self._steps, data["value"], float(steps), data["metrics"])
-        return replace(trial, curve=(*trial.curve, point), cost=trial.cost + steps)
+    def _close(self, draft: Draft) -> None:
+        self.open.discard(draft.id)
+        if draft.id in self.waiting:
+            self.waiting.remove(draft.id)
 
-    def _reported(self, trial: Trial, progress: Progress, data: Mapping[str, Any]) -> Trial:
-        self._spent(data["step"] - trial.step, data["cost"])
-        trial = with_point(trial, Point(data["step"], data["value"], data["cost"], data["metrics"]))
-        progress.reported, progress.strikes = True, 0
-        if data.get("checkpoint"):
-            progress.checkpoints = (*progress.checkpoints, (data["step"], data["checkpoint"]))
-        if data["verdict"] != "GO":
-            trial = replace(trial, state=State.PAUSED if data["verdict"] == "PAUSE" else State.STOPPED)
-            self.open.discard(trial.id)
-        return trial
+    def _told(self, draft: Draft, data: Mapping[str, Any]) -> None:
+        if draft.step >= self._steps:  # no second point: what was measured at the end joins the last one
+            if data["metrics"]:
+                last = draft.curve[-1]
+                draft.curve = Curve([*draft.curve[:-1], replace(last, metrics={**last.metrics, **data["metrics"]})])
+            return
+        # a trial that never reported was trained to the end all the same
+        steps = 0 if draft.reported else self._steps - draft.step
+        self._spent(steps, float(steps))
+        draft.curve = draft.curve.extended(self._steps, data["value"], float(steps), data["metrics"])
+        draft.cost += steps
+
+    def _reported(self, draft: Draft, data: Mapping[str, Any]) -> None:
+        step, value, get = data["step"], data["value"], data.get
+        steps = step - draft.curve.last
+        cost = get("cost", float(steps))
+        self.steps += steps
+        self.cost += cost
+        metrics = get("metrics", _NOTHING)
+        if draft.fresh:  # nobody has seen this curve
+            draft.curve.grow(step, value, cost, metrics)
+        else:
+            draft.curve = draft.curve.extended(step, value, cost, metrics)
+        draft.value = value
+        draft.cost += cost
+        draft.reported, draft.strikes = True, 0
+        if "verdict" in data and data["verdict"] != "GO":
+            draft.state = State.PAUSED if data["verdict"] == "PAUSE" else State.STOPPED
+            self.open.discard(draft.id)
+        if "checkpoint" in data:
+            name = data["checkpoint"]
+            draft.checkpoints = (*draft.checkpoints, (step, name))
+            self.stored[name] = data.get("bytes", 0)
+        if "dropped" in data:
+            self._gone(data["dropped"], draft)
+
+    def _gone(self, names: Iterable[str], draft: Draft | None = None) -> None:
+        """Take in that checkpoints were deleted."""
+        for name in names:
+            self.stored.pop(name, None)
+            owner = self.progress[int(name.partition("/")[0])] if draft is None else draft
+            owner.checkpoints = tuple(c for c in owner.checkpoints if c[1] != name)
 
     def checkpoints(self, id: int) -> list[tuple[int, str]]:
         """Return (step, file name) of the checkpoints trial `id` can go on from, the latest last."""
         own = list(self.progress[id].checkpoints)
-        if not own and (parent := self.trials[id].parent) is not None:
+        if not own and (parent := self.progress[id].parent) is not None:
             own = [c for c in self.progress[parent[0]].checkpoints if c[0] == parent[1]]
         return own
 
     def moment(self, *, like: tuple[Trials, ...] = (), instead: Trial | None = None) -> Trials:
         """Return the trials as they are now; `instead` stands in the place of the trial with its id, to be judged."""
         assert self.terms is not None
-        trials: list[Trial] = self.trials
+        chunks, drafts = self._chunks, self.progress
+        for k in sorted(self._stale):
+            chunks[k : k + 1] = [tuple([d.trial for d in drafts[k * CHUNK : (k + 1) * CHUNK]])]
+        self._stale.clear()
+        shown, ahead = chunks, None
         if instead is not None:
-            trials = list(trials)
-            trials[instead.id] = instead
+            ahead = instead.id
+            k, i = divmod(ahead, CHUNK)
+            shown = list(chunks)
+            shown[k] = (*chunks[k][:i], instead, *chunks[k][i + 1 :])
         return Trials(
-            trials, space=self.terms.space, goals=self.terms.goals, steps=self.terms.steps, seq=self.seq, like=like,
-            log=self._log, ahead=None if instead is None else instead.id,
+            tuple(shown), space=self.terms.space, goals=self.terms.goals, steps=self.terms.steps, seq=self.seq, like=like,
+            log=self._log, ahead=ahead,
         )  # fmt: skip
+
+
+def _unknown(kind: str) -> StudyError:
+    return StudyError(f"journal: unknown event {kind!r}. It may be from a newer version of whet: upgrade.")
 
 
 def with_point(trial: Trial, point: Point) -> Trial:
     """Return the trial with one more report."""
-    return replace(trial, curve=(*trial.curve, point), value=point.value, cost=trial.cost + point.cost)
+    return replace(trial, curve=trial.curve.plus(point), value=point.value, cost=trial.cost + point.cost)

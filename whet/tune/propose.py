@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from whet import seed as streams
+from whet.tune.guess import covers
 from whet.tune.history import configuration
 from whet.tune.space import Space
 from whet.tune.strategy import Proposal, Searcher
@@ -15,6 +16,7 @@ __all__ = ["propose"]
 
 _ASKS = 4  # times the searcher is asked for something new
 _DRAWS = 200  # random draws after that
+_LISTED = 1_000_000  # the largest space that is listed
 
 
 def propose(
@@ -29,15 +31,16 @@ def propose(
     """Return the configuration of trial `id` and the number of the random stream it was drawn with.
 
     given: values that were set before; taken: whether a configuration (its key) exists. One that exists is returned only
-    when it was given completely (a person asked for the repetition), or when a long search finds nothing else.
+    when it was given completely (`enqueue` has asked whether that is meant), or when a long search finds nothing else.
     """
     space = trials.space
     if given is not None:
         for draw in range(_DRAWS):
             params = space.fill(given, streams.rng(seed, id, draw, "propose"))
             if not taken(configuration(params)) or len(given) == len(params):
-                break
-        return Proposal(params), draw
+                return Proposal(params), draw
+        left = iter(()) if space.size is None or space.size > _LISTED else space.points()
+        return Proposal(next((p for p in left if covers(p, given) and not taken(configuration(p))), params)), _DRAWS
     proposal = Proposal({})
     for draw in range(_ASKS):
         proposal = searcher.propose(trials, streams.rng(seed, id, draw, "propose"))
@@ -54,6 +57,6 @@ def _fresh(space: Space, id: int, taken: Callable[[str], bool], seed: int) -> tu
         params = space.sample(streams.rng(seed, id, draw, "propose"))
         if not taken(configuration(params)):
             return params, draw
-    if space.size is not None and space.size <= 1_000_000:
+    if space.size is not None and space.size <= _LISTED:
         return next((p for p in space.points() if not taken(configuration(p))), None), _ASKS + _DRAWS
     return None, 0

@@ -6,34 +6,29 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from whet import seed as streams
 from whet.errors import StudyError
+from whet.execute import place
 from whet.journal.checkpoint import Files
-from whet.journal.process import who
 from whet.journal.store import Store
-from whet.tune import crew, loop
+from whet.stop import Stop
+from whet.tune import crew, ending, guess, imported, loop
+from whet.tune.account import Account, accounts
 from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
-from whet.tune.claim import Claims
+from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import commonest
-from whet.tune.history import History, Terms
-from whet.tune.schedule import describe as describe_schedule
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.schedule import rebuild as rebuild_schedule
-from whet.tune.schedule import scheduler
-from whet.tune.search import describe as describe_search
 from whet.tune.search import rebuild as rebuild_search
-from whet.tune.search import searcher
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.telling import Telling, number
-from whet.tune.terms import settle
-from whet.tune.trial import Idle, Trial, Trials, Verdict, parse_goals
+from whet.tune.terms import offer, recorded_terms, settle
+from whet.tune.trial import Idle, Trial, Trials, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,49 +66,28 @@ class Study:
         store: Store | str | None = None,
         name: str | None = None,
     ) -> None:
-        if not isinstance(space, Space):
-            raise StudyError(
-                f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...)."
-            )
-        if not isinstance(steps, (int, Integral)) or isinstance(steps, bool) or steps < 1:
-            raise StudyError(f"study: steps must be a whole number of at least 1, got {steps!r}.")
-        if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
-            raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
+        wanted = offer(space, goal, search=search, schedule=schedule, steps=steps, seed=seed)
         self.store = Store.of(store)
         self.name = name or "study"
-        self.space, self.steps, self.seed = space, int(steps), int(seed)
-        self.goals = parse_goals(goal)
-        self.worker = f"{who()}#{uuid.uuid4().hex[:8]}"
-        self.searcher = searcher(search, space, self.steps, seed=self.seed)
-        self.scheduler = scheduler(schedule, space, self.steps, seed=self.seed)
-        asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
-        terms = Terms(
-            space,
-            self.goals,
-            self.steps,
-            self.seed,
-            describe_search(self.searcher),
-            describe_schedule(self.scheduler),
-            asked,
-        )
+        self.worker = worker_name()
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)
-            recorded = settle(self._book, self.name, terms)
+            agreed = settle(self._book, self.name, wanted)
         except BaseException:
             self.journal.close()
             raise
-        # what is recorded counts: "auto" may mean something else in a later version, and names have an order
-        self.space = recorded.space
-        if terms.search != recorded.search:
-            self.searcher = rebuild_search(recorded.search)
-        if terms.schedule != recorded.schedule:
-            self.scheduler = rebuild_schedule(recorded.schedule)
+        self.searcher, self.scheduler, terms = agreed.searcher, agreed.scheduler, agreed.terms
+        self.space, self.goals, self.steps, self.seed = terms.space, terms.goals, terms.steps, terms.seed
         folder = self.store.files(self.name)
-        self.files = Files(folder / "checkpoints" if folder else None, sync=self.store.durability == "power")
+        self.files = Files(
+            folder / "checkpoints" if folder else None,
+            sync=self.store.durability == "power", uid=self.journal.uid,
+        )  # fmt: skip
+        self.keeping = Keeping(self._book, self.scheduler, self.files, self.store.quota)
         self._claims = Claims(self.journal, self.worker)
-        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler)
-        self._telling = Telling(self._book, self._claims, self.scheduler, self.files)
+        self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
+        self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
 
     @classmethod
@@ -128,12 +102,9 @@ class Study:
         store = Store.of(store)
         journal = store.journal(name, create=False)
         try:
-            history = History()
-            history.apply(journal.read()[:1])
+            t = recorded_terms(journal)
         finally:
             journal.close()
-        if (t := history.terms) is None:
-            raise StudyError(f"study '{name}': it was never begun. Run it with its task first.")
         return cls(
             t.space, goal=[str(g) for g in t.goals], steps=t.steps, seed=t.seed, store=store, name=name,
             search=rebuild_search(t.search), schedule=rebuild_schedule(t.schedule),
@@ -174,9 +145,9 @@ class Study:
         *,
         cost: float | None,
         metrics: Mapping[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
-        """Record a report together with the checkpoint that belongs to it (a name in `files`)."""
+        """Record a report together with the checkpoint that belongs to it."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
 
     def tell(self, trial: Trial | int, value: float, **metrics: float) -> None:
@@ -194,17 +165,21 @@ class Study:
         """
         self._telling.fail(number(trial), error, transient=transient)
 
-    def enqueue(self, params: Params, *, note: str = "") -> Trial:
+    def enqueue(self, params: Params, *, note: str = "", tags: Sequence[str] = (), again: bool = False) -> Trial:
         """Put a person's guess before everything else; what it leaves out is filled in. Return the WAITING trial.
 
-        Raises SpaceError when a name or value is not in the space.
+        Raises SpaceError when a name or value is not in the space, StudyError when a trial has the same configuration
+        and `again` does not ask for a repetition.
         """
-        self.space.fill(params, streams.rng(self.seed, "check"))
-        book = self._book
-        with book.writing() as w:
-            id = len(book.history.trials)
-            book.append(w, "enqueued", id, {"params": dict(params), "note": note})
-            return book.history.trials[id]
+        return guess.enqueue(self._book, params, note=note, tags=tags, again=again)
+
+    def add(self, trials: Sequence[Trial], *, accounts: Mapping[int, Account] | None = None) -> list[Trial]:
+        """Take in trials made elsewhere, all or none, for searchers to learn from: they cost nothing of the budget.
+
+        Return them with the ids they have here. accounts: the work on each, by the id it had. Raises SpaceError or
+        StudyError, naming the trial, when one does not fit.
+        """
+        return imported.add(self._book, trials, accounts or {})
 
     def annotate(self, trial: Trial | int, *, note: str | None = None, tags: list[str] | None = None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
@@ -212,9 +187,9 @@ class Study:
 
     def record(self, topic: str, data: Mapping[str, Any]) -> int:
         """Append a record of the recipe to the journal; return how many there are of this topic now."""
-        with self._book.writing() as w:
-            self._book.append(w, "recorded", None, {"topic": topic, "data": dict(data)})
-            return sum(t == topic for t, _ in self._book.history.records)
+        event = {"topic": topic, "data": dict(data)}
+        self._book.change(lambda w: self._book.append(w, "recorded", None, event))
+        return sum(t == topic for t, _ in self._book.history.records)
 
     def records(self, topic: str) -> list[Mapping[str, Any]]:
         """Return the records of one topic, oldest first."""
@@ -254,10 +229,10 @@ class Study:
         return self._claims.orphans(self._book.sync().open)
 
     def frame(self) -> pd.DataFrame:
-        """Return the trials as a table: id, state, value, step, cost, note, error, `params.*` and `metrics.*`."""
+        """Return the trials as a table: id, state, value, step, cost, who worked on it and when, `params.*`, `metrics.*`."""
         from whet.tune.frame import frame
 
-        return frame(self.trials)
+        return frame(self.trials, accounts(self.journal.read()))
 
     # -- running
 
@@ -268,21 +243,31 @@ class Study:
         trials: int | None = None,
         budget: Budget | str | float | None = None,
         workers: int = 1,
+        stop: Stop | str | None = None,
+        on: str = "auto",
+        memory: int | str | None = None,
+        gpus: float | str | None = None,
+        stall: float | str | None = None,
     ) -> Study:
-        """Search until the budget is spent; return the study.
+        """Search until the budget is spent, or `stop` says so; return the study.
 
         objective: `f(params, run)` that iterates its `Attempt` and reports, or `f(params)` that returns the value;
         trials and budget: totals of the study over all processes and starts, e.g. "10m", "200trials", "500epochs";
-        workers: processes to train in; with more than one the store must be a file and the objective importable.
+        stop: a criterion over trials, such as "target 0.99 | patience 50" or "gain", see `whet.stop`; on: "processes"
+        of this machine, "ray" or "ray://HOST:PORT" ("auto": one worker without the limits that follow
+        trains in this process); their store must be one they can open and the objective importable. memory: the most
+        a trial may take, e.g. "4GB"; gpus: of each worker; stall: the longest time between two reports, e.g. "30m".
 
         Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
+        start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
+        ending.begin(self, stop)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
-        if workers == 1:
+        if start is None:
             loop.run_inline(self, objective, limits)
         else:
-            crew.run_processes(self, objective, limits, workers)
+            crew.run_workers(self, objective, limits, start)
         return self
 
     def holds(self, trial: Trial | int) -> bool:
@@ -291,13 +276,11 @@ class Study:
 
     def release(self, trial: Trial | int) -> None:
         """Hand a running trial back: any worker may go on with it from its last checkpoint."""
-        with self._book.writing() as w:
-            self._claims.drop(w, number(trial))
+        self._book.change(lambda w: self._claims.drop(w, number(trial)))
 
-    def hand_back(self, pids: Sequence[int]) -> None:
-        """Hand back the trials of processes on this machine that were ended on purpose: that is no lapse of theirs."""
-        with self._book.writing() as w:
-            self._claims.hand_back(w, pids)
+    def hand_back(self, workers: Collection[str], error: Any = None, *, transient: bool = False) -> None:
+        """Hand back the trials of other processes, by name; with an error (type, message, traceback) they fail of it."""
+        self._telling.hand_back(workers, error, transient=transient)
 
     def close(self) -> None:
         """Hand back what is running and let go of the store; the study can be opened again."""

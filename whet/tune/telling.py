@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from numbers import Integral
 from typing import Any
 
 from whet.errors import StudyError, one_line
-from whet.journal.checkpoint import Files
 from whet.journal.event import Writer
 from whet.tune import claim
 from whet.tune.book import Book
+from whet.tune.draft import Draft
 from whet.tune.failure import describe
 from whet.tune.history import with_point
+from whet.tune.keeping import Keeping, Saved
 from whet.tune.strategy import Scheduler
 from whet.tune.trial import Idle, Point, State, Trial, Verdict
 
@@ -34,16 +35,18 @@ def number(trial: Trial | int) -> int:
 class Telling:
     """Takes in what a worker says of its trials."""
 
-    def __init__(self, book: Book, claims: claim.Claims, scheduler: Scheduler, files: Files) -> None:
-        self._book, self._claims, self._scheduler, self._files = book, claims, scheduler, files
+    def __init__(self, book: Book, claims: claim.Claims, scheduler: Scheduler, keeping: Keeping) -> None:
+        self._book, self._claims, self._scheduler, self._keeping = book, claims, scheduler, keeping
 
-    def known(self, id: int) -> Trial:
-        """Return the trial; raise StudyError when there is none."""
+    def known(self, id: int) -> Draft:
+        """Return the trial as the fold has it; raise StudyError when there is none."""
         with self._book.lock:
-            if not 0 <= id < len(self._book.history.trials):
+            if not 0 <= id < len(self._book.history.progress):
                 self._book.sync()
-            trials = self._book.history.trials
-            return trials[id] if 0 <= id < len(trials) else self._book.history.moment().get(id)
+            drafts = self._book.history.progress
+            if not 0 <= id < len(drafts):
+                self._book.history.moment().get(id)  # says which there are
+            return drafts[id]
 
     def report(
         self,
@@ -53,87 +56,137 @@ class Telling:
         *,
         cost: float | None,
         metrics: Mapping[str, float],
-        checkpoint: str | None,
+        checkpoint: Saved | None,
     ) -> Verdict:
         """Record a report and judge it."""
-        now, book = self.known(id), self._book
+        before = self.known(id).step
         steps = self._steps
         if not isinstance(step, (int, Integral)) or isinstance(step, bool) or not 1 <= step <= steps:
             raise StudyError(f"trial {id}: step must be a whole number from 1 to {steps}, got {step!r}.")
         step, value = int(step), real(id, self._goal, value)
         if cost is not None and not 0 <= (cost := real(id, "cost", cost)) < math.inf:
             raise StudyError(f"trial {id}: cost must be a number of at least 0, got {cost}.")
-        if step <= now.step:
+        if step <= before:
             return self._repeat(id, step, 1.0 if cost is None else cost)
-        cost = float(step - now.step) if cost is None else cost
-        point = Point(step, value, cost, {k: real(id, k, v) for k, v in metrics.items()})
+        numbers = {k: real(id, k, v) for k, v in metrics.items()}
         seconds = self._claims.lap(id)
-        with book.writing() as w:
-            if not self._mine(w, id):
+        spent = {} if math.isfinite(value) else self._claims.measured(id)
+        old: list[str] = []
+
+        def write(w: Writer) -> Verdict:
+            old.clear()
+            now = self._held(w, id)
+            if now is None:
                 return Verdict.STOP
+            paid = float(step - now.step) if cost is None else cost
             if not math.isfinite(value):
-                others = [k for k, v in point.metrics.items() if not math.isfinite(v)]
+                others = [k for k, v in numbers.items() if not math.isfinite(v)]
                 also = f", and so is {' and '.join(others)}" if others else ""
                 error = self._not_finite(f"{value} at step {step}{also}")
-                book.append(w, "failed", id, {"error": error, "transient": False, "step": step, "cost": cost})
-                self._claims.drop(w, id)
+                old.extend(self._fail(w, id, error | spent, {"step": step, "cost": paid}))
                 return Verdict.STOP
             verdict = Verdict.GO
             if step < steps:
-                judged = with_point(book.history.trials[id], point)
-                verdict = self._scheduler.judge(judged, book.history.moment(instead=judged))
-            data = {
-                "step": step, "value": value, "cost": cost, "metrics": dict(point.metrics), "verdict": verdict.value,
-                "seen": book.history.seq, "seconds": seconds,
-            }  # fmt: skip
+                judged = with_point(now.trial, Point(step, value, paid, numbers))
+                verdict = self._scheduler.judge(judged, self._book.history.moment(instead=judged))
+            # what has its usual value is left out: a study of millions of reports is read quicker (see `Event`)
+            data: dict[str, Any] = {"step": step, "value": value, "seconds": seconds}
+            if cost is not None and cost != step - now.step:
+                data["cost"] = cost
+            if numbers:
+                data["metrics"] = numbers
+            if verdict is not Verdict.GO:
+                data["verdict"] = verdict.value
             if checkpoint is not None:
-                data["checkpoint"] = checkpoint
-            book.append(w, "reported", id, data)
-            if verdict is Verdict.GO:
-                self._claims.forgive(w, id)
-            else:
+                data |= {"checkpoint": checkpoint.name, "bytes": checkpoint.bytes}
+                state = State.STOPPED if verdict is Verdict.STOP else State.RUNNING
+                old.extend(self._keeping.outdated(id, state, (step, checkpoint.name)))
+                if old:
+                    data["dropped"] = list(old)
+            self._book.append(w, "reported", id, data)
+            if verdict is not Verdict.GO:
                 self._claims.drop(w, id)
-        if checkpoint is not None:
-            self._tidy(id)
+            elif w.leases()[id].lapses:
+                self._claims.forgive(w, id)
+            return verdict
+
+        verdict = self._book.change(write)
+        self._keeping.remove(old)
         return verdict
 
     def _repeat(self, id: int, step: int, cost: float) -> Verdict:
-        with self._book.writing() as w:
-            if not self._mine(w, id):
+        def write(w: Writer) -> Verdict:
+            if self._held(w, id) is None:
                 return Verdict.STOP
             self._book.append(w, "repeated", id, {"step": step, "cost": cost})
-        return Verdict.GO
+            return Verdict.GO
+
+        return self._book.change(write)
 
     def tell(self, id: int, value: float, metrics: Mapping[str, float]) -> None:
         """Close a trial with its final value."""
         self.known(id)
         value = real(id, self._goal, value)
-        data = {"value": value, "metrics": {k: real(id, k, v) for k, v in metrics.items()}}
-        with self._book.writing() as w:
-            self._running(w, id)
-            if math.isfinite(value):
-                self._book.append(w, "told", id, data)
-            else:
-                self._book.append(w, "failed", id, {"error": self._not_finite(value), "transient": False})
-            self._claims.drop(w, id)
+        numbers = {k: real(id, k, v) for k, v in metrics.items()}
+        spent = self._claims.measured(id)
 
-    def fail(self, id: int, error: str | BaseException, *, transient: bool) -> None:
+        def write(w: Writer) -> list[str]:
+            self._running(w, id)
+            if not math.isfinite(value):
+                return self._fail(w, id, self._not_finite(value) | spent)
+            self._book.append(w, "told", id, {"value": value, "metrics": numbers})
+            self._claims.drop(w, id)
+            return []
+
+        self._keeping.remove(self._book.change(write))
+
+    def fail(self, id: int, error: str | BaseException | Mapping[str, Any], *, transient: bool) -> None:
         """Record a failure; after a transient one the trial is tried again, unless it is the third in a row."""
         self.known(id)
-        with self._book.writing() as w:
+        described = (dict(error) if isinstance(error, Mapping) else describe(error)) | self._claims.measured(id)
+
+        def write(w: Writer) -> list[str]:
             self._running(w, id)
-            again = transient and self._book.history.progress[id].strikes + 1 < claim.CHANCES
-            self._book.append(w, "failed", id, {"error": describe(error), "transient": again})
-            self._claims.drop(w, id)
+            if transient and self._book.history.progress[id].strikes + 1 < claim.CHANCES:
+                self._book.append(w, "failed", id, {"error": described, "transient": True})
+                self._claims.drop(w, id)
+                return []
+            return self._fail(w, id, described)
+
+        self._keeping.remove(self._book.change(write))
+
+    def _fail(self, w: Writer, id: int, error: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
+        """Close a trial as failed; return the names of the checkpoints that go with it."""
+        old = self._keeping.outdated(id, State.FAILED)
+        data = {"error": error, "transient": False, **(more or {}), **({"dropped": old} if old else {})}
+        self._book.append(w, "failed", id, data)
+        self._claims.drop(w, id)
+        return old
+
+    def hand_back(self, workers: Collection[str], error: Mapping[str, Any] | None, *, transient: bool) -> None:
+        """End the leases of other processes, by name; with an error fail their trials, after a transient one at the third."""
+
+        def write(w: Writer) -> list[str]:
+            old: list[str] = []
+            failing = self._claims.hand_back(w, workers, self._book.history.open, error, transient=transient)
+            for id, lapses in failing.items():
+                times = f", {lapses} times" if transient else ""
+                old += self._fail(w, id, {**(error or {}), "message": f"{(error or {}).get('message', '')}{times}"})
+            return old
+
+        self._keeping.remove(self._book.change(write))
 
     def annotate(self, id: int, note: str | None, tags: list[str] | None) -> Trial:
         """Set a trial's note or tags (what is None stays); return the trial."""
         self.known(id)
-        with self._book.writing() as w:
-            now = self._book.history.trials[id]
+
+        def write(w: Writer) -> Trial:
+            now = self._book.history.progress[id]
             data = {"note": now.note if note is None else note, "tags": list(now.tags if tags is None else tags)}
             self._book.append(w, "noted", id, data)
-            return self._book.history.trials[id]
+            return now.trial
+
+        return self._book.change(write)
 
     @property
     def _steps(self) -> int:
@@ -145,36 +198,26 @@ class Telling:
         terms = self._book.history.terms
         return terms.goals[0].name if terms else "value"
 
-    def _not_finite(self, value: object) -> dict[str, str]:
+    def _not_finite(self, value: object) -> dict[str, Any]:
         return {"type": "NotFinite", "message": f"{self._goal} is {value}", "traceback": ""}
 
     def holds(self, id: int) -> bool:
         """Return whether the trial is running and its lease this worker's."""
         self.known(id)
-        with self._book.writing() as w:
-            return self._mine(w, id)
+        return self._book.change(lambda w: self._held(w, id) is not None)
 
-    def _mine(self, w: Writer, id: int) -> bool:
-        return id in self._book.history.open and self._claims.holds(w, id)
+    def _held(self, w: Writer, id: int) -> Draft | None:
+        """Return the trial when it is running and this worker's, else None."""
+        held = id in self._book.history.open and self._claims.holds(w, id)
+        return self._book.history.progress[id] if held else None
 
     def _running(self, w: Writer, id: int) -> None:
-        if not self._mine(w, id):
-            state = self._book.history.trials[id].state
+        if self._held(w, id) is None:
+            state = self._book.history.progress[id].state
             why = "it was taken over by another worker" if state is State.RUNNING else f"it is {state}"
             raise StudyError(
                 f"trial {id}: cannot be closed: {why}. Only a trial that `ask` gave you and is running can."
             )
-
-    def _tidy(self, id: int) -> None:
-        """Delete checkpoints that nothing can want: all but the last two of a trial, and those the scheduler keeps."""
-        progress = self._book.history.progress[id]
-        names = progress.checkpoints
-        if len(names) > 2:
-            kept = self._scheduler.keep(self._book.history.moment())
-            for step, name in names[:-2]:
-                if (id, step) not in kept:
-                    self._files.remove(name)
-            progress.checkpoints = tuple(c for c in names[:-2] if (id, c[0]) in kept) + names[-2:]
 
 
 def real(id: int, name: str, value: Any) -> float:

@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from numbers import Integral
+
 from whet.errors import StudyError
-from whet.journal.event import FORMAT
+from whet.journal.event import FORMAT, Journal, Writer
 from whet.tune.book import Book
-from whet.tune.history import Terms
+from whet.tune.history import History, Terms
+from whet.tune.schedule import describe as describe_schedule
+from whet.tune.schedule import rebuild as rebuild_schedule
+from whet.tune.schedule import scheduler
+from whet.tune.search import describe as describe_search
+from whet.tune.search import rebuild as rebuild_search
+from whet.tune.search import searcher
 from whet.tune.space import Space
+from whet.tune.strategy import Scheduler, Searcher
+from whet.tune.trial import parse_goals
 
-__all__ = ["check_same", "settle"]
+__all__ = ["Agreement", "check_same", "offer", "recorded_terms", "settle"]
 
 
-def settle(book: Book, name: str, terms: Terms) -> Terms:
-    """Write the terms of a new study, or hold them against those of the one that exists; return what is recorded."""
+@dataclass(frozen=True)
+class Agreement:
+    """What a study is created with, and the strategies that its terms describe."""
+
+    terms: Terms
+    searcher: Searcher
+    scheduler: Scheduler
+
+
+def offer(
+    space: Space, goal: str | list[str], *, search: str | Searcher, schedule: str | Scheduler, steps: int, seed: int
+) -> Agreement:
+    """Return what a study would be created with; raise StudyError when an argument is not what it must be."""
+    if not isinstance(space, Space):
+        raise StudyError(f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...).")
+    if not isinstance(steps, (int, Integral)) or isinstance(steps, bool) or steps < 1:
+        raise StudyError(f"study: steps must be a whole number of at least 1, got {steps!r}.")
+    if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
+        raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
+    steps, seed, goals = int(steps), int(seed), parse_goals(goal)
+    what, how = searcher(search, space, steps, seed=seed), scheduler(schedule, space, steps, seed=seed)
+    asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
+    terms = Terms(space, goals, steps, seed, describe_search(what), describe_schedule(how), asked)
+    return Agreement(terms, what, how)
+
+
+def settle(book: Book, name: str, wanted: Agreement) -> Agreement:
+    """Write the terms of a new study, or hold them against those of the one that exists; return what is recorded.
+
+    What is recorded counts: "auto" may mean something else in a later version, and names have an order.
+    """
+    terms = wanted.terms
     if book.history.terms is None:
         _begin(book, terms)
     recorded = book.history.terms
     assert recorded is not None
     check_same(name, recorded, terms)
-    return recorded
+    what = wanted.searcher if terms.search == recorded.search else rebuild_search(recorded.search)
+    how = wanted.scheduler if terms.schedule == recorded.schedule else rebuild_schedule(recorded.schedule)
+    return Agreement(recorded, what, how)
+
+
+def recorded_terms(journal: Journal) -> Terms:
+    """Return the terms of a study; raise StudyError when it was never begun."""
+    history = History()
+    history.apply(next(journal.pages(size=1), []))
+    if history.terms is None:
+        raise StudyError(f"study '{journal.name}': it was never begun. Run it with its task first.")
+    return history.terms
 
 
 def _begin(book: Book, terms: Terms) -> None:
@@ -29,9 +81,12 @@ def _begin(book: Book, terms: Terms) -> None:
         "goals": [str(g) for g in terms.goals], "seed": terms.seed, "search": terms.search,
         "schedule": terms.schedule, "asked": terms.asked,
     }  # fmt: skip
-    with book.writing() as w:
+
+    def write(w: Writer) -> None:
         if book.history.terms is None:  # else another process was quicker
             book.append(w, "created", None, data)
+
+    book.change(write)
 
 
 def check_same(name: str, recorded: Terms, given: Terms) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import bisect
 import enum
-import math
-import operator
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 from whet.errors import StudyError
+from whet.tune.curve import Curve as Curve
+from whet.tune.curve import Point as Point
+from whet.tune.goal import Bound as Bound
+from whet.tune.goal import Goal as Goal
+from whet.tune.goal import parse_goals as parse_goals
 from whet.tune.space import Params, Space
 
-__all__ = ["Bound", "Goal", "Idle", "Point", "State", "Trial", "Trials", "Verdict", "parse_goals"]
+__all__ = [
+    "Bound", "Curve", "Goal", "Idle", "Log", "Point", "State", "Trial", "Trials", "Verdict", "parse_goals",
+]  # fmt: skip
 
 
 class State(enum.StrEnum):
@@ -43,85 +49,6 @@ class Idle(enum.Enum):
     DONE = "DONE"
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A metric to minimise or maximise. Scores are lower-is-better whatever the direction.
-
-    >>> Goal("accuracy", "max").score(0.9)
-    -0.9
-    """
-
-    name: str
-    better: Literal["min", "max"]
-
-    def score(self, value: float) -> float:
-        """Return `value` turned so that lower is better; a value that is not finite is worst (inf)."""
-        if not math.isfinite(value):
-            return math.inf
-        return value if self.better == "min" else -value
-
-    def __str__(self) -> str:
-        return f"{self.better} {self.name}"
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A condition on a reported metric, such as latency <= 5.
-
-    >>> Bound("latency", "<=", 5.0).holds({"latency": 4.0})
-    True
-    """
-
-    name: str
-    op: Literal["<=", ">=", "<", ">"]
-    limit: float
-
-    def holds(self, metrics: Mapping[str, float]) -> bool:
-        """Return whether the metric was reported and meets the bound."""
-        compare = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}[self.op]
-        return self.name in metrics and bool(compare(metrics[self.name], self.limit))
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.op} {self.limit:g}"
-
-
-def parse_goals(goal: str | Sequence[str]) -> tuple[Goal | Bound, ...]:
-    """Return the goals written as "min loss", "max accuracy" or "latency <= 5"; the first is what is reported.
-
-    Raises StudyError when one cannot be read, or the first is a bound.
-
-    >>> [str(g) for g in parse_goals(["max accuracy", "latency <= 5"])]
-    ['max accuracy', 'latency <= 5']
-    """
-    found: list[Goal | Bound] = []
-    texts = [goal] if isinstance(goal, str) else list(goal)
-    for text in texts:
-        if m := re.fullmatch(r"\s*(min|max)\s+([^\s<>=]+)\s*", str(text)):
-            found.append(Goal(m[2], "min" if m[1] == "min" else "max"))
-        elif m := re.fullmatch(r"\s*([^\s<>=]+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*", str(text)):
-            try:
-                found.append(Bound(m[1], m[2], float(m[3])))  # type: ignore[arg-type]
-            except ValueError:
-                raise StudyError(f'goal "{text}": {m[3]!r} is not a number. Use e.g. "latency <= 5".') from None
-        else:
-            raise StudyError(f'goal "{text}": cannot be read. Use "min NAME", "max NAME" or "NAME <= NUMBER".')
-    if not found or not isinstance(found[0], Goal):
-        raise StudyError(f'goal {texts}: the first must be "min NAME" or "max NAME": it is the value that is reported.')
-    if len({g.name for g in found if isinstance(g, Goal)}) < sum(isinstance(g, Goal) for g in found):
-        raise StudyError(f"goal {texts}: a metric is named twice. Name every metric once.")
-    return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One report: the value after `step` steps, what it cost since the last one, and other metrics."""
-
-    step: int
-    value: float
-    cost: float = 0.0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One training of one configuration; a frozen value.
@@ -135,7 +62,7 @@ class Trial:
     id: int
     params: Params = field(default_factory=dict)
     state: State = State.WAITING
-    curve: tuple[Point, ...] = ()
+    curve: Curve = field(default_factory=Curve)  # any sequence of points may be given
     value: float | None = None
     parent: tuple[int, int] | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -144,15 +71,54 @@ class Trial:
     tags: tuple[str, ...] = ()
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if type(self.curve) is not Curve:
+            object.__setattr__(self, "curve", Curve(self.curve))
+
     @property
     def step(self) -> int:
         """The last step reported, 0 when there is none."""
-        return self.curve[-1].step if self.curve else 0
+        return self.curve.last
 
     def at(self, step: int) -> Point | None:
         """Return the point at `step`, or None when that step was not reported."""
-        i = bisect.bisect_left(self.curve, step, key=lambda p: p.step)
+        i = self.curve.place(step)
         return self.curve[i] if i < len(self.curve) and self.curve[i].step == step else None
+
+
+class Log:
+    """Which trial each event touched, in order: what `Trials.changed` looks up. It only grows.
+
+    >>> log = Log([(2, 0), (3, 1), (5, 0)])
+    >>> log.touched(2, 5), len(log)
+    ([1, 0], 3)
+    """
+
+    __slots__ = ("_ids", "_seqs")
+
+    def __init__(self, entries: Iterable[tuple[int, int]] = ()) -> None:
+        self._seqs, self._ids = array("q"), array("q")
+        for seq, id in entries:
+            self.append(seq, id)
+
+    def append(self, seq: int, id: int) -> None:
+        """Add that event `seq` touched trial `id`."""
+        self._seqs.append(seq)
+        self._ids.append(id)
+
+    def touched(self, after: int, upto: int) -> list[int]:
+        """Return the trials that events after one and up to another touched, each once, in order of first touch."""
+        start = bisect.bisect_right(self._seqs, after)
+        end = bisect.bisect_right(self._seqs, upto, start) if start < len(self._seqs) else start
+        return list(dict.fromkeys(self._ids[start:end]))
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+
+CHUNK = 64  # trials that moments of a study share or copy together
+
+Chunks = tuple[tuple[Trial, ...], ...]
 
 
 class Trials(Sequence[Trial]):
@@ -165,23 +131,30 @@ class Trials(Sequence[Trial]):
     earlier one: what a strategy needs to keep a cache up to date. While a report is judged, the judged trial is already
     in its place though its event is not written yet: `changed` names it, and names it again at the next moment, when
     its state is settled. So a cache takes in a changed trial anew, whatever it knew of it.
+
+    The trials are held in chunks that moments share, so that a moment costs little however many trials there are.
     """
 
-    __slots__ = ("_ahead", "_log", "_trials", "goals", "like", "lineage", "seq", "space", "steps")
+    __slots__ = ("_ahead", "_chunks", "_log", "_n", "goals", "like", "lineage", "seq", "space", "steps")
 
     def __init__(
         self,
-        trials: Sequence[Trial],
+        trials: Sequence[Trial] | Chunks,
         *,
         space: Space,
         goals: tuple[Goal | Bound, ...] = (Goal("loss", "min"),),
         steps: int = 1,
         seq: int = 0,
         like: Sequence[Trials] = (),
-        log: list[tuple[int, int]] | None = None,
+        log: Log | None = None,
         ahead: int | None = None,
     ) -> None:
-        self._trials = tuple(trials)
+        if isinstance(trials, tuple) and trials and isinstance(trials[0], tuple):
+            self._chunks: Chunks = trials  # cut into chunks already
+        else:
+            plain: tuple[Trial, ...] = tuple(trials)  # type: ignore[arg-type]
+            self._chunks = tuple(plain[i : i + CHUNK] for i in range(0, len(plain), CHUNK))
+        self._n = (len(self._chunks) - 1) * CHUNK + len(self._chunks[-1]) if self._chunks else 0
         self.space, self.goals, self.steps, self.seq, self.like = space, goals, steps, seq, tuple(like)
         self.lineage: object = log
         self._log = log
@@ -196,21 +169,19 @@ class Trials(Sequence[Trial]):
 
     def get(self, id: int) -> Trial:
         """Return the trial with this id; raise StudyError when there is none."""
-        if not 0 <= id < len(self._trials):
-            have = f"have 0 to {len(self._trials) - 1}" if self._trials else "there are no trials yet"
+        if not 0 <= id < self._n:
+            have = f"have 0 to {self._n - 1}" if self._n else "there are no trials yet"
             raise StudyError(f"trial {id}: no such trial; {have}.")
-        return self._trials[id]
+        return self[id]
 
     def changed(self, since: int) -> list[int]:
         """Return the ids of the trials that events after `since` touched, each once, in order of first touch."""
         if self._log is None:
-            return list(range(len(self._trials)))
-        start = bisect.bisect_right(self._log, since, key=lambda e: e[0])
-        end = bisect.bisect_right(self._log, self.seq, key=lambda e: e[0])
-        ids = dict.fromkeys(id for _, id in self._log[start:end])
-        if self._ahead is not None:
-            ids[self._ahead] = None
-        return list(ids)
+            return list(range(self._n))
+        ids = self._log.touched(since, self.seq)
+        if self._ahead is not None and self._ahead not in ids:
+            ids.append(self._ahead)
+        return ids
 
     def reach(self, trial: Trial) -> int:
         """Return the step `trial` counts as having reached: all of them when it was told to be done."""
@@ -219,7 +190,7 @@ class Trials(Sequence[Trial]):
     @property
     def best(self) -> Trial | None:
         """The best value among trials not failed at the highest step any of them reached; None when there is none."""
-        sound = [t for t in self._trials if t.value is not None and t.state is not State.FAILED]
+        sound = [t for t in self if t.value is not None and t.state is not State.FAILED]
         top = max((self.reach(t) for t in sound), default=0)
         score = self.goal.score
         return min(
@@ -227,17 +198,23 @@ class Trials(Sequence[Trial]):
         )
 
     def __len__(self) -> int:
-        return len(self._trials)
+        return self._n
 
     def __iter__(self) -> Iterator[Trial]:
-        return iter(self._trials)
+        return itertools.chain.from_iterable(self._chunks)
 
     @overload
     def __getitem__(self, index: int) -> Trial: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[Trial, ...]: ...
     def __getitem__(self, index: int | slice) -> Trial | tuple[Trial, ...]:
-        return self._trials[index]
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(self._n)))
+        if index < 0:
+            index += self._n
+        if not 0 <= index < self._n:
+            raise IndexError(f"trial {index} of {self._n}")
+        return self._chunks[index // CHUNK][index % CHUNK]
 
     def __repr__(self) -> str:
         best = self.best

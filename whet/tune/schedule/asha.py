@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from whet.errors import StudyError
-from whet.tune.schedule.paused import open_checkpoints
+from whet.tune.schedule.paused import Standing
 from whet.tune.schedule.rungs import Rungs, levels
 from whet.tune.strategy import Resume, Start
 from whet.tune.trial import Idle, State, Trial, Trials, Verdict
@@ -62,6 +62,10 @@ class Asha:
         """Return the steps at which trials of at most `steps` steps are compared; the last is `steps`."""
         return levels(self.first, self.factor, steps)
 
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing()
+
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
         """Return Resume of an interrupted trial, else of the best promotable one, else Start."""
         rungs = self._rungs(trials)
@@ -94,7 +98,7 @@ class Asha:
 
     def keep(self, trials: Trials) -> set[tuple[int, int]]:
         """Return the last checkpoint of every trial that is not closed: as a rung fills, any may be promoted."""
-        return open_checkpoints(trials)
+        return self._standing.on(trials)
 
 
 def _asked(t: Trial) -> bool:

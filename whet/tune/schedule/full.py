@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from whet.tune.schedule.paused import Paused, open_checkpoints
+from whet.tune.schedule.paused import Paused, Standing
 from whet.tune.strategy import Resume, Start
 from whet.tune.trial import Idle, Trial, Trials, Verdict
 
@@ -27,6 +27,10 @@ class Full:
     def _paused(self) -> Paused:
         return Paused()
 
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing()
+
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
         """Return Resume of the first interrupted trial, else Start."""
         id = self._paused.first(trials)
@@ -38,4 +42,4 @@ class Full:
 
     def keep(self, trials: Trials) -> set[tuple[int, int]]:
         """Return the last checkpoint of every trial that is not closed."""
-        return open_checkpoints(trials)
+        return self._standing.on(trials)

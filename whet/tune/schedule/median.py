@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +11,9 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.follow import Follow
-from whet.tune.schedule.paused import Paused, open_checkpoints
+from whet.tune.schedule.paused import Paused, Standing
 from whet.tune.strategy import Resume, Start
-from whet.tune.trial import Goal, Idle, Point, State, Trial, Trials, Verdict
+from whet.tune.trial import Curve, Goal, Idle, State, Trial, Trials, Verdict
 
 __all__ = ["Median"]
 
@@ -50,6 +49,10 @@ class Median:
     def _averages(self) -> _Averages:
         return _Averages()
 
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing()
+
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
         """Return Resume of the first interrupted trial, else Start."""
         id = self._paused.first(trials)
@@ -63,12 +66,12 @@ class Median:
         others = self._averages.others(trials, trial, step, self.least)
         if others is None:
             return Verdict.GO
-        best = min(trials.goal.score(p.value) for p in trial.curve)
+        best = min(map(trials.goal.score, trial.curve.values()))
         return Verdict.STOP if best > others else Verdict.GO
 
     def keep(self, trials: Trials) -> set[tuple[int, int]]:
         """Return the last checkpoint of every trial that is not closed."""
-        return open_checkpoints(trials)
+        return self._standing.on(trials)
 
 
 class _Averages:
@@ -78,7 +81,7 @@ class _Averages:
         self._follow = Follow()
         self._steps: list[int] = []
         self._at: dict[int, array[float]] = {}  # step -> sorted scores
-        self._counted: dict[int, tuple[Point, ...]] = {}  # trial -> its curve, as far as it is counted
+        self._counted: dict[int, Curve] = {}  # trial -> its curve, as far as it is counted
 
     def others(self, trials: Trials, trial: Trial, step: int, least: int) -> float | None:
         """Return the median over the trials other than `trial`, None when they are fewer than `least`."""
@@ -92,7 +95,7 @@ class _Averages:
             self._add(step, goal)
         scores = self._at[step]
         curve = self._counted[trial.id]
-        own = bool(curve) and curve[-1].step >= step  # a trial is not compared with itself
+        own = curve.last >= step  # a trial is not compared with itself
         place = bisect.bisect_left(scores, _average(curve, step, goal)) if own else len(scores)
         n = len(scores) - own
         if n < least:
@@ -105,28 +108,27 @@ class _Averages:
 
     def _add(self, step: int, goal: Goal) -> None:
         bisect.insort(self._steps, step)
-        reached = (c for c in self._counted.values() if c and c[-1].step >= step)
+        reached = (c for c in self._counted.values() if c.last >= step)
         self._at[step] = array("d", sorted(_average(c, step, goal) for c in reached))
 
     def _count(self, t: Trial, goal: Goal) -> None:
-        old = self._counted.get(t.id, ())
-        new = () if t.state is State.FAILED else t.curve
-        if new[: len(old)] != old:  # failed, so no longer comparable
+        old = self._counted.get(t.id, Curve())
+        new = Curve() if t.state is State.FAILED else t.curve
+        if not new.continues(old):  # failed, so no longer comparable
             for step in self._between(0, old):
                 scores = self._at[step]
                 del scores[bisect.bisect_left(scores, _average(old, step, goal))]
-            old = ()
-        for step in self._between(old[-1].step if old else 0, new):
+            old = Curve()
+        for step in self._between(old.last, new):
             bisect.insort(self._at[step], _average(new, step, goal))
         self._counted[t.id] = new
 
-    def _between(self, after: int, curve: Sequence[Point]) -> list[int]:
+    def _between(self, after: int, curve: Curve) -> list[int]:
         """Return the known steps in (after, the last of the curve]."""
-        last = curve[-1].step if curve else 0
-        return self._steps[bisect.bisect_right(self._steps, after) : bisect.bisect_right(self._steps, last)]
+        return self._steps[bisect.bisect_right(self._steps, after) : bisect.bisect_right(self._steps, curve.last)]
 
 
-def _average(curve: Sequence[Point], step: int, goal: Goal) -> float:
+def _average(curve: Curve, step: int, goal: Goal) -> float:
     """Return the mean score of the points up to `step`, of the first point when all come later."""
-    n = max(1, bisect.bisect_right(curve, step, key=lambda p: p.step))
-    return sum(goal.score(p.value) for p in curve[:n]) / n
+    n = max(1, curve.place(step + 1))
+    return sum(map(goal.score, curve.values()[:n])) / n

@@ -8,7 +8,7 @@ from __future__ import annotations
 from whet.tune.follow import Follow
 from whet.tune.trial import State, Trials
 
-__all__ = ["Paused", "open_checkpoints"]
+__all__ = ["Paused", "Standing"]
 
 _CLOSED = frozenset({State.DONE, State.STOPPED, State.FAILED})
 
@@ -39,12 +39,27 @@ class Paused:
         return min(self._ids, default=None)
 
 
-def open_checkpoints(trials: Trials) -> set[tuple[int, int]]:
-    """Return (id, last step) of every trial that is not closed and has reported.
+class Standing:
+    """The checkpoints that open trials stand on, kept up to date: what most schedulers `keep`.
 
     >>> from whet.tune.space import Space
     >>> from whet.tune.trial import Point, Trial
-    >>> open_checkpoints(Trials([Trial(0, state=State.PAUSED, curve=(Point(3, 0.5),))], space=Space()))
+    >>> Standing().on(Trials([Trial(0, state=State.PAUSED, curve=(Point(3, 0.5),))], space=Space()))
     {(0, 3)}
     """
-    return {(t.id, t.curve[-1].step) for t in trials if t.curve and t.state not in _CLOSED}
+
+    def __init__(self) -> None:
+        self._follow = Follow()
+        self._steps: dict[int, int] = {}
+
+    def on(self, trials: Trials) -> set[tuple[int, int]]:
+        """Return (id, last step) of every trial that is not closed and has reported."""
+        again, news = self._follow.news(trials)
+        if again:
+            self._steps.clear()
+        for t in news:
+            if t.curve and t.state not in _CLOSED:
+                self._steps[t.id] = t.curve.last
+            else:
+                self._steps.pop(t.id, None)
+        return set(self._steps.items())

@@ -137,7 +137,7 @@ class Rungs:
             return Place(((_WORST, t.id),) * max(1, reached))
         keys = []
         for step in self.at if t.state is State.DONE else self.at[:reached]:
-            i = bisect.bisect_left(t.curve, step, key=lambda p: p.step)
+            i = t.curve.place(step)
             value = t.curve[i].value if i < len(t.curve) else t.value
             keys.append((_WORST if value is None else goal.score(value), t.id))
         if t.state is not State.PAUSED:

@@ -63,7 +63,8 @@ class Tried:
         for t in news:
             if t.state is not State.WAITING:
                 self.coming.discard(t.id)
-                if self._within is None or _fits(self._inner, t.params):
+                # one that failed before it got a configuration has used none up
+                if (self._within is None and t.state is not State.FAILED) or _fits(self._inner, t.params):
                     self.keys.add(key(t.params))
             elif t.origin.get("search") != "enqueue":
                 self.coming.add(t.id)

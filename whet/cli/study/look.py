@@ -1,0 +1,256 @@
+"""`whet study list`, `show` and `best`: what the studies of a folder hold."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whet.cli import options as o
+from whet.cli.study import shown
+from whet.cli.study.shown import StudyName, cell, short, trial_json
+
+if TYPE_CHECKING:
+    from whet.cli.screen import Screen
+    from whet.tune.study import Study
+    from whet.tune.trial import Trial, Trials
+
+__all__ = ["add"]
+
+_ROWS = 20
+_SORTS = ("best", "id", "value", "step", "cost", "state")
+
+
+def add(verbs: typer.Typer) -> None:
+    """Add the verbs."""
+    verbs.command("list", epilog="Example: whet study list")(list_studies)
+    verbs.command("show", epilog="Examples: whet study show digits; whet study show digits 12")(show)
+    verbs.command("best", epilog="Example: whet study best digits")(best)
+
+
+def list_studies(runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False) -> int:
+    """List the studies: who works on them, what they spent, the best."""
+    from whet.cli.screen import Screen, emit_json
+    from whet.recipe.words import size
+    from whet.tune.budget import duration
+
+    kept = shown.place(runs, store)
+    database = kept.database()
+    rows = [row for name, at in database.studies() if (row := _glance(kept, name, at)) is not None]
+    if json:
+        emit_json(rows)
+        return 0
+    if not rows:
+        print(f"no studies in {kept.path or kept.url}")
+        Screen().block("next", [f"whet run digits --runs {runs} --budget 60s"])
+        return 0
+    head = ["study", "state", "trials", "time", "size", "best", "goal", "began"]
+    cells = [
+        [r["name"], r["state"], str(r["trials"]), duration(r["seconds"]), size(r["bytes"]), cell(r["best"]),
+         short(r["goal"], 14), r["began"][:10]]
+        for r in rows
+    ]  # fmt: skip
+    shown.table(head, cells, cut="study")
+    first = max(rows, key=lambda r: r["began"])["name"]
+    Screen().block("next", [shown.again(f"show {first}", runs, store)])
+    return 0
+
+
+def _glance(kept: Any, name: str, at: float) -> dict[str, Any] | None:
+    """Return what `list` tells of one study, None when it was never begun."""
+    from whet.journal.checkpoint import Files
+    from whet.journal.process import dead
+    from whet.tune.history import History
+    from whet.tune.trial import State
+
+    journal, history = kept.journal(name), History()
+    try:
+        history.apply(journal.read())
+        leases, seconds = journal.leases(), journal.spent()
+    finally:
+        journal.close()
+    if history.terms is None:
+        return None
+    trials, folder = history.moment(), kept.files(name)
+    workers = {v.worker for k, v in leases.items() if k in history.open and not dead(v.worker)}
+    state = "running" if workers else "interrupted" if history.open else "waiting" if history.waiting else "idle"
+    top = trials.best
+    return {
+        "name": name, "state": state if len(trials) else "empty", "workers": len(workers), "trials": len(trials),
+        "failed": sum(t.state is State.FAILED for t in trials), "epochs": history.steps, "seconds": seconds,
+        "cost": history.cost, "bytes": Files(folder / "checkpoints").bytes() if folder else 0, "goal": str(trials.goal),
+        "best": None if top is None else top.value, "began": shown.moment(at),
+    }  # fmt: skip
+
+
+def show(
+    study: StudyName,
+    trial: Annotated[str, typer.Argument(metavar="[TRIAL]", help="One trial wholly: its number, or best.")] = "",
+    state: Annotated[
+        list[str] | None, typer.Option("--state", metavar="STATE", help="Only trials in this state; may be repeated.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="Only trials with this tag; may be repeated.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="KEY", help="best, id, value, step, cost, state or a hyperparameter; -KEY: the other way round.")
+    ] = "best",
+    all: bool = typer.Option(False, "--all", help="Every trial, not only the first 20."),
+    runs: o.Runs = Path("runs"),
+    store: o.Store = None,
+    json: o.Json = False,
+) -> int:  # fmt: skip
+    """Show a study, its trials with the best first; or one trial wholly."""
+    from whet.cli.screen import Screen, emit_json
+
+    with shown.opened(runs, store, study) as opened:
+        if trial:
+            from whet.cli.study.one import one
+
+            return one(opened, shown.pick(opened, trial), json=json, places=(runs, store))
+        order = _ordered(_filtered(opened.trials, state, tag), opened.trials, sort)
+        if json:
+            emit_json(_whole(opened, order))
+            return 0
+        screen = Screen()
+        _setup(screen, opened)
+        chosen = order if all else order[:_ROWS]
+        _rows(opened, chosen)
+        if not order and (state or tag):
+            print("no trial is like that")
+        if len(order) > len(chosen):
+            print(f"... {len(order) - len(chosen)} more: --all")
+        if order:
+            other = shown.again(f"show {study} {order[0].id}", runs, store)
+            next_ = [shown.again(f"best {study}", runs, store), other] if opened.trials.best else [other]
+        else:
+            next_ = [shown.again(f"enqueue {study} --set NAME=VALUE", runs, store)]
+        screen.block("next", next_)
+    return 0
+
+
+def _filtered(trials: Trials, states: Sequence[str] | None, tags: Sequence[str] | None) -> list[Trial]:
+    from whet.errors import UsageError, nearest
+    from whet.tune.trial import State
+
+    wanted = [s.upper() for s in states or ()]
+    known = [s.value for s in State]
+    for s in wanted:
+        if s not in known:
+            raise UsageError(f"--state {s}: no such state.{nearest(s, known)} Allowed: {', '.join(known)}.")
+    have = sorted({t for trial in trials for t in trial.tags})
+    for name in tags or ():
+        if name not in have:
+            raise UsageError(
+                f"--tag {name}: no trial has this tag.{nearest(name, have)} Tags: {', '.join(have) or 'none yet'}."
+            )
+    return [t for t in trials if (not wanted or t.state.value in wanted) and all(g in t.tags for g in tags or ())]
+
+
+def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
+    from whet.errors import UsageError, nearest
+
+    name, back = key.removeprefix("-"), key.startswith("-")
+    names = [*_SORTS, *trials.space.names]
+    if name not in names and len(inner := [n for n in names if n.endswith("." + name)]) == 1:
+        name = inner[0]  # lr for optimizer.lr, as with --set
+    if name not in names:
+        raise UsageError(f"--sort {key}: no such key.{nearest(name, names)} Allowed: {', '.join(names)}.")
+
+    def place(t: Trial) -> Any:
+        return t.params.get(name) if name not in _SORTS else t.state.value if name == "state" else getattr(t, name)
+
+    if name == "best":
+        found = sorted(some, key=lambda t: (t.value is None, -trials.reach(t), trials.goal.score(t.value or 0.0), t.id))
+        return found[::-1] if back else found
+    # what has no such value comes last, whichever way round
+    have, lack = [t for t in some if place(t) is not None], [t for t in some if place(t) is None]
+    have.sort(key=lambda t: (isinstance(place(t), str), place(t)), reverse=back)
+    return have + lack
+
+
+def _setup(screen: Screen, opened: Study) -> None:
+    """Show how the study was set up, what it spent, and what else is on record."""
+    from whet.recipe.block import WIDTH
+    from whet.recipe.tuning import strategy
+    from whet.recipe.words import count, size
+    from whet.tune import ending
+    from whet.tune.budget import duration
+    from whet.tune.failure import commonest
+    from whet.tune.trial import State
+
+    trials, spent = opened.trials, opened.spent
+    tried = f"{count(len(trials), 'trial')}, {count(spent.steps or 0, 'epoch')}, {duration(spent.seconds or 0.0)}"
+    goals = " and ".join(map(str, opened.goals))
+    setup = f"{goals}; {strategy(opened.searcher)}, {strategy(opened.scheduler)}, seed {opened.seed}"
+    quota = opened.keeping.quota
+    files = f"{size(opened.files.bytes())} of checkpoints" + (f", {size(quota)} allowed" if quota else "")
+    resting = opened.interrupted
+    counts = Counter("INTERRUPTED" if t.id in resting else t.state.value for t in trials)
+    states = [f"{counts[s]} {s}" for s in [*(s.value for s in State), "INTERRUPTED"] if counts[s]]
+    failed = commonest(trials)
+    lines = [setup, tried, files, *([", ".join(states)] if states else [])]
+    told = [piece for line in ending.lines(opened) for piece in textwrap.wrap(line, WIDTH)]
+    told += [failed] if failed else []
+    screen.block(short(opened.name, 9), [short(line, 70) for line in [*lines, *told]])
+    for topic in ("squeeze", "test", "export", "imported", "stopped"):
+        if known := opened.records(topic):
+            lines = known[-1].get("lines") or [str(known[-1].get("why", ""))]
+            screen.block(topic, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ") or [""]])
+
+
+def _rows(opened: Study, chosen: Iterable[Trial]) -> None:
+    from whet.recipe.words import configured
+
+    resting, trials = opened.interrupted, opened.trials
+    rows = [
+        [
+            str(t.id), "INTERRUPTED" if t.id in resting else str(t.state), cell(t.value), str(t.step),
+            configured(t.params), short(" ".join([*(f"#{g}" for g in t.tags), t.note]), 14),
+        ]
+        for t in chosen
+    ]  # fmt: skip
+    shown.table(
+        ["trial", "state", short(trials.goal.name, 12), "epoch", "configuration", "note"], rows, cut="configuration"
+    )
+
+
+def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False) -> int:
+    """Show the best trial, its configuration ready to copy."""
+    from whet.cli.screen import Screen, emit_json
+    from whet.recipe.words import count
+
+    with shown.opened(runs, store, study) as opened:
+        top = opened.best
+        if json:
+            emit_json(trial_json(top))
+            return 0
+        screen = Screen()
+        goal = opened.goals[0].name
+        screen.block(
+            f"trial {top.id}",
+            [f"{goal} {cell(top.value)} on validation after {count(top.step, 'epoch')}, {top.state}"],
+        )
+        width = max((len(k) for k in top.params), default=0)
+        screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
+        words = ["whet train " + shown.task_words(opened), *shown.settings(top.params.items())]
+        screen.block("next", shown.continued(words))
+    return 0
+
+
+def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
+    spent = opened.spent
+    records = {
+        topic: opened.records(topic)
+        for topic in ("task", "check", "until", "stopped", "ended", "squeeze", "unsealed", "test", "export", "imported")
+    }
+    return {
+        "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,
+        "space": opened.space.json(), "spent": {"trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds},
+        "bytes": opened.files.bytes(), "quota": opened.keeping.quota,
+        "trials": [trial_json(t) for t in order], "records": {k: [dict(r) for r in v] for k, v in records.items() if v},
+    }  # fmt: skip

@@ -1,0 +1,157 @@
+"""What the verbs of `whet study` share: how a study is opened, and how trials and tables are shown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whet.cli import options as o
+
+if TYPE_CHECKING:
+    from whet.journal.store import Store
+    from whet.tune.study import Study
+    from whet.tune.trial import Trial
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's number, or best.")]
+
+WIDTH = 80  # columns of a terminal that everything must fit in
+
+
+def place(runs: Path, url: str | None) -> Store:
+    """Return the store that --store names, else the database in --runs."""
+    from whet.errors import UsageError
+    from whet.journal.store import Store
+
+    if runs.exists() and not runs.is_dir():
+        raise UsageError(f"--runs {runs}: is a file. Give a folder.")
+    more: dict[str, Any] = {} if url is None or not url.startswith("postgresql") else {"folder": str(runs)}
+    return Store(str(runs / "whet.db") if url is None else url, **more)
+
+
+def opened(runs: Path, url: str | None, name: str) -> Study:
+    """Return the study; raise StudyError, with the nearest name, when there is none."""
+    from whet.tune.study import Study
+
+    return Study.open(place(runs, url), name)
+
+
+def pick(study: Study, text: str) -> Trial:
+    """Return the trial that a word names; raise UsageError or StudyError when there is none."""
+    from whet.errors import UsageError
+
+    if text == "best":
+        return study.best
+    try:
+        id = int(text)
+    except ValueError:
+        raise UsageError(f"trial {text!r}: must be a trial's number, or best. Allowed: {_ids(study)}.") from None
+    return study.trials.get(id)
+
+
+def _ids(study: Study) -> str:
+    n = len(study.trials)
+    return "best, and 0 to " + str(n - 1) if n else "none yet"
+
+
+def again(verb: str, runs: Path, url: str | None) -> str:
+    """Return a command to type next, with the place of the study when it is not the usual one."""
+    words = f"whet study {verb}"
+    if str(runs) != "runs":
+        words += f" --runs {shlex.quote(str(runs))}"
+    return words + (f" --store {told(url)}" if url else "")
+
+
+def told(url: str) -> str:
+    """Return a database's URL as a word of a command; one with a password is not repeated on the screen.
+
+    >>> told("sqlite:///a.db"), told("postgresql://me:secret@db/lab")
+    ('sqlite:///a.db', '"$WHET_STORE"')
+    """
+    user = url.partition("://")[2].rpartition("@")[0]
+    return '"$WHET_STORE"' if ":" in user else shlex.quote(url)
+
+
+def task_words(study: Study) -> str:
+    """Return the words that name the study's task."""
+    records = study.records("task")
+    if not records:
+        return "TASK"
+    known = records[-1]["reference"]
+    file, colon, name = str(known["task"]).partition(".py:")
+    path, here = Path(file + (".py" if colon else "")), Path.cwd()
+    task = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    target = known.get("target")
+    return o.again(task + (f":{name}" if colon else ""), [target] if target else None, known.get("kind"))
+
+
+def continued(words: Sequence[str]) -> list[str]:
+    """Return the pieces of a command on lines of a terminal, to be copied together."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 3 <= 70:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"  {word}")
+    return lines
+
+
+def settings(params: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return a configuration as --set options."""
+    return ["--set " + shlex.quote(f"{k}={v}") for k, v in params]
+
+
+def trial_json(t: Trial) -> dict[str, Any]:
+    """Return a trial as JSON values."""
+    return {
+        "id": t.id, "state": t.state.value, "value": t.value, "step": t.step, "params": dict(t.params), "origin": dict(t.origin),
+        "cost": t.cost, "parent": t.parent, "error": t.error, "tags": list(t.tags), "note": t.note,
+        "curve": [{"step": p.step, "value": p.value, "cost": p.cost, **p.metrics} for p in t.curve],
+    }  # fmt: skip
+
+
+def cell(value: Any) -> str:
+    """Return a value as a cell of a table."""
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def table(head: list[str], rows: list[list[str]], *, cut: str = "") -> None:
+    """Print columns as wide as they need, numbers to the right; the column `cut` gives way when it is too much."""
+    if not rows:
+        return
+    lines = [head, *rows]
+    widths = [max(len(r[i]) for r in lines) for i in range(len(head))]
+    if cut in head:
+        at = head.index(cut)
+        room = WIDTH - sum(widths) + widths[at] - 2 * (len(widths) - 1)
+        widths[at] = min(widths[at], max(8, room))
+    right = [all(_numeric(r[i]) for r in rows) for i in range(len(head))]
+    for r in lines:
+        cells = [c.rjust(w) if at else short(c, w).ljust(w) for c, w, at in zip(r, widths, right, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _numeric(text: str) -> bool:
+    return text == "-" or text.replace(".", "").replace("-", "").replace("+", "").replace("e", "").isdigit()
+
+
+def short(text: str, width: int) -> str:
+    """Return a text cut to `width` columns.
+
+    >>> short("a long story", 8)
+    'a lon...'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: max(0, width - 3)].rstrip(" ,") + "..."
+
+
+def moment(at: float | None) -> str:
+    """Return a time as people write it."""
+    import datetime
+
+    return "-" if at is None else datetime.datetime.fromtimestamp(at).isoformat(" ", "minutes")

@@ -1,0 +1,76 @@
+"""One trial while it is folded from its events: fields that change in place, and the frozen `Trial` made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from whet.tune.trial import Curve, State, Trial
+
+__all__ = ["Draft"]
+
+_EMPTY = Curve()
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Draft:
+    """A trial as far as it is folded, and what is known of it beside.
+
+    The fields of `Trial`; and seen: the event up to which its proposal looks (its own asking); proposed, reported:
+    whether it was; given: its parameters that were set before the searcher was asked; checkpoints: (step, file name) of
+    those that exist; strikes: transient failures since its last report. Call `changed` after a change.
+
+    >>> draft = Draft(3)
+    >>> draft.value = 0.5
+    >>> draft.changed()
+    >>> draft.trial.value, draft.trial is draft.trial
+    (0.5, True)
+    """
+
+    __slots__ = (
+        "_trial", "checkpoints", "cost", "curve", "error", "given", "id", "note", "origin", "params", "parent", "proposed",
+        "reported", "seen", "state", "strikes", "tags", "value",
+    )  # fmt: skip
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.params: Mapping[str, Any] = _NOTHING
+        self.state = State.WAITING
+        self.curve = _EMPTY
+        self.value: float | None = None
+        self.parent: tuple[int, int] | None = None
+        self.origin: Mapping[str, Any] = _NOTHING
+        self.error: Mapping[str, Any] | None = None
+        self.cost = 0.0
+        self.tags: tuple[str, ...] = ()
+        self.note = ""
+        self.seen = 0
+        self.proposed = self.reported = False
+        self.given: Mapping[str, Any] | None = None
+        self.checkpoints: tuple[tuple[int, str], ...] = ()
+        self.strikes = 0
+        self._trial: Trial | None = None
+
+    @property
+    def step(self) -> int:
+        """The last step reported, 0 when there is none."""
+        return self.curve.last
+
+    def changed(self) -> None:
+        """Forget the frozen trial: a field was set."""
+        self._trial = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no frozen trial was made since the last change, so that nobody else holds the curve."""
+        return self._trial is None and self.curve is not _EMPTY
+
+    @property
+    def trial(self) -> Trial:
+        """The trial as it is now; the same object until a field changes."""
+        if self._trial is None:
+            self._trial = Trial(
+                self.id, self.params, self.state, self.curve, self.value, self.parent, self.origin, self.error,
+                self.cost, self.tags, self.note,
+            )  # fmt: skip
+        return self._trial
