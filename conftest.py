@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 
@@ -23,7 +24,7 @@ else:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run: `gpu` without CUDA, `browser` without Chromium (never in CI)."""
+    """Skip what this machine cannot run: `gpu` without CUDA, and never in CI `browser`, `postgres`, `ray` without them."""
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu:
         import torch
@@ -36,6 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("browser"):
                 item.add_marker(pytest.mark.skip(reason="needs Chromium and chromedriver"))
+    on_servers = [item for item in items if item.get_closest_marker("postgres")]
+    if on_servers and not os.environ.get("CI"):
+        from postgres_server import programs
+
+        if programs() is None:
+            for item in on_servers:
+                item.add_marker(pytest.mark.skip(reason="needs PostgreSQL's programs (initdb, postgres)"))
+
+    if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):
+        for item in items:
+            if item.get_closest_marker("ray"):
+                item.add_marker(pytest.mark.skip(reason="needs Ray"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "CheckpointError", "DataError", "ExportError", "LostConnection", "MissingExtra", "Rewound", "SpaceError",
-    "StoreError", "StudyError", "TaskError", "UsageError", "WhetError", "nearest", "one_line",
+    "CheckpointError", "DataError", "DivergedError", "ExportError", "LostConnection", "MissingExtra", "Rewound",
+    "SpaceError", "StoreError", "StudyError", "TaskError", "UsageError", "WhetError", "nearest", "one_line",
 ]  # fmt: skip
 
 
@@ -63,6 +63,10 @@ class TaskError(WhetError, ValueError):
 
 class ExportError(WhetError, RuntimeError):
     """A model could not be exported, or the exported one does not equal its source."""
+
+
+class DivergedError(WhetError, ArithmeticError):
+    """A training diverged, by the criterion it was given."""
 
 
 class UsageError(WhetError, ValueError):

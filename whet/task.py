@@ -37,7 +37,8 @@ class Task:
 
     space: the configurations to search; goal: "max accuracy", "min loss", a list with bounds such as
     ["max accuracy", "latency <= 5"], or "" to go by the kind of data; steps: epochs of a whole training; seed: of the
-    splits; name: what the study and its folder are called; metrics: names of `whet.metric`, () to go by the kind of data.
+    splits; name: what the study and its folder are called; metrics: names of `whet.metric`, () to go by the kind of data;
+    stop: when to end a training early, such as "patience 5" (see `whet.stop.parse`), "" for never.
 
     Every method is handed the configuration, and none may keep anything of it: the same params give the same thing.
 
@@ -61,6 +62,7 @@ class Task:
     seed: int = 0
     name: str = ""
     metrics: tuple[str, ...] = ()
+    stop: str = ""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

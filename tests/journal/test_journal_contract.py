@@ -14,12 +14,24 @@ from whet.testing.journal import JOURNAL
 @pytest.mark.parametrize("clause", JOURNAL, ids=lambda c: c.__name__)
 @pytest.mark.parametrize("kind", ["memory", "process", "power"])
 def test_contract(clause, kind, tmp_path):
+    hold(clause, MemoryJournal if kind == "memory" else Database(f"sqlite:///{tmp_path}/s.db", durability=kind))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("clause", JOURNAL, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_contract_on_postgresql(clause, durability, shared):
+    database = Database(shared, durability=durability)
+    for name, _ in database.studies():
+        database.delete(name)
+    hold(clause, database)
+
+
+def hold(clause, where):
     opened = []
 
     def make(name):
-        if kind == "memory":
-            return MemoryJournal(name)
-        opened.append(SqlJournal(Database(f"sqlite:///{tmp_path}/s.db", durability=kind), name))
+        opened.append(SqlJournal(where, name) if isinstance(where, Database) else where(name))
         return opened[-1]
 
     clause(make)

@@ -130,3 +130,11 @@ def threads():
 def fails_with_much(params):
     held = bytearray(150_000_000)
     raise ValueError(f"held {len(held)}")
+
+
+def slow(params, run):
+    state = run.load() or {"trained": []}
+    for step in run:
+        time.sleep(0.01)
+        state["trained"] = [*state["trained"], step]
+        run.report(params["k"] + 1 / step, state)

@@ -92,3 +92,15 @@ def dies_while_writing(params, run):
         if step == 2:
             os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
         run.report(params["x"], {"step": step})
+
+
+def meets_slowly(params, run):
+    """As `meets`, with steps so long that all workers are in the middle of one when the budget ends."""
+    here = Path(os.environ["WHET_TEST_FLAG"])
+    (here / str(os.getpid())).touch()
+    while len(list(here.iterdir())) < 3:
+        time.sleep(0.01)
+    state = run.load() or {}
+    for _step in run:
+        time.sleep(0.05)
+        run.report(params["x"], state)

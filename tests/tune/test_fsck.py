@@ -326,7 +326,7 @@ def test_an_open_trial_without_a_lease_is_only_interrupted():
         ("DELETE FROM events WHERE seq = 5", "event 5 is missing (next is 6)"),
         ("UPDATE events SET data = '{\"step\": 1' WHERE seq = 4", "cannot be decoded"),
         ("UPDATE events SET kind = 'levitated' WHERE seq = 4", "unknown event 'levitated'"),
-        ('UPDATE events SET data = \'{"verdict": "GO"}\' WHERE seq = 4', "cannot be read (KeyError 'value'"),
+        ('UPDATE events SET data = \'{"verdict": "GO"}\' WHERE seq = 4', "cannot be read (KeyError 'step'"),
         ("UPDATE events SET data = '[]' WHERE seq = 4", "cannot be read (TypeError"),
         ("UPDATE events SET data = replace(data, '\"space\"', '\"spce\"') WHERE seq = 1", "(KeyError 'space')"),
         ("UPDATE events SET trial = 7 WHERE seq = 4", "trial: 7 where only one of the 1 there are can be"),

@@ -49,7 +49,7 @@ def made(search="sobol", schedule="asha", trials=14, space=SPACE, steps=9):
     study = Study(space, search=search, schedule=schedule, steps=steps, seed=3)
     study.enqueue({"k": 4})
     study.enqueue({"x": 0.5, "k": 1, "o": "b"})
-    study.enqueue({"x": 0.5, "k": 1, "o": "b"}, note="again")
+    study.enqueue({"x": 0.5, "k": 1, "o": "b"}, note="again", again=True)
     proceed(study, trials)
     study.record("test", {"value": 1})
     study.annotate(0, note="a note")
@@ -95,7 +95,7 @@ def test_a_configuration_taken_by_another_worker_in_the_meantime(tmp_path):
                 proposal = said(trials, rng)
                 self.times += 1
                 if self.times in (1, 3):  # the third is the first that is new after looking again
-                    b.enqueue(proposal.params)
+                    b.enqueue(proposal.params, again=True)
                     b.ask()
                 return proposal
 
@@ -103,7 +103,52 @@ def test_a_configuration_taken_by_another_worker_in_the_meantime(tmp_path):
         assert a.ask().id == 0
         proposed = {e.trial: e for e in a.journal.read() if e.kind == "proposed"}
         assert proposed[0].data["seen"] == proposed[2].seq, "it did not look again"
-        assert not replay(a.journal.read()).differences
+        events = a.journal.read()
+        assert not replay(events).differences
+        # had it not looked again, two trials would have one configuration
+        i = proposed[0].seq - 1
+        events[i] = changed(proposed[0], params=proposed[1].data["params"], seen=2, draw=0)
+        (difference,) = replay(events).differences
+        assert str(difference).endswith(f"another: event {proposed[1].seq} took this one in the meantime")
+
+
+def test_a_trial_that_two_workers_resume(whole):
+    i = next(i for i, e in enumerate(whole) if e.kind == "resumed")
+    twice = [*whole[: i + 1], whole[i]._replace(seq=whole[i].seq + 1)]  # both had seen the same
+    (difference,) = replay(twice).differences
+    assert str(difference).endswith("only a paused trial is; this one is RUNNING")
+
+
+def test_a_moment_that_was_not_seen_is_found_out(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    with Study(SPACE, search="random", schedule="full", steps=2, store=url, name="s") as a, Study.open(url, "s") as b:
+        said = a.searcher.propose
+
+        class Slow:
+            def propose(self, trials, rng):
+                b.record("note", {})
+                return said(trials, rng)
+
+        a._asking._searcher = Slow()
+        a.ask()
+        events = a.journal.read()
+    assert [e.kind for e in events] == ["created", "asked", "recorded", "proposed"]
+    assert not replay(events).differences
+    events[3] = changed(events[3], seen=3)  # a random draw is the same at any moment
+    assert str(replay(events).differences[0]).endswith(
+        "seen is recorded as 3, redone it is 2: its configuration was still free"
+    )
+
+
+def test_the_third_transient_failure_in_a_row_is_final():
+    study = Study(SPACE, search="random", schedule="full", steps=2, seed=1)
+    for _ in range(3):
+        study.fail(study.ask(), "lost", transient=True)
+    events = study.journal.read()
+    assert [e.data["transient"] for e in events if e.kind == "failed"] == [True, True, False]
+    assert not replay(events).differences
+    events[-1] = changed(events[-1], transient=True)
+    assert "redone it is False after 3 in a row" in str(replay(events).differences[0])
 
 
 def test_a_journal_somebody_else_wrote_into_is_found_out():
@@ -153,7 +198,7 @@ def crowd(url, trials, workers, kills, rnd, study):
             crew[i].wait()
             crew[i] = begin()
             if n % 2:
-                study.enqueue({"k": n % 10}, note="guess")
+                study.enqueue({"k": n % 10}, note="guess", again=True)
         assert [p.wait(timeout=120) for p in crew] == [0] * workers
     finally:
         for p in crew:
@@ -167,7 +212,7 @@ def undisturbed(url, trials, search, schedule, space, kills, seed=0, workers=4):
         crowd(url, trials, workers, kills, random.Random(seed), study)
         events = study.journal.read()
         assert len({e.who for e in events}) > 1
-        assert all(t.state in (State.DONE, State.STOPPED, State.FAILED, State.PAUSED) for t in study.trials)
+        assert not any(t.state is State.RUNNING for t in study.trials)  # a guess that came too late waits
         for cold in (False, True):
             redone = replay(events, cold=cold)
             assert not redone.differences, [str(d) for d in redone.differences]
@@ -223,6 +268,8 @@ def tamper(events, how, i):
             events[i] = changed(e, origin={**e.data["origin"], "index": -1})
         case "draw" if e.kind == "proposed":
             events[i] = changed(e, draw=e.data["draw"] + 1)
+        case "start" if e.kind == "asked":
+            events[i] = changed(e, origin={"search": "theirs"})
         case "verdict" if reported:
             events[i] = changed(e, verdict={"GO": "PAUSE", "PAUSE": "STOP", "STOP": "GO"}[e.data.get("verdict", "GO")])
         case "seen" if e.kind in ("proposed", "reported"):
@@ -266,8 +313,22 @@ def tamper(events, how, i):
     return events
 
 
-SURE = ("params", "origin", "draw", "verdict", "seen", "seen ahead", "step", "kind", "remove", "double", "schedule")
-ALWAYS = (*SURE, "seed", "steps")
+ALWAYS = (
+    "params",
+    "origin",
+    "draw",
+    "start",
+    "verdict",
+    "seen",
+    "seen ahead",
+    "step",
+    "kind",
+    "remove",
+    "double",
+    "schedule",
+    "seed",
+    "steps",
+)
 BY_NATURE = ("value", "cost", "seen before", "cut off", "swap", "trial", "remove and renumber", "a lost failure")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import SpaceError, UsageError, nearest
-from whet.tune.budget import Budget
+from whet.stop import parse
+from whet.tune.budget import Budget, Price
 from whet.tune.domain import same
 from whet.tune.space import Params, Space
 
@@ -31,14 +32,30 @@ def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: i
     return resolve(text, target=list(target) if target else None, kind=kind, seed=seed)
 
 
-def check_words(*, budget: str | None, search: str, schedule: str, epochs: int | None, runs: Path) -> None:
+def check_words(
+    *,
+    budget: str | None,
+    search: str,
+    schedule: str,
+    epochs: int | None,
+    runs: Path,
+    stop: str | None = None,
+    until: str | None = None,
+    price: str | None = None,
+) -> None:
     """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
     from whet.journal.store import Store
     from whet.tune.schedule import scheduler
     from whet.tune.search import searcher
     from whet.tune.space import Float
 
-    Budget.of(budget)
+    Budget.of(budget).priced(price)
+    if price is not None:
+        Price.of(price)
+    if stop is not None:
+        parse(stop, what="--stop")
+    if until is not None:
+        parse(until, study=True, what="--until")
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
     if runs.exists() and not runs.is_dir():
@@ -61,13 +78,16 @@ def make_job(
     schedule: str,
     epochs: int | None,
     start: Callable[..., Workers] | None = None,
+    stop: str | None = None,
+    until: str | None = None,
+    price: str | None = None,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job
 
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
-        steps=epochs, start=start, command=shlex.join(["whet", *sys.argv[1:]]),
+        steps=epochs, start=start, stop=stop, until=until, price=price, command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 

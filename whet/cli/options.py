@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from whet.recipe import Block, Job
+
 __all__ = [
-    "Budget", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Runs", "Schedule", "Search",
-    "Seed", "Set", "Stall", "Store", "Target", "TaskName", "Workers", "again", "check_place", "check_workers",
+    "Budget", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Price", "Runs", "Schedule",
+    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_place",
+    "check_workers", "more",
 ]  # fmt: skip
 
 TaskName = Annotated[
@@ -36,6 +40,30 @@ Budget = Annotated[
         metavar="BUDGET",
         envvar="WHET_BUDGET",
         help="The study's total: 90s, 10m, 1h30m, 200trials, 500epochs.",
+    ),
+]
+Price = Annotated[
+    str | None,
+    typer.Option(
+        "--price", metavar="PRICE", envvar="WHET_PRICE", help="What a --budget in cost buys: 2.5/h, 0.1/epoch, 3/trial."
+    ),
+]
+Stop = Annotated[
+    str | None,
+    typer.Option(
+        "--stop",
+        metavar="TEXT",
+        envvar="WHET_STOP",
+        help='When to end one training: "target 0.98 | patience 5", diverged, steps, time, cost; "never".',
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="TEXT",
+        envvar="WHET_UNTIL",
+        help='When to end the search: "gain | trials 200", target, patience, time, cost; "never".',
     ),
 ]
 Workers = Annotated[
@@ -98,6 +126,13 @@ def again(task: str, target: list[str] | None, kind: str | None) -> str:
     """
     words = [task, *(["--target", target[0]] if target else []), *(["--kind", kind] if kind else [])]
     return shlex.join(words)
+
+
+def more(job: Job, blocks: Mapping[str, Block]) -> str:
+    """Return the line on how to go on with a search that ended."""
+    if blocks["tune"].data.get("stopped"):
+        return "stopped: another --until goes on (--until never: without), --fresh starts over"
+    return f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
 
 
 def cores() -> int:

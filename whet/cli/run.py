@@ -35,6 +35,9 @@ def run(
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
     epochs: o.Epochs = None,
+    stop: o.Stop = None,
+    until: o.Until = None,
+    price: o.Price = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
     name: o.Name = "",
@@ -52,7 +55,9 @@ def run(
     start = o.check_place(on, workers, memory, gpus, stall)
     from whet.cli.job import check_words, make_job, make_task
 
-    check_words(budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs)
+    check_words(
+        budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs, stop=stop, until=until, price=price
+    )
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe import recipe
@@ -61,7 +66,7 @@ def run(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs, start=start,
+        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     how = "finishing this epoch, then reporting"
@@ -95,6 +100,5 @@ def _end(screen: Screen, job: Job, blocks: Mapping[str, Block]) -> int:
         f"{found['metric']} {found['value']:.4g} (95 %: {low:.4g} to {high:.4g}) on {split}",
         f"{report:<{wide}}  the report, one file", f"{model:<{wide}}  model.onnx and its weights",
     ])  # fmt: skip
-    more = f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
-    screen.block("next", [f"whet study show {job.name} --runs {job.runs}", more])
+    screen.block("next", [f"whet study show {job.name} --runs {job.runs}", o.more(job, blocks)])
     return int(blocks["export"].failed)

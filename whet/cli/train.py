@@ -22,6 +22,7 @@ def train(
     kind: o.Kind = None,
     set: o.Set = None,
     epochs: o.Epochs = None,
+    stop: o.Stop = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
     name: o.Name = "",
@@ -31,11 +32,12 @@ def train(
 ) -> int:
     """Train one configuration: the task's own, changed by --set. The test split stays sealed.
 
-    Ctrl-C finishes the current epoch and saves; --resume goes on from there.
+    Ctrl-C finishes the current epoch and saves; --resume goes on from there. When --stop ends it, the best epoch's
+    weights are what is saved.
     """
     from whet.cli.job import check_words, configuration, make_job, make_task
 
-    check_words(budget=None, search="auto", schedule="auto", epochs=epochs, runs=runs)
+    check_words(budget=None, search="auto", schedule="auto", epochs=epochs, runs=runs, stop=stop)
     from whet.cli.screen import Screen, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
@@ -43,7 +45,9 @@ def train(
 
     one_thread()
     made = make_task(task, target, kind, seed)
-    job = make_job(made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs)
+    job = make_job(
+        made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs, stop=stop
+    )
     params = configuration(made.space, job.first, set)
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch and saving", screen.notice) as asked:

@@ -29,6 +29,9 @@ def tune(
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
     epochs: o.Epochs = None,
+    stop: o.Stop = None,
+    until: o.Until = None,
+    price: o.Price = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
     name: o.Name = "",
@@ -44,7 +47,9 @@ def tune(
     start = o.check_place(on, workers, memory, gpus, stall)
     from whet.cli.job import check_words, make_job, make_task
 
-    check_words(budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs)
+    check_words(
+        budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs, stop=stop, until=until, price=price
+    )
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
@@ -53,7 +58,7 @@ def tune(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs, start=start,
+        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch, then reporting", screen.notice) as asked:
@@ -63,6 +68,5 @@ def tune(
     if asked.is_set():
         screen.block("next", ["the same command again goes on from here"])
         return 130
-    more = f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
-    screen.block("next", [f"whet study best {job.name} --runs {job.runs}", more])
+    screen.block("next", [f"whet study best {job.name} --runs {job.runs}", o.more(job, blocks)])
     return 0

@@ -14,7 +14,8 @@ from whet.cli import options as o
 __all__ = ["add"]
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
-Studies = Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="Which studies (default: all).")]
+Studies = Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="Which studies (default: all).")]
+_PAUSE = 0.1  # seconds between two pictures of how far it is
 _SHOWN = 20  # differences or findings of one kind, before the rest is only counted
 
 
@@ -27,6 +28,7 @@ def add(verbs: typer.Typer) -> None:
 def replay(
     study: StudyName,
     runs: o.Runs = Path("runs"),
+    store: o.Store = None,
     cold: bool = typer.Option(False, "--cold", help="Rebuild the strategies for every decision: slow, sees more."),
     all: bool = typer.Option(False, "--all", help="Every difference, not only the first 20."),
     plain: o.Plain = False,
@@ -38,10 +40,10 @@ def replay(
     """
     from whet import __version__
     from whet.cli.screen import Screen, emit_json
-    from whet.journal.store import Store
+    from whet.cli.study.shown import place
     from whet.tune.replay import Replay
 
-    journal = Store(str(runs / "whet.db")).journal(study, create=False)
+    journal = place(runs, store).journal(study, create=False)
     try:
         redone = Replay(journal.read(), cold=cold)
     finally:
@@ -66,18 +68,14 @@ def replay(
 
 
 def _progress(step: str, passed: Iterable[int], total: int) -> Generator[Any, None, None]:
-    """Yield how far a pass over `total` events is."""
-    from whet.recipe.block import Progress
-
-    began = time.monotonic()
-    for n in passed:
-        left = (time.monotonic() - began) * (total - n) / n if n else None
-        yield Progress(step, n / max(1, total), f"{n:,}", f"{total:,} events", left)
+    """Yield now and then how far a pass over `total` events is."""
+    return _stages(step, (("", n, total) for n in passed), "events")
 
 
 def fsck(
     studies: Studies = None,
     runs: o.Runs = Path("runs"),
+    store: o.Store = None,
     repair: bool = typer.Option(False, "--repair", help="Remove files no event names, and leases that hold nothing."),
     plain: o.Plain = False,
     json: o.Json = False,
@@ -87,14 +85,14 @@ def fsck(
     Exit code 1 when something is broken (a FAIL). Nothing is changed without --repair, and no event ever.
     """
     from whet.cli.screen import Screen, emit_json
-    from whet.journal.store import Store
+    from whet.cli.study.shown import place
     from whet.recipe.words import size
     from whet.tune.fsck import Fsck
 
     began = time.monotonic()
-    looked = Fsck(Store(str(runs / "whet.db")), studies or (), repair)
+    looked = Fsck(place(runs, store), studies or (), repair)
     screen = Screen(plain=plain, quiet=json)
-    screen.show(_stages(looked))
+    screen.show(_stages("fsck", looked))
     if json:
         emit_json(looked.json())
         return int(looked.failed)
@@ -109,13 +107,17 @@ def fsck(
     return int(looked.failed)
 
 
-def _stages(looked: Iterable[tuple[str, int, int]]) -> Generator[Any, None, None]:
-    """Yield how far each stage is."""
+def _stages(step: str, stages: Iterable[tuple[str, int, int]], noun: str = "") -> Generator[Any, None, None]:
+    """Yield now and then how far each stage is: what, how much is done, of how much."""
     from whet.recipe.block import Progress
 
-    stage, began = "", time.monotonic()
-    for what, n, total in looked:
+    stage, began, shown = "", time.monotonic(), 0.0
+    for what, n, total in stages:
+        now = time.monotonic()
         if what != stage:
-            stage, began = what, time.monotonic()
-        left = (time.monotonic() - began) * (total - n) / n if n else None
-        yield Progress("fsck", n / max(1, total), f"{what} {n:,}", f"{total:,}", left)
+            stage, began = what, now
+        if now - shown < _PAUSE:
+            continue
+        shown = now
+        left = (now - began) * (total - n) / n if n else None
+        yield Progress(step, n / max(1, total), f"{what} {n:,}".strip(), f"{total:,} {noun}".strip(), left)

@@ -116,9 +116,9 @@ def place(
     if os.environ.get("WHET_WORKER"):
         raise UsageError('study.run: called again inside a worker. Put the call under `if __name__ == "__main__":`.')
     if on.startswith("ray"):
-        from whet.execute import ray
+        from whet.execute.ray import place as on_ray
 
-        return ray.place(on, workers, memory=bytes_, gpus=share, stall=seconds)
+        return on_ray(on, workers, memory=bytes_, gpus=share, stall=seconds)
     if bytes_ is not None and sys.platform != "linux":
         raise UsageError("memory: limits work on Linux only. Leave it out here.")
     devices = gpu.divide(gpu.visible(), workers, share)

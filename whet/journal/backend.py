@@ -75,14 +75,14 @@ class Backend(Protocol):
 class Patience:
     """Sleeps between tries, a little longer each time and by chance, until `limit` seconds are over.
 
-    >>> waits = Patience(0.0001, 0.001)
+    >>> waits = Patience(0.0001, 0.001, limit=60.0)
     >>> waits.more(), waits.tries
     (True, 1)
     >>> Patience(0.1, 1.0, limit=-1.0).more()
     False
     """
 
-    def __init__(self, first: float, longest: float, *, limit: float = PATIENCE) -> None:
+    def __init__(self, first: float, longest: float, *, limit: float) -> None:
         self._wait, self._longest, self.limit = first, longest, limit
         self._begun = time.monotonic()
         self.tries = 0

@@ -60,12 +60,12 @@ class Connection:
                 cause = e.__cause__ if isinstance(e, StoreError) else e  # of a StoreError: what failed in connecting
                 if cause is not None and not self._closed:
                     if self.backend.busy(cause):
-                        locked = locked or Patience(0.00005, 0.002)
+                        locked = locked or Patience(0.00005, 0.002, limit=PATIENCE)
                         if locked.more():
                             continue
                     elif self.backend.lost(cause):
                         self.losses += away is None
-                        away = away or Patience(0.05, 2.0)
+                        away = away or Patience(0.05, 2.0, limit=PATIENCE)
                         if away.more():
                             self._again()
                             continue

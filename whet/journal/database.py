@@ -19,9 +19,13 @@ from whet.journal.process import dead
 from whet.journal.sqlite import SqliteFile
 from whet.journal.tables import Statements, events, leases, meta, schema, sessions, studies
 
-__all__ = ["Database"]
+__all__ = ["Database", "NoStudies"]
 
 _format = sa.select(meta.c.value).where(meta.c.key == "format")
+
+
+class NoStudies(StoreError):
+    """The database is there, but whet has never written to it."""
 
 
 class Database:
@@ -61,7 +65,7 @@ class Database:
                     f"{self.where}: not a whet database (it has tables {', '.join(found[:3])}). {self._another}"
                 )
             if not create:
-                raise StoreError(f"{self.where}: no studies yet. Run `whet run` or `whet tune` with this store first.")
+                raise NoStudies(f"{self.where}: no studies yet. Run `whet run` or `whet tune` with this store first.")
             with self.backend.exclusive(c):
                 if meta.name not in sa.inspect(c).get_table_names():  # another process may have been quicker
                     _fill(c)

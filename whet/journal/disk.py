@@ -55,9 +55,9 @@ def warn_of_network(path: Path) -> None:
     if kind not in _SHARED or str(place) in _told:
         return
     _told.add(str(place))
-    warnings.warn(
+    told = (
         f"{path}: lies on a network disk ({kind}). SQLite is for the processes of one machine; "
-        "for several use a PostgreSQL server: --store postgresql://USER@HOST/NAME.",
-        NetworkDiskWarning,
-        stacklevel=2,
+        "for several use a PostgreSQL server: --store postgresql://USER@HOST/NAME."
     )
+    # not the line of whet it comes from, which would be shown below it: the mistake is in no code
+    warnings.warn_explicit(told, NetworkDiskWarning, filename="whet", lineno=1)

@@ -26,9 +26,11 @@ from whet.journal.tables import Statements
 __all__ = ["SqliteFile"]
 
 _SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
-# Pages of 4 KiB in the write-ahead log before they go into the database: fewer, larger steps cost less waiting for the
-# disk. What a burst left is cut back to the same size.
-_PAGES = 4000
+# The write-ahead log goes into the database when it is this long: SQLite's own way cannot begin a new log while several
+# processes write without a pause, and then the log grows without end.
+_LOG = 64_000_000  # bytes
+_EVERY = 100  # commits between two looks at its length
+_PAUSE = 300  # milliseconds to try for: others may have to wait so long for a reader
 
 
 class SqliteFile:
@@ -39,8 +41,10 @@ class SqliteFile:
     def __init__(self, url: str, *, durability: str = "process", create: bool = True) -> None:
         self.path = Path(sa.make_url(url).database or "")
         self.where = str(self.path)
+        self._log = f"{self.path}-wal"
         self.errors: tuple[type[Exception], ...] = (sqlite3.Error,)
         self._durability = durability
+        self._commits = _EVERY - 1  # the first one looks
         if not create and not self.path.exists():
             raise StoreError(
                 f"{self.path}: no such study database. Run `whet run` or `whet tune` first, or check the path."
@@ -85,8 +89,6 @@ class SqliteFile:
         if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={_SYNCHRONOUS[self._durability]}")
-        cursor.execute(f"PRAGMA wal_autocheckpoint={_PAGES}")
-        cursor.execute(f"PRAGMA journal_size_limit={_PAGES * 4096}")
         cursor.close()
 
     def connect(self) -> sa.Connection:
@@ -98,6 +100,7 @@ class SqliteFile:
         raw = c.connection.driver_connection
         assert raw is not None
         raw.execute("PRAGMA busy_timeout=0")
+        raw.execute("PRAGMA wal_autocheckpoint=0")
         return raw
 
     def begin(self, raw: Any, texts: Statements, study: int, after: int) -> None:
@@ -114,6 +117,21 @@ class SqliteFile:
         for text, values in calls:
             raw.execute(text, values)
         raw.execute("COMMIT")
+        self._commits += 1
+        if self._commits >= _EVERY:
+            self._commits = 0
+            self._empty_log(raw)
+
+    def _empty_log(self, raw: Any) -> None:
+        """Write a long log into the database and begin it anew."""
+        try:
+            if os.stat(self._log).st_size > _LOG:
+                raw.execute(f"PRAGMA busy_timeout={_PAUSE}")
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except (OSError, sqlite3.Error):
+            pass  # another process is at it, or reads, or the disk is full: nothing is lost, and the next look is soon
+        finally:
+            raw.execute("PRAGMA busy_timeout=0")
 
     def roll_back(self, raw: Any) -> None:
         """End a transaction, if there is one."""

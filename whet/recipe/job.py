@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from whet.data.split import Data
-from whet.errors import StudyError, TaskError, WhetError
+from whet.errors import StudyError, TaskError, UsageError, WhetError
 from whet.execute import Workers
 from whet.journal.checkpoint import Files
 from whet.journal.store import Store, check_name
 from whet.metric import metric
+from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
-from whet.tune.budget import Budget
+from whet.tune.budget import Budget, Price
 from whet.tune.space import Params
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.study import Study
@@ -34,7 +35,9 @@ class Job:
 
     task: with its seed set; runs: the folder of everything made; budget: the study's total, over tune and squeeze;
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
-    None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again.
+    None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again;
+    stop: when to end a trial early, as text, the task's when None; until: when to end the search, as text; price: of an
+    hour, an epoch or a trial, what a budget in cost is paid with.
 
     >>> from whet.tasks import resolve
     >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
@@ -52,6 +55,9 @@ class Job:
     store: Store | None = None
     start: Callable[..., Workers] | None = None
     command: str = ""
+    stop: str | None = None
+    until: str | None = None
+    price: Price | str | None = None
 
     def __post_init__(self) -> None:
         self.name = check_name(self.name or self.task.name)
@@ -59,6 +65,22 @@ class Job:
         self.store = self.store or Store(str(self.runs / "whet.db"))
         if self.steps is not None:
             self.task.steps = self.steps
+        self.stop = self._criterion()
+        self.price = None if self.price is None else Price.of(self.price)
+        self.budget = self.budget.priced(self.price)
+
+    def _criterion(self) -> str:
+        """Return when to end a trial early, "" for never; raise TaskError when the task's own cannot be read."""
+        text = self.task.stop if self.stop is None else self.stop
+        if not text:
+            return ""
+        try:
+            found = str(parse(text, what="--stop"))
+        except UsageError as e:
+            if self.stop is not None:
+                raise
+            raise TaskError(f"{type(self.task).__name__}.{str(e).removeprefix('--')}") from None
+        return "" if found == "never" else found
 
     @property
     def folder(self) -> Path:

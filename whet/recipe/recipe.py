@@ -14,7 +14,7 @@ from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, squeeze, still_good, test_block
 from whet.recipe.job import Job
 from whet.recipe.summary import report_block
-from whet.recipe.tuning import spent_enough, tune, tune_block
+from whet.recipe.tuning import over, spent_enough, tune, tune_block
 from whet.tune.study import Study
 
 __all__ = ["recipe", "tuned"]
@@ -97,7 +97,7 @@ def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
     job.goals(data)
     study = None if fresh else job.begun(data)
     try:
-        if study is None or not spent_enough(study, job.limits):
+        if study is None or not over(study, job):
             try_parts(job)
     except BaseException:
         if study is not None:
@@ -114,7 +114,7 @@ def _pool(job: Job, study: Study | None) -> Iterator[Workers | None]:
 
     Their log is all that is written before there is a study; without one in the end it goes too.
     """
-    if study is not None and spent_enough(study, job.limits):
+    if study is not None and over(study, job):
         yield None
         return
     new = [f for f in (job.folder, *job.folder.parents) if not f.exists()]
@@ -157,7 +157,7 @@ def _search(
         _wait_until_warm(pool)
         yield from tune(job, study, data, pool, stopping=stopping)
     if study.trials.best is not None:
-        yield tune_block(study, data)
+        yield tune_block(study, data, job.price)
     elif stopping():
         yield Block(
             "tune",

@@ -17,6 +17,7 @@ from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.job import Job, fingerprint
 from whet.recipe.words import configured
 from whet.train.checkpoint import pack, unpack
+from whet.train.early import Early
 from whet.train.run import Run
 
 __all__ = ["train_once"]
@@ -29,6 +30,9 @@ def train_once(
 
     The state is saved after every epoch in RUNS/NAME/train/last.safetensors, with the configuration beside the weights.
 
+    When the job's criterion ends it, the state saved is that of the best epoch; resuming with another criterion goes on
+    from there.
+
     Raises UsageError when there is nothing to resume, or it was another configuration.
     """
     yield Began("train")
@@ -40,10 +44,13 @@ def train_once(
         run = Run(
             job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"]
         )
+    same = saved is not None and saved.get("stop", "") == job.stop
+    early = Early(run, job.stop or None, resume=saved.get("early") if saved is not None and same else None)
     points = list(map(tuple, saved["points"])) if saved is not None else []
+    points = points if same else [p for p in points if p[0] <= run.step]  # it may have gone back to its best
     began, first = time.monotonic(), run.step
     best = ""
-    steps = iter(run)
+    steps = iter(early)
     while True:
         with blaming(job.task):
             point = next(steps, None)
@@ -51,7 +58,9 @@ def train_once(
             break
         points.append((point.step, point.value, dict(point.metrics)))
         best = f"{run.goal.name} {point.value:.4g}"
-        save(path, pack({"what": what, "run": run.state(), "points": points}))
+        save(path, pack({
+            "what": what, "run": run.state(), "points": points, "stop": job.stop, "early": early.state(),
+        }))  # fmt: skip
         past = time.monotonic() - began
         speed = (point.step - first) / max(past, 1e-9)
         yield Progress(
@@ -60,7 +69,7 @@ def train_once(
         )  # fmt: skip
         if stopping():
             break
-    yield _block(run, path, points)
+    yield _block(early, path, points)
 
 
 def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +86,14 @@ def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     return saved
 
 
-def _block(run: Run, path: Path, points: list[Any]) -> Block:
+def _block(early: Early, path: Path, points: list[Any]) -> Block:
+    run = early.run
     goal = run.goal
+    if early.failed:
+        lines = [*textwrap.wrap(f"diverged after epoch {points[-1][0]}: {early.why}", WIDTH)]
+        return Block(
+            "train", tuple(lines), {"step": points[-1][0], "diverged": True, "stopped": early.why}, failed=True
+        )
     if run.outputs is None:
         run.evaluate()
     assert run.outputs is not None
@@ -87,12 +102,16 @@ def _block(run: Run, path: Path, points: list[Any]) -> Block:
         return Block("train", tuple(lines), {"step": run.step, "diverged": True}, failed=True)
     score = interval(goal.name, run.outputs, run.data.valid.targets.numpy(), kind=run.data.kind)
     top: tuple[Any, ...] = min(points, key=lambda p: goal.score(p[1]), default=(run.step, score.value, {}))
-    train_loss = points[-1][2].get("train_loss") if points else None
+    shown = top if early.why else points[-1] if points else top
+    train_loss = shown[2].get("train_loss")
     lines = [f"{run.step} of {run.steps} epochs: {goal.name} {score} on validation"]
+    if early.why:
+        lines += textwrap.wrap(f"stopped after epoch {points[-1][0]}, back to {run.step}: {early.why}", WIDTH)
     lines += [f"training loss {train_loss:.4g}; best epoch {top[0]} ({top[1]:.4g})"] if train_loss is not None else []
     lines += [*textwrap.wrap(configured(run.params), WIDTH), str(path)]
     data = {
         "step": run.step, "steps": run.steps, "metric": goal.name, "value": score.value, "interval": [score.low, score.high],
         "params": dict(run.params), "path": str(path), "curve": [{"step": s, "value": v, **m} for s, v, m in points],
+        "stopped": early.why or None, "epochs": points[-1][0] if points else run.step,
     }  # fmt: skip
     return Block("train", tuple(lines), data)

@@ -19,14 +19,15 @@ from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.words import configured, count, number
 from whet.tasks import reference
-from whet.tune.budget import Budget, duration
+from whet.tune import ending
+from whet.tune.budget import Budget, Price, duration
 from whet.tune.codec import unpack
 from whet.tune.crew import Crew
 from whet.tune.failure import commonest, hopeless, insist
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["outputs_of", "spent_enough", "tune", "tune_block"]
+__all__ = ["outputs_of", "over", "spent_enough", "tune", "tune_block"]
 
 _EVERY = 0.25  # seconds between two pictures of how far things are
 _OPEN = (State.WAITING, State.RUNNING)
@@ -44,6 +45,11 @@ def spent_enough(study: Study, budget: Budget) -> bool:
     return any(_covers(Budget(**record["limits"]), budget) for record in study.records("searched"))
 
 
+def over(study: Study, job: Job) -> bool:
+    """Return whether a run of `job` has nothing left to search: its budget is spent, or its criterion is met already."""
+    return spent_enough(study, job.limits) or ending.stands(study, job.until)
+
+
 def _covers(known: Budget, budget: Budget) -> bool:
     pairs = ((getattr(known, f.name), getattr(budget, f.name)) for f in fields(Budget))
     return all(most is None or (now is not None and now <= most) for most, now in pairs)
@@ -56,7 +62,9 @@ def tune(
 
     Raises StudyError when every trial failed, or the workers could not do their work.
     """
-    objective = {"ref": "whet.tune.worker:objective", "given": {"reference": reference(job.task)}}
+    ending.begin(study, job.until)
+    given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
+    objective = {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
     limits, given_up = job.limits, threading.Event()
     crew = Crew(study, objective, limits, pool)
     picture = _Picture(study, data, limits)
@@ -71,7 +79,7 @@ def tune(
     crew.check()
     insist(study.name, study.trials)
     open_ = any(t.state in _OPEN for t in study.trials)
-    if not (open_ or stopping() or given_up.is_set() or spent_enough(study, limits)):
+    if not (open_ or stopping() or ending.stopped(study) or given_up.is_set() or spent_enough(study, limits)):
         study.record("searched", {"limits": asdict(limits)})
 
 
@@ -147,8 +155,8 @@ def score(study: Study, trial: Trial, data: Data) -> Interval | None:
     return interval(study.goals[0].name, found[1], data.valid.targets.numpy(), kind=data.kind)
 
 
-def tune_block(study: Study, data: Data) -> Block:
-    """Return what the search found."""
+def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Block:
+    """Return what the search found; price: what it was paid with."""
     trials, best, spent = study.trials, study.best, study.spent
     states = {s: sum(t.state is s for t in trials) for s in State}
     counts = f"{count(spent.trials or 0, 'trial')}, {states[State.DONE]} finished, {states[State.FAILED]} failed"
@@ -156,6 +164,10 @@ def tune_block(study: Study, data: Data) -> Block:
     found = score(study, best, data)
     value = f"{best.value:.4g}" if found is None else str(found)
     lines = [f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}", how]
+    paid = None if price is None else Price.of(price).spent(spent)
+    if paid is not None:
+        lines.append(f"cost {paid:.4g} at {Price.of(price or '')}")
+    lines += [piece for line in ending.lines(study) for piece in textwrap.wrap(line, WIDTH)]
     if states[State.FAILED]:
         lines += textwrap.wrap(commonest(trials), WIDTH)
     lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
@@ -167,7 +179,8 @@ def tune_block(study: Study, data: Data) -> Block:
             "trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds, "best": best.id, "params": dict(best.params),
             "states": {s.value: n for s, n in states.items() if n}, "value": best.value,
             "interval": None if found is None else [found.low, found.high], "metric": study.goals[0].name,
-            "search": strategy(study.searcher), "schedule": strategy(study.scheduler),
+            "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study),
+            "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
         },
     )  # fmt: skip
 

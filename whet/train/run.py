@@ -150,6 +150,14 @@ class Run:
             "callbacks": [copy.deepcopy(c.state()) for c in self.callbacks],
         }
 
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to an earlier `state` of this run: its weights, optimizer and step; `outputs` is None until evaluated.
+
+        Raises CheckpointError when the state does not fit.
+        """
+        self._resume(state)
+        self.outputs = None
+
     def _epoch(self) -> Point:
         with stream(self.seed, "train", self.step, device=self.device):
             train_loss = self._steps()

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from whet.errors import CheckpointError, StudyError
+from whet.errors import CheckpointError, StudyError, one_line
 from whet.tune.codec import pack, unpack
 from whet.tune.keeping import Keeping, Saved
-from whet.tune.trial import State, Trial, Verdict
+from whet.tune.trial import Point, State, Trial, Verdict
 
 __all__ = ["Attempt"]
 
@@ -43,7 +43,8 @@ class Attempt:
 
     Iterate it: it yields the numbers of the steps to train, from where the trial stands until the verdict is no longer
     GO. `load` returns the state of the last checkpoint, or None when the trial starts afresh; `report` records the
-    value after the current step, with a state to go on from. Without states a trial that was paused or interrupted
+    value after the current step, with a state to go on from; `curve` has the points so far, and `end` closes the trial
+    before its last step, for criteria of `whet.stop`. Without states a trial that was paused or interrupted
     starts again at step 1: the points it already has stand, and the cost of repeating them is counted.
 
     >>> import whet
@@ -62,6 +63,8 @@ class Attempt:
         self.params = dict(trial.params)
         self.verdict = Verdict.GO
         self.interrupted = False
+        self.ended = ""
+        self.curve: list[Point] = list(trial.curve)
         self._desk = desk
         self._stopping = stopping
         self._start = 0  # the step the state in hand stands at
@@ -118,7 +121,7 @@ class Attempt:
                 stacklevel=2,
             )
         while self.last < self.steps:
-            if self.verdict is not Verdict.GO:
+            if self.verdict is not Verdict.GO or self.ended:
                 return
             if self._stopping():
                 self.interrupted = True
@@ -155,7 +158,30 @@ class Attempt:
             self.id, self._step, value, cost=cost, metrics=numbers, checkpoint=checkpoint
         )
         self._reported = True
+        if self._step > (self.curve[-1].step if self.curve else 0):
+            self.curve.append(Point(self._step, float(value), 1.0 if cost is None else cost, metrics))
         return self.verdict
+
+    def end(self, why: str) -> None:
+        """End the trial before its last step, for the reason `why`: no further step is handed out.
+
+        The trial counts as done, at its last step, with the value the objective returns (the last reported one when it
+        returns none): return that of the state that remains. The reason is kept in the journal.
+
+        >>> import whet
+        >>> from whet.stop import Patience
+        >>> def objective(params, run):
+        ...     stop = Patience(2)
+        ...     for step in run:
+        ...         run.report(abs(step - 3))
+        ...         if why := stop(run.curve):
+        ...             run.end(why)
+        ...     return min(point.value for point in run.curve)
+        >>> study = whet.Study(whet.Space(x=whet.Float(0, 1)), schedule="full", steps=9).run(objective, trials=1)
+        >>> study.best.value, study.spent.steps, study.records("ended")[0]["why"]
+        (0.0, 5, 'no improvement on 0 (step 3) in 2 points')
+        """
+        self.ended = one_line(str(why)) or "ended"
 
     def __repr__(self) -> str:
         return f"<attempt at trial {self.id}, step {self.last} of {self.steps}>"

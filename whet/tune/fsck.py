@@ -74,6 +74,9 @@ class Fsck:
     def __iter__(self) -> Iterator[tuple[str, int, int]]:
         from whet.journal.integrity import unsound
 
+        def broken(text: str, where: str = "database") -> None:
+            self._add("LOG", "FAIL", where, {}, text, "restore a backup")
+
         store = self.store = Store.of(self.store)
         try:
             database = store.database()
@@ -81,22 +84,20 @@ class Fsck:
         except StoreError as e:
             if "malformed" not in str(e) and "not a database" not in str(e):
                 raise
-            self._add("LOG", "FAIL", str(store.url), {}, f"the database cannot be opened ({e})", "restore a backup")
+            broken(f"the database cannot be opened ({e})")
             return
         for name in self.names:
             store.journal(name, create=False).close()  # or an error that names those there are
         yield "database", 0, 1
         for text in unsound(database):
-            self._add(
-                "LOG", "FAIL", str(store.url), {}, f"the database is damaged: {one_line(text)}", "restore a backup"
-            )
+            broken(f"the database is damaged: {one_line(text)}")
         for name in self.names or known:
             try:
                 yield from self._study(store, name)
             except StoreError as e:
                 if "malformed" not in str(e):
                     raise
-                self._add("LOG", "FAIL", f"study {name}", {}, f"cannot be read ({e})", "restore a backup")
+                broken(f"cannot be read ({e})", f"study {name}")
         if not self.names:
             self._folders(store, set(known))
 
@@ -118,8 +119,8 @@ class Fsck:
             if not whole or history.terms is None:
                 return
             if folder is not None:
-                yield from self._files(store, journal, name, folder, history)
-                self._left(store, name, folder, before, history, {t for t in leases if busy(leases, t)})
+                yield from self._files(journal, name, folder, history)
+                self._left(name, folder, before, history, {t for t in leases if busy(leases, t)})
             self._leases(name, history, leases)
             if self.repair:
                 self._mend(store, journal, name, folder)
@@ -162,7 +163,7 @@ class Fsck:
             self.events += 1
         return True
 
-    def _files(self, store: Store, journal: Journal, name: str, folder: Path, history: History) -> Iterator[Any]:
+    def _files(self, journal: Journal, name: str, folder: Path, history: History) -> Iterator[Any]:
         created = next(iter(journal.read()[:1]), None)
         lenient = created is not None and int(created.data.get("format", 1)) < 2
         shelf = Inventory(folder, history, lenient)
@@ -177,16 +178,10 @@ class Fsck:
         self.bytes += shelf.bytes
         self.findings += shelf.findings(name)
 
-    def _left(
-        self, store: Store, name: str, folder: Path, before: set[str], history: History, working: set[int]
-    ) -> None:
+    def _left(self, name: str, folder: Path, before: set[str], history: History, working: set[int]) -> None:
         """Note the files that nobody names, of trials that nobody works on."""
-        files = {
-            file
-            for trial, names in leftovers(folder, history).items()
-            for file in names
-            if trial not in working and file in before
-        }
+        left = {t: names for t, names in leftovers(folder, history).items() if t not in working}
+        files = {file for names in left.values() for file in names if file in before}
         if not files:
             return
         size = sum((folder / f).stat().st_size for f in files if (folder / f).exists())
@@ -225,7 +220,7 @@ class Fsck:
                 size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
                 self._add(
                     "FOLDER", "WARN", str(path), {"bytes": size},
-                    f"{size:,} bytes of a study that is not in {store.path or store.url}",
+                    f"{size:,} bytes of a study that is not in {store.path or 'the database'}",
                     f"delete it by hand when its models are not wanted: rm -r {path}",
                 )  # fmt: skip
         for path in place.parent.glob(".new-*.db*"):

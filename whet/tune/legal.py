@@ -15,7 +15,7 @@ from whet.tune.claim import CHANCES
 from whet.tune.history import History, configuration
 from whet.tune.trial import State, Verdict
 
-__all__ = ["Difference", "breaches", "same"]
+__all__ = ["Difference", "breaches", "filled", "same"]
 
 _NEW = frozenset({"enqueued", "imported"})  # kinds that make a trial, beside "asked"
 _WORK = frozenset({"reported", "repeated", "told"})  # kinds that need a trial in work
@@ -75,6 +75,18 @@ def _key(value: Any) -> str:
     return json.dumps(json.loads(encode({"": value})), sort_keys=True)
 
 
+def filled(history: History, event: Event) -> Mapping[str, Any]:
+    """Return the data of `event`, the next after `history`, with what a report leaves out.
+
+    >>> filled(History(), Event(2, "told", 0, {"value": 1.0}))
+    {'value': 1.0}
+    """
+    if event.kind != "reported" or event.trial is None or not 0 <= event.trial < len(history.progress):
+        return event.data
+    cost = float(event.data["step"] - history.trials[event.trial].step)
+    return {"cost": cost, "metrics": {}, "verdict": "GO", "seen": event.seq - 1, **event.data}
+
+
 def breaches(history: History, event: Event) -> Iterator[Difference]:
     """Yield what makes `event` impossible after `history`, of which it is the next.
 
@@ -84,7 +96,7 @@ def breaches(history: History, event: Event) -> Iterator[Difference]:
     def wrong(what: str, recorded: Any, redone: Any) -> Difference:
         return Difference(event.seq, event.trial, what, recorded, redone)
 
-    kind, id, data = event.kind, event.trial, event.data
+    kind, id, data = event.kind, event.trial, filled(history, event)
     if kind == "created":
         if history.terms is not None:
             yield wrong("created", "a second time", "once, at the beginning")
@@ -121,7 +133,7 @@ def breaches(history: History, event: Event) -> Iterator[Difference]:
 
 
 def _of_trial(history: History, event: Event, id: int, wrong: Any) -> Iterator[Difference]:
-    kind, data, trial, progress = event.kind, event.data, history.trials[id], history.progress[id]
+    kind, data, trial, progress = event.kind, filled(history, event), history.trials[id], history.progress[id]
     if kind == "proposed" and (progress.proposed or id not in history.open):
         yield wrong("order", "a configuration", f"none for a trial that is {trial.state}")
     elif kind == "proposed":
@@ -137,10 +149,12 @@ def _of_trial(history: History, event: Event, id: int, wrong: Any) -> Iterator[D
         yield from _failed(history, event, id, wrong)
     if kind in ("told", "reported") and not _number(data["value"]):
         yield wrong("value", data["value"], "failed, as it is no finite number")
+    if kind in ("told", "reported") and not isinstance(data["metrics"], Mapping):
+        raise TypeError("metrics is no mapping")
     if kind in ("repeated", "reported"):
         assert history.terms is not None
         low, high = (trial.step + 1, history.terms.steps) if kind == "reported" else (1, trial.step)
-        if not (isinstance(data["step"], int) and low <= data["step"] <= high):
+        if not (_number(data["step"]) and low <= data["step"] <= high and data["step"] == int(data["step"])):
             yield wrong("step", data["step"], f"one from {low} to {high}")
         cost = data.get("cost", 0.0) if kind == "reported" else data["cost"]
         if not (_number(cost) and cost >= 0):
@@ -163,12 +177,15 @@ def _failed(history: History, event: Event, id: int, wrong: Any) -> Iterator[Dif
         yield wrong("order", "failed", "only a running trial can be, unless its workers were lost")
     strikes = history.progress[id].strikes + 1
     if data["transient"] and strikes >= CHANCES:
-        yield wrong("transient", True, f"False the {strikes}th time in a row")
-    if "step" in data and not data["step"] > trial.step:
+        yield wrong("transient", True, f"False after {strikes} in a row")
+    if "step" in data and not (_number(data["step"]) and data["step"] > trial.step):
         yield wrong("step", data["step"], f"one after {trial.step}")
     if not isinstance(data["error"], Mapping) or not isinstance(data["error"].get("message"), str):
         yield wrong("error", data["error"], "a type and a message")
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a number is finite; raise TypeError when it is none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no number")
+    return math.isfinite(value)

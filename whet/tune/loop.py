@@ -16,6 +16,7 @@ from whet.journal.event import Journal
 from whet.journal.store import Store
 from whet.tune.attempt import Attempt, Desk
 from whet.tune.budget import Budget
+from whet.tune.ending import Ending, note_end, until
 from whet.tune.failure import hopeless, insist
 from whet.tune.space import Space
 from whet.tune.strategy import Searcher
@@ -25,6 +26,7 @@ from whet.tune.trial import Bound, Goal, Idle, Trial, Trials, Verdict
 __all__ = ["Running", "Spending", "check_ends", "drive", "interruptible", "run_inline", "train"]
 
 _POLL = 0.05
+_CROWD = 1000  # more workers than any study has: nearer to a limit than this, those at work are counted
 
 
 class Running(Desk, Protocol):
@@ -48,6 +50,11 @@ class Running(Desk, Protocol):
         """What the study has spent so far."""
         ...
 
+    @property
+    def interrupted(self) -> set[int]:
+        """The running trials that nobody works on."""
+        ...
+
     def ask_within(self, budget: Budget) -> Trial | Idle:
         """Return the next trial."""
         ...
@@ -58,6 +65,14 @@ class Running(Desk, Protocol):
 
     def fail(self, trial: Trial | int, error: str | BaseException, *, transient: bool = False) -> None:
         """Record a failure."""
+        ...
+
+    def record(self, topic: str, data: Mapping[str, Any]) -> int:
+        """Append a record."""
+        ...
+
+    def records(self, topic: str) -> list[Mapping[str, Any]]:
+        """Return the records of a topic."""
         ...
 
     def holds(self, trial: Trial | int) -> bool:
@@ -102,6 +117,8 @@ def train(
         _close(study, trial, lambda: study.fail(trial, error))
     else:
         told = value
+        if attempt.ended and study.holds(trial):
+            note_end(study, trial.id, attempt.ended, attempt.last)
         _close(study, trial, lambda: study.tell(trial, told, **metrics))
 
 
@@ -152,18 +169,14 @@ def _value(study: Running, id: int, result: Any) -> tuple[float | None, dict[str
 
 
 def drive(study: Running, objective: Callable[..., Any], limits: Budget, stopping: Callable[[], bool]) -> None:
-    """Ask and train until nothing is left, a limit is reached, or `stopping` says so."""
+    """Ask and train until nothing is left, a limit or the study's criterion is reached, or `stopping` says so."""
+    ending = Ending(study)
 
     def enough() -> bool:
-        if stopping():
-            return True
-        if limits.steps is None and limits.cost is None:
-            return False
-        spent = study.spent
-        over = limits.steps is not None and (spent.steps or 0) >= limits.steps
-        return over or (limits.cost is not None and (spent.cost or 0.0) >= limits.cost)
+        return stopping() or ending.reached() or _spent(study, limits)
 
     while not enough():
+        ending.look()
         trial = study.ask_within(limits)
         if trial is Idle.DONE:
             return
@@ -173,6 +186,29 @@ def drive(study: Running, objective: Callable[..., Any], limits: Budget, stoppin
         train(study, trial, objective, enough)
         if hopeless(study.trials):
             return
+
+
+def _spent(study: Running, limits: Budget) -> bool:
+    """Return whether the limits leave no room for one more step, those that others are in the middle of included.
+
+    A step in the making counts as one step, and costs what a step has cost so far on average.
+    """
+    if limits.steps is None and limits.cost is None:
+        return False
+    spent = study.spent
+    steps, cost = spent.steps or 0, spent.cost or 0.0
+    mean = cost / steps if steps else 0.0
+    others = 0
+    if not _below(limits, steps + _CROWD, cost + _CROWD * mean):  # near the end: look who else is at work
+        resting = study.interrupted
+        others = sum(
+            lease.worker != study.worker and lease.trial not in resting for lease in study.journal.leases().values()
+        )
+    return not _below(limits, steps + others, cost + others * mean)
+
+
+def _below(limits: Budget, steps: float, cost: float) -> bool:
+    return (limits.steps is None or steps < limits.steps) and (limits.cost is None or cost < limits.cost)
 
 
 class Spending:
@@ -230,6 +266,8 @@ def interruptible() -> Iterator[threading.Event]:
 
 def check_ends(study: Running, limits: Budget) -> None:
     """Raise UsageError when a run would never end."""
+    if until(study) not in ("", "never"):
+        return
     if not limits and study.space.size is None and getattr(study.searcher, "size", lambda _: None)(study.space) is None:
         raise UsageError(f'study "{study.name}": would run for ever. Give trials=100 or budget="10m".')
 

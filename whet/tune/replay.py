@@ -15,7 +15,7 @@ from whet import seed as streams
 from whet.errors import StudyError, WhetError, one_line
 from whet.journal.event import Event
 from whet.tune.history import History, Terms, configuration, with_point
-from whet.tune.legal import Difference, breaches, same
+from whet.tune.legal import Difference, breaches, filled, same
 from whet.tune.propose import propose
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.search import rebuild as rebuild_search
@@ -24,7 +24,7 @@ from whet.tune.trial import Idle, Point, Trials, Verdict
 
 __all__ = ["Replay", "replay"]
 
-_EVERY = 200  # events between two signs of life
+_EVERY = 20  # events between two signs of life
 
 
 def replay(events: Sequence[Event], *, cold: bool = False) -> Replay:
@@ -232,7 +232,7 @@ class Replay:
         """Redo the verdict on a report, and look whether a configuration was taken twice."""
         if self.cold:
             self._searcher, self._scheduler = self._strategies()
-        history, data = self._history, event.data
+        history, data = self._history, filled(self._history, event)
         assert event.trial is not None
         verdict = Verdict.GO
         if data["step"] < self._terms.steps:

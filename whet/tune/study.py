@@ -13,7 +13,8 @@ from whet.errors import StudyError
 from whet.execute import place
 from whet.journal.checkpoint import Files
 from whet.journal.store import Store
-from whet.tune import crew, guess, imported, loop
+from whet.stop import Stop
+from whet.tune import crew, ending, guess, imported, loop
 from whet.tune.account import Account, accounts
 from whet.tune.asking import Asking
 from whet.tune.book import Book
@@ -83,7 +84,7 @@ class Study:
             folder / "checkpoints" if folder else None,
             sync=self.store.durability == "power", uid=self.journal.uid,
         )  # fmt: skip
-        self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
+        self.keeping = Keeping(self._book, self.scheduler, self.files, self.store.quota)
         self._claims = Claims(self.journal, self.worker)
         self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
         self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
@@ -242,16 +243,18 @@ class Study:
         trials: int | None = None,
         budget: Budget | str | float | None = None,
         workers: int = 1,
+        stop: Stop | str | None = None,
         on: str = "auto",
         memory: int | str | None = None,
         gpus: float | str | None = None,
         stall: float | str | None = None,
     ) -> Study:
-        """Search until the budget is spent; return the study.
+        """Search until the budget is spent, or `stop` says so; return the study.
 
         objective: `f(params, run)` that iterates its `Attempt` and reports, or `f(params)` that returns the value;
         trials and budget: totals of the study over all processes and starts, e.g. "10m", "200trials", "500epochs";
-        on: "processes" of this machine, "ray" or "ray://HOST:PORT" ("auto": one worker without the limits that follow
+        stop: a criterion over trials, such as "target 0.99 | patience 50" or "gain", see `whet.stop`; on: "processes"
+        of this machine, "ray" or "ray://HOST:PORT" ("auto": one worker without the limits that follow
         trains in this process); their store must be one they can open and the objective importable. memory: the most
         a trial may take, e.g. "4GB"; gpus: of each worker; stall: the longest time between two reports, e.g. "30m".
 
@@ -259,6 +262,7 @@ class Study:
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
         start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
+        ending.begin(self, stop)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
         if start is None:
             loop.run_inline(self, objective, limits)

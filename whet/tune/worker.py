@@ -8,40 +8,82 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from whet.errors import DivergedError
+from whet.metric import interval
 from whet.seed import key
+from whet.stop.gain import NOISE
 from whet.task import Task
 from whet.tasks import restore
+from whet.train.early import Early
 from whet.train.run import Run
 from whet.tune.attempt import Attempt
-from whet.tune.trial import Trial
+from whet.tune.trial import Trial, Verdict
 
 __all__ = ["objective", "rebuild", "train_task"]
 
 
-def train_task(task: Task, params: Mapping[str, Any], run: Attempt) -> None:
+def train_task(
+    task: Task, params: Mapping[str, Any], run: Attempt, *, stop: str = "", noise: bool = False
+) -> dict[str, float] | None:
     """Train `task` under `params` for the steps of `run`, from its checkpoint when it has one.
 
     Every step reports the goal's metric on the validation split and hands over a state that holds, beside the weights,
-    the validation outputs (n, C): what ensembles and intervals are made of.
+    the validation outputs (n, C): what ensembles and intervals are made of. stop: a criterion as text (see
+    `whet.stop.parse`); when it says so the trial ends with the model, outputs and value of its best point. noise: report
+    the standard error of the last value, from the outputs.
+
+    Raises DivergedError when a `diverged` of the criterion says so.
     """
     state = run.load()
     training = Run(task, params, steps=run.steps, seed=_seed(task, run.id), resume=state)
-    points = iter(training)
+    early = Early(training, stop or None, resume=None if state is None else state.get("early"))
+    if state is not None and early.why:
+        training.outputs = np.asarray(state["outputs"])
+        _end(run, early)
+    points = iter(early)
     for _ in run:
         point = next(points)
         metrics: dict[str, Any] = dict(point.metrics)
-        run.report(point.value, {**training.state(), "outputs": training.outputs}, **metrics)
+        if noise and point.step == run.steps:
+            metrics[NOISE] = _standard_error(training)
+        state = {**training.state(), "outputs": training.outputs}
+        if stop:
+            state["early"] = early.state()
+        run.report(point.value, state, **metrics)
+        if early.why and run.verdict is Verdict.GO:
+            _end(run, early)
+    best = early.best
+    if not run.ended or best is None:
+        return None
+    told = {**best.metrics, training.goal.name: best.value}
+    return {**told, NOISE: _standard_error(training)} if noise else told
 
 
-def objective(reference: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Attempt], None]:
-    """Return the objective of the task that `reference` describes (see `whet.tasks.reference`).
+def _end(run: Attempt, early: Early) -> None:
+    if early.failed:
+        raise DivergedError(early.why)
+    run.end(early.why)
+
+
+def _standard_error(training: Run) -> float:
+    """Return the standard error of the goal's metric on the validation split, from its 95 % interval."""
+    data = training.data
+    assert training.outputs is not None
+    found = interval(training.goal.name, training.outputs, data.valid.targets.numpy(), kind=data.kind)
+    return (found.high - found.low) / (2 * 1.959964)
+
+
+def objective(
+    reference: Mapping[str, Any], stop: str = "", noise: bool = False
+) -> Callable[[Mapping[str, Any], Attempt], dict[str, float] | None]:
+    """Return the objective of the task that `reference` describes (see `whet.tasks.reference`); stop, noise: `train_task`'s.
 
     >>> train = objective({"task": "digits", "seed": 0})
     >>> callable(train)
     True
     """
     task = restore(reference)
-    return lambda params, run: train_task(task, params, run)
+    return lambda params, run: train_task(task, params, run, stop=stop, noise=noise)
 
 
 def rebuild(task: Task, trial: Trial, state: Mapping[str, Any], steps: int) -> tuple[nn.Module, np.ndarray]:

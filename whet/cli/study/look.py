@@ -175,8 +175,10 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
 
 def _setup(screen: Screen, opened: Study) -> None:
     """Show how the study was set up, what it spent, and what else is on record."""
+    from whet.recipe.block import WIDTH
     from whet.recipe.tuning import strategy
     from whet.recipe.words import count, size
+    from whet.tune import ending
     from whet.tune.budget import duration
     from whet.tune.failure import commonest
     from whet.tune.trial import State
@@ -191,8 +193,10 @@ def _setup(screen: Screen, opened: Study) -> None:
     counts = Counter("INTERRUPTED" if t.id in resting else t.state.value for t in trials)
     states = [f"{counts[s]} {s}" for s in [*(s.value for s in State), "INTERRUPTED"] if counts[s]]
     failed = commonest(trials)
-    lines = [setup, tried, files, *([", ".join(states)] if states else []), *([failed] if failed else [])]
-    screen.block(short(opened.name, 9), [short(line, 70) for line in lines])
+    lines = [setup, tried, files, *([", ".join(states)] if states else [])]
+    told = [piece for line in ending.lines(opened) for piece in textwrap.wrap(line, WIDTH)]
+    told += [failed] if failed else []
+    screen.block(short(opened.name, 9), [short(line, 70) for line in [*lines, *told]])
     for topic in ("squeeze", "test", "export", "imported", "stopped"):
         if known := opened.records(topic):
             lines = known[-1].get("lines") or [str(known[-1].get("why", ""))]
@@ -241,7 +245,8 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
 def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
     spent = opened.spent
     records = {
-        topic: opened.records(topic) for topic in ("task", "check", "squeeze", "unsealed", "test", "export", "imported")
+        topic: opened.records(topic)
+        for topic in ("task", "check", "until", "stopped", "ended", "squeeze", "unsealed", "test", "export", "imported")
     }
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,

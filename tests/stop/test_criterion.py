@@ -77,7 +77,7 @@ def test_time_counts_from_when_it_was_made():
 
 
 def test_all_reasons_are_given():
-    assert (Steps(1) | Target(5))(curve(1)) == "1 steps taken; 1 reached the target 5"
+    assert (Steps(1) | Target(5))(curve(1)) == "1 step taken; 1 reached the target 5"
 
 
 def test_best_is_the_first_finite_best():

@@ -1,0 +1,250 @@
+"""Studies on real Ray clusters of several nodes on this machine, whose nodes and drivers are really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import whet
+from whet import Attempt, Int, Space, State, Study, UsageError
+from whet.errors import MissingExtra
+from whet.execute import place, resolve
+from whet.execute.nodes import divide, room
+
+WORK = Path(__file__).with_name("ray_work.py")
+ENV = {**os.environ, "PYTHONPATH": str(Path(whet.__file__).parents[1])}
+
+
+def work(name):
+    return resolve(f"{WORK}:{name}")
+
+
+def new(folder, trials=4, **options):
+    return Study(
+        **{
+            "space": Space(k=Int(1, trials)),
+            "search": "random",
+            "schedule": "full",
+            "steps": 3,
+            "seed": 1,
+            "store": f"sqlite:///{folder}/s.db",
+            **options,
+        }
+    )
+
+
+def check(study, trials):
+    """See that no trial is lost or doubled, none is left running, and the account is right."""
+    assert sorted(t.params["k"] for t in study.trials) == list(range(1, trials + 1))
+    assert [t.state for t in study.trials] == [State.DONE] * trials
+    assert [t.step for t in study.trials] == [3] * trials
+    for t in study.trials:
+        assert Attempt(study, t).load()["trained"] == [1, 2, 3]
+    assert study.spent.trials == trials
+    assert study.spent.steps == 3 * trials
+    assert not study.journal.leases()
+    events = study.journal.read()
+    assert [e.seq for e in events] == list(range(1, len(events) + 1))
+    assert not any(e.kind in ("failed", "repeated") for e in events)
+
+
+@pytest.fixture
+def flags(cluster):
+    """Return an empty folder in which objectives leave signs."""
+    folder = Path(os.environ["WHET_TEST_FLAG"])
+    for sign in folder.iterdir():
+        sign.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster of two nodes with a core each, whose processes know where to leave signs."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["WHET_TEST_FLAG"] = str(tmp_path_factory.mktemp("flags"))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 2})
+    before = os.environ.get("RAY_ADDRESS")
+    os.environ["RAY_ADDRESS"] = cluster.address
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+    del os.environ["WHET_TEST_FLAG"]
+    if before is None:
+        del os.environ["RAY_ADDRESS"]
+    left = psutil.Process().children(recursive=True)
+    _, left = psutil.wait_procs(left, timeout=10)
+    assert not left
+
+
+@pytest.mark.ray
+def test_a_crash_on_a_cluster_fails_at_once_and_gpus_are_shared(cluster, tmp_path):
+    with new(tmp_path, 3, steps=1) as study:
+        study.run(work("segfaults"), workers=1, on="ray", gpus=2, memory="300MB")
+        by_k = {t.params["k"]: t for t in study.trials}
+        assert by_k[2].error["type"] == "Crashed"
+        assert "in segfaults" in by_k[2].error["traceback"]
+        assert [by_k[k].value for k in (1, 3)] == [3, 5]  # two devices
+        assert not study.journal.leases()
+        with pytest.raises(
+            UsageError, match=r"no room for 3 workers with 1 CPU each: the cluster's 2 nodes have 2 CPUs"
+        ):
+            study.run(work("segfaults"), workers=3, on="ray", gpus=0)
+
+
+DRIVER = """
+import sys
+import whet
+from whet.execute import resolve
+study = whet.Study.open(sys.argv[1], "study")
+study.run(resolve(sys.argv[2]), workers=2, on=sys.argv[3], gpus=0)
+"""
+
+
+def driver(folder, on="ray"):
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, f"sqlite:///{folder}/s.db", f"{WORK}:slow", on],
+        env={**ENV, "RAY_ADDRESS": os.environ["RAY_ADDRESS"]},
+        start_new_session=True,
+    )
+
+
+def steps(flags):
+    try:
+        return len((flags / "steps").read_text().splitlines())
+    except FileNotFoundError:
+        return 0
+
+
+def until(condition, process=None):
+    while not condition():
+        assert process is None or process.poll() is None, "it ended too early"
+        time.sleep(0.02)
+
+
+@pytest.mark.ray
+@pytest.mark.soak
+@pytest.mark.parametrize("at", [1, 4, 7, 11])
+def test_a_driver_that_is_killed_loses_nothing(cluster, flags, tmp_path, at):
+    new(tmp_path, 6).close()
+    first = driver(tmp_path)
+    until(lambda: steps(flags) >= at, first)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert driver(tmp_path).wait(120) == 0
+    with Study.open(f"sqlite:///{tmp_path}/s.db", "study") as study:
+        check(study, 6)
+
+
+@pytest.mark.ray
+@pytest.mark.soak
+def test_a_cluster_elsewhere_is_joined_by_its_address(cluster, flags, tmp_path):
+    """A driver that is no part of the cluster, through Ray's client; and one that is killed."""
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "ray.util.client.server",
+            "--address",
+            cluster.address,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "23001",
+        ],
+        stderr=subprocess.DEVNULL,
+        env=ENV,
+    )
+    try:
+        new(tmp_path, 6).close()
+        first = driver(tmp_path, "ray://127.0.0.1:23001")
+        until(lambda: steps(flags) >= 4, first)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        assert driver(tmp_path, "ray://127.0.0.1:23001").wait(240) == 0
+        with Study.open(f"sqlite:///{tmp_path}/s.db", "study") as study:
+            check(study, 6)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.ray
+def test_a_node_that_is_killed_costs_no_trial(cluster, flags, tmp_path, capfd):
+    node = sorted(cluster.worker_nodes, key=lambda n: n.node_id)[-1]
+    raylet = str(node.all_processes["raylet"][0].process.pid)
+    (flags / "doomed").write_text(raylet)
+
+    def kill():
+        while not (flags / "waiting").exists():
+            time.sleep(0.02)
+        cluster.remove_node(node, allow_graceful=False)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with new(tmp_path) as study:
+        study.run(work("waits_for_its_node"), workers=2, on="ray", gpus=0)
+        check(study, 4)
+    killer.join(1)
+    assert not killer.is_alive(), "no node was killed"
+    said = capfd.readouterr()
+    assert said.out == said.err == ""  # what Ray has to say of a node fills pages
+
+
+@pytest.mark.parametrize("address", ["ray://", "ray://host:port", "ray://a/b", "ray://a:123456", "ray://me@host:1"])
+def test_what_is_no_address_is_said(address):
+    with pytest.raises(UsageError, match=r"is no address. Use ray://HOST:PORT"):
+        place(address, 2)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r'needs Ray.*pip install "whet\[ray\]"'):
+        place("ray", 2)
+
+
+def test_room_is_counted_node_by_node():
+    small, large = {"CPU": 2.0, "memory": 1e9}, {"CPU": 8.0, "GPU": 2.0, "memory": 16e9}
+    assert room([small, large], cpus=2) == 5
+    assert room([small, large], cpus=3) == 2  # what is left of two nodes does not add up
+    assert room([small, large], cpus=1, gpus=0.5) == 4
+    assert room([small, large], cpus=1, memory=2e9) == 8
+    assert divide([small, large], 1) == (8, 1)
+    assert divide([small, small], 2) == (2, 0)
+    assert divide([small, large], 4) == (2, 0.5)
+    assert divide([large], 4) == (2, 0.5)
+    assert divide([large], 3, gpus=0.5) == (2, 0.5)
+    assert divide([small, large], 4, gpus=0, memory=8 * 10**8) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"workers": 3}, "for 3 workers with 1 CPU each.* 2 CPUs and 0 GPUs, which is enough for 2"),
+        ({"workers": 1, "gpus": 1}, "1 CPU, 1 GPU each"),
+        ({"workers": 2, "memory": 10**10}, "1 CPU, 10 GB each.* enough for 0"),
+    ],
+)
+def test_no_room_is_said_with_the_numbers(options, match):
+    with pytest.raises(UsageError, match=match):
+        divide([{"CPU": 1.0, "memory": 1e9}] * 2, **options)
+
+
+def test_an_sqlite_store_is_refused_when_the_cluster_has_other_machines(tmp_path):
+    from types import SimpleNamespace
+
+    from whet.tune.crew import check_store
+
+    with new(tmp_path) as study:
+        check_store(study.store, SimpleNamespace(remote=False))
+        with pytest.raises(UsageError, match=r"s.db is an SQLite file.*one machine only.*Use a PostgreSQL store"):
+            check_store(study.store, SimpleNamespace(remote=True))

@@ -1,0 +1,115 @@
+"""The nodes of a Ray cluster: how to join it, and how much room there is for workers."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from whet.errors import UsageError, one_line
+from whet.execute.processes import cores
+from whet.units import show_bytes
+
+__all__ = ["alive", "connect", "divide", "leave", "reason", "room"]
+
+_TELLS = "print_to_stdstream"  # what Ray prints the logs of a lost node with, pages of them, to standard output
+
+
+def connect(address: str | None, workers: int) -> bool:
+    """Join the cluster, or start one here; return whether it is to be left again. Raises UsageError when it cannot be."""
+    import ray
+    from ray._private import worker as ray_worker
+
+    if ray.is_initialized():
+        return False
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address is not None:
+            ray.init(address, **quiet)
+            return True
+        try:
+            ray.init("auto", **quiet)
+        except ConnectionError:
+            if os.environ.get("RAY_ADDRESS"):
+                raise
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init("local", num_cpus=max(cores(), workers), include_dashboard=False, **quiet)
+    except Exception as e:
+        where = address or os.environ.get("RAY_ADDRESS") or "ray"
+        raise UsageError(
+            f"{where}: cannot join the cluster: {reason(e)}. Check the address, and `ray status` there."
+        ) from e
+    if hasattr(ray_worker, _TELLS):  # a worker that is lost is told by its "exit" message
+        _loud.append(getattr(ray_worker, _TELLS))
+        setattr(ray_worker, _TELLS, lambda *_, **__: None)
+    return True
+
+
+_loud: list[Any] = []
+
+
+def leave() -> None:
+    """Leave the cluster that `connect` joined."""
+    import ray
+    from ray._private import worker as ray_worker
+
+    ray.shutdown()
+    if _loud:
+        setattr(ray_worker, _TELLS, _loud.pop())
+
+
+def alive() -> list[dict[str, Any]]:
+    """Return the nodes of the cluster that live."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def room(nodes: Iterable[Mapping[str, float]], *, cpus: float, gpus: float = 0, memory: float = 0) -> int:
+    """Return how many workers find room on nodes with these resources.
+
+    >>> room([{"CPU": 4, "memory": 8e9}, {"CPU": 2, "memory": 1e9}], cpus=2, memory=2e9)
+    2
+    """
+    wanted = {"CPU": cpus, "GPU": gpus, "memory": memory}
+    return sum(min(int(node.get(k, 0) / v + 1e-9) for k, v in wanted.items() if v) for node in nodes)
+
+
+def divide(
+    nodes: list[Mapping[str, float]], workers: int, *, gpus: float | None = None, memory: int | None = None
+) -> tuple[int, float]:
+    """Return the threads and the share of a GPU of each worker, as much as the cluster has for all of them.
+
+    Raises UsageError when there is no room for them.
+
+    >>> divide([{"CPU": 4.0}, {"CPU": 4.0}], 3)
+    (2, 0)
+    """
+    total = sum(node.get("GPU", 0) for node in nodes)
+    needs = {"memory": memory or 0}
+    if gpus is None:
+        shares = (1 / n for n in itertools.count(1))
+        gpus = next(s for s in shares if room(nodes, cpus=0, gpus=s) >= workers) if total >= 1 else 0
+    most = int(max((node.get("CPU", 0) for node in nodes), default=0))
+    for threads in range(most, 0, -1):
+        if room(nodes, cpus=threads, gpus=gpus, **needs) >= workers:
+            return threads, gpus
+    found = room(nodes, cpus=1, gpus=gpus, **needs)
+    each = "1 CPU" + (f", {gpus:g} GPU" if gpus else "") + (f", {show_bytes(memory)}" if memory else "")
+    cpus = int(sum(node.get("CPU", 0) for node in nodes))
+    raise UsageError(
+        f"ray: no room for {workers} workers with {each} each: the cluster's {len(nodes)} nodes have {cpus} CPUs and "
+        f"{total:g} GPUs, which is enough for {found}. Use fewer workers, or ask for less{' (gpus=0: none)' if gpus else ''}."
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return what went wrong in a few words: Ray's own errors are pages long.
+
+    >>> reason(ValueError("two\\nlines."))
+    'ValueError: two lines'
+    """
+    text = one_line(str(error))
+    return f"{type(error).__name__}: {text[:300]}".rstrip(". ") if text else type(error).__name__

@@ -1,0 +1,172 @@
+"""When a whole study ends by a criterion: which one holds, asking it, and the record of what it said.
+
+Everything is in the journal: the criterion as text (a record "until") and that it was met ("stopped", with the reason). So
+all processes of a study go by the same criterion, and what one of them found holds for all.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from whet.journal.event import Journal
+from whet.stop import Stop, needs_noise, parse
+from whet.stop.gain import LEAST, NOISE
+from whet.tune.progress import Progress
+from whet.tune.trial import Bound, Goal
+
+__all__ = ["Ending", "Stop", "begin", "ended", "lines", "note_end", "stands", "stopped", "until", "wants_noise"]
+
+_UNTIL, _STOPPED, _ENDED = "until", "stopped", "ended"
+
+
+class Recorded(Protocol):
+    """What this needs of a study."""
+
+    name: str
+    steps: int
+    goals: tuple[Goal | Bound, ...]
+    journal: Journal
+
+    def record(self, topic: str, data: Mapping[str, Any]) -> int:
+        """Append a record."""
+        ...
+
+    def records(self, topic: str) -> list[Mapping[str, Any]]:
+        """Return the records of a topic."""
+        ...
+
+
+def begin(study: Recorded, stop: Stop | str | None) -> None:
+    """Make `stop` the study's criterion. None leaves the one it has, unless that has stopped it: then it has none.
+
+    Raises UsageError when the text cannot be read, or the criterion cannot be written as text.
+    """
+    if stop is None:
+        if stopped(study) is not None:
+            study.record(_UNTIL, {"text": ""})
+        return
+    text = str(_read(study, str(stop)))
+    if text != until(study):
+        study.record(_UNTIL, {"text": text})
+
+
+def until(study: Recorded) -> str:
+    """Return the criterion the study goes by, as text, or ""."""
+    known = study.records(_UNTIL)
+    return str(known[-1]["text"]) if known else ""
+
+
+def stopped(study: Recorded) -> str | None:
+    """Return why the study was stopped, or None when it was not, or went on since."""
+    known = study.records(_STOPPED)
+    if not known or known[-1].get("nth", 0) != len(study.records(_UNTIL)):
+        return None
+    return str(known[-1]["why"])
+
+
+def stands(study: Recorded, stop: str | None) -> bool:
+    """Return whether the study was stopped by the criterion `stop`, so that a run with it has nothing left to do."""
+    return stop is not None and stopped(study) is not None and str(_read(study, stop)) == until(study)
+
+
+def ended(study: Recorded) -> dict[int, str]:
+    """Return why trials were ended before their last step, by trial."""
+    return {int(r["trial"]): str(r["why"]) for r in study.records(_ENDED)}
+
+
+def lines(study: Recorded) -> list[str]:
+    """Return what to say about the study's criterion and about trials that ended early, one line each."""
+    found, early, text = [], ended(study), until(study)
+    if why := stopped(study):
+        found.append(f"stopped by {text}: {why}")
+    elif text:
+        found.append(f"until {text}")
+    if early:
+        last = max(early)
+        others = f" and {len(early) - 1} more" if len(early) > 1 else ""
+        found.append(f"trial {last}{others} ended early: {early[last]}")
+    return found
+
+
+def note_end(study: Recorded, trial: int, why: str, step: int) -> None:
+    """Record why a trial ends before its last step, once."""
+    if trial not in ended(study):
+        study.record(_ENDED, {"trial": trial, "why": why, "step": step})
+
+
+def _read(study: Recorded, text: str) -> Stop:
+    goal = study.goals[0]
+    assert isinstance(goal, Goal)
+    # the account of time is the study's, over all processes and starts
+    return parse(text, goal.better, study=True, clock=study.journal.spent, start=0.0, what="until")
+
+
+def wants_noise(study: Recorded) -> bool:
+    """Return whether the study's criterion goes by the noise of the values, which the trials have to report."""
+    text = until(study)
+    return bool(text) and needs_noise(_read(study, text))
+
+
+class Ending:
+    """Whether a study has met its criterion; whoever finds so records it, once.
+
+    >>> import whet
+    >>> study = whet.Study(whet.Space(x=whet.Float(0, 1)), search="random").run(lambda p: p["x"], stop="trials 3")
+    >>> len(study.trials), Ending(study).reached(), study.records("stopped")[0]["why"]
+    (3, True, '3 trials ended')
+    """
+
+    def __init__(self, study: Recorded) -> None:
+        self._study = study
+        self._progress = Progress(study.steps)
+        self._text = ""
+        self._stop: Stop | None = None
+        self._warned = False
+        self.look()
+
+    def look(self) -> None:
+        """See which criterion holds now: another process may have given another one."""
+        text = until(self._study)
+        if text != self._text:
+            self._text, self._stop = text, _read(self._study, text) if text else None
+
+    def reached(self) -> bool:
+        """Return whether the study is stopped, or is now."""
+        if self._stop is None:
+            return False
+        self._progress.take(self._study.journal.read(self._progress.seq))
+        if stopped(self._study) is not None:  # after reading: what is recorded later is seen when writing
+            return True
+        goal = self._study.goals[0]
+        assert isinstance(goal, Goal)
+        curve = self._progress.curve(goal.better)
+        why = self._stop(curve)
+        if not why:
+            if len(curve) >= 2 * LEAST and needs_noise(self._stop) and not any(NOISE in p.metrics for p in curve):
+                self._warn()
+            return False
+        return self._write(why)
+
+    def _write(self, why: str) -> bool:
+        """Record the end, unless somebody did, or gave another criterion; return whether the study is stopped."""
+        nth = len(self._study.records(_UNTIL))
+        with self._study.journal.write() as w:
+            for event in w.read(self._progress.seq):
+                topic = event.data["topic"] if event.kind == "recorded" else ""
+                if topic in (_UNTIL, _STOPPED):
+                    return topic == _STOPPED
+            data = {"why": why, "until": self._text, "nth": nth}
+            w.append("recorded", None, {"topic": _STOPPED, "data": data})
+        return True
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"study '{self._study.name}': {self._text}: the noise of the values is not known, so this says nothing. "
+                f"Give it (gain 0.002), report it as {NOISE}=..., or repeat configurations.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
