@@ -14,6 +14,8 @@ from pathlib import Path
 
 import whet
 from whet import State, Store, Study
+from whet.errors import Rewound
+from whet.journal import Journal
 from whet.tune.fsck import fsck
 from whet.tune.replay import replay
 
@@ -40,6 +42,14 @@ class Shaken:
             "WHET_FOLDER": str(folder), **(environment or {}),
         }  # fmt: skip
         self.kills = 0
+        self._journal: Journal | None = None
+        self._seen = 0
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def start(self, **environment: str) -> subprocess.Popen[str]:
         """Start a process that works on the study, in a group of its own."""
@@ -88,17 +98,24 @@ class Shaken:
 
     def steps(self) -> int:
         """Return how many events the journal has."""
+        if self._journal is None:
+            try:
+                self._journal = self.store.journal(self.name, create=False)
+            except whet.WhetError:
+                return 0
         try:
-            with Study.open(self.store, self.name) as study:
-                return study.trials.seq
-        except whet.WhetError:
-            return 0
+            for page in self._journal.pages(self._seen):
+                self._seen = page[-1].seq
+        except Rewound:
+            self._seen = 0
+        return self._seen
 
     def check(self, calm: list[tuple[object, ...]] | None = None, *, repeats: int | None = None) -> None:
         """Assert that nothing was lost, doubled or left hanging, that the budget is right, and the record verifies.
 
         calm: the events of a run that nobody disturbed, when this one must equal it; repeats: the most steps that may have been trained again.
         """
+        self.close()
         with Study.open(self.store, self.name) as study:
             events, trials = study.journal.read(), study.trials
             assert study.spent.trials == self.trials == len(trials)

@@ -10,10 +10,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 import whet
+
+if clock := os.environ.get("WHET_CLOCK"):  # a file that says by how many seconds the wall clock is wrong
+    _true = time.time
+    time.time = lambda: _true() + float(Path(clock).read_text() or 0)  # type: ignore[assignment]
 
 STEPS = 9
 SPACE = whet.Space(

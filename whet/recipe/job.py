@@ -134,8 +134,7 @@ class Job:
     def exists(self) -> bool:
         """Return whether the store has a study of this name."""
         assert self.store is not None
-        path = self.store.path
-        return path is not None and path.exists() and self.name in {n for n, _ in self.store.database().studies()}
+        return self.name in self.store.names()
 
     def begun(self, data: Data) -> Study | None:
         """Return the study as it stands, or None when there is none; raise StudyError when it is not about this."""

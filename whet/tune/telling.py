@@ -88,6 +88,7 @@ class Telling:
                 also = f", and so is {' and '.join(others)}" if others else ""
                 error = self._not_finite(f"{value} at step {step}{also}")
                 old.extend(self._fail(w, id, error | spent, {"step": step, "cost": paid}))
+                old.extend([checkpoint.name] if checkpoint else [])  # no event will name it
                 return Verdict.STOP
             verdict = Verdict.GO
             judged = with_point(now.trial, Point(step, value, paid, numbers))
