@@ -92,9 +92,19 @@ def test_what_a_worker_died_of_decides(name, kind, workers, tmp_path, flags):
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"])
-def test_every_signal_that_a_program_brings_upon_itself(name, tmp_path, flags):
-    test_what_a_worker_died_of_decides(name, "Crashed", 2, tmp_path, flags)
+def test_every_signal_that_a_program_brings_upon_itself(name, workers, tmp_path, flags):
+    test_what_a_worker_died_of_decides(name, "Crashed", workers, tmp_path, flags)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_every_signal_that_comes_from_outside(name, tmp_path, flags):
+    (flags / "signal").write_text(name)
+    with new(tmp_path, steps=1) as study:
+        study.run(work("dies_of_its_name"), workers=1, on="processes")
+        assert check(study, "WorkerLost").error["message"] == f"its worker died of {name}, 3 times"
 
 
 @pytest.mark.parametrize("politely", [False, True])
@@ -121,6 +131,7 @@ def test_a_trial_that_takes_too_much_memory_fails_and_its_worker_is_replaced(tmp
         assert pids[at][1] not in {pid for _, pid in pids[at + 1 :]}
 
 
+@pytest.mark.soak
 def test_torch_is_held_to_the_limit_too(tmp_path):
     with new(tmp_path, steps=1) as study:
         study.run(work("hungry_torch"), workers=1, memory="150MB")
@@ -156,7 +167,7 @@ def test_a_trial_that_hangs_has_three_chances(tmp_path, flags):
         assert (flags / "blocked").read_text() == "xxx"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_suspended_worker_is_ended_and_its_trial_goes_on(workers, tmp_path, flags, monkeypatch):
     monkeypatch.setenv("WHET_LAPSE", "1.5")
     monkeypatch.setattr(claim, "LAPSE", 1.5)
