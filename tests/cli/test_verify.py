@@ -45,6 +45,8 @@ def test_replay_says_the_answer_first(whet, study):
         assert (said.code, said.err) == (0, "")
         assert said.out.strip().endswith("decisions of 9 trials redone: all equal")
         assert len(said.out.splitlines()) == 1
+    assert whet("study", "replay", study, "--store", "sqlite:///runs/whet.db").code == 0
+    assert whet("study", "fsck", "--store", "sqlite:///runs/whet.db").out.startswith("clean: 1 study")
     data = json.loads(whet("study", "replay", study, "--json").out)
     assert data["equal"] is True
     assert (data["name"], data["trials"], data["differences"], data["note"]) == ("s", 9, [], "")

@@ -9,7 +9,8 @@ import pytest
 
 from whet.errors import StoreError, StudyError
 from whet.journal.process import who
-from whet.journal.store import Store, parse_bytes
+from whet.journal.store import Store
+from whet.units import parse_bytes
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def add(verbs: typer.Typer) -> None:
 def replay(
     study: StudyName,
     runs: o.Runs = Path("runs"),
+    store: o.Store = None,
     cold: bool = typer.Option(False, "--cold", help="Rebuild the strategies for every decision: slow, sees more."),
     all: bool = typer.Option(False, "--all", help="Every difference, not only the first 20."),
     plain: o.Plain = False,
@@ -39,10 +40,10 @@ def replay(
     """
     from whet import __version__
     from whet.cli.screen import Screen, emit_json
-    from whet.journal.store import Store
+    from whet.cli.study.shown import place
     from whet.tune.replay import Replay
 
-    journal = Store(str(runs / "whet.db")).journal(study, create=False)
+    journal = place(runs, store).journal(study, create=False)
     try:
         redone = Replay(journal.read(), cold=cold)
     finally:
@@ -74,6 +75,7 @@ def _progress(step: str, passed: Iterable[int], total: int) -> Generator[Any, No
 def fsck(
     studies: Studies = None,
     runs: o.Runs = Path("runs"),
+    store: o.Store = None,
     repair: bool = typer.Option(False, "--repair", help="Remove files no event names, and leases that hold nothing."),
     plain: o.Plain = False,
     json: o.Json = False,
@@ -83,12 +85,12 @@ def fsck(
     Exit code 1 when something is broken (a FAIL). Nothing is changed without --repair, and no event ever.
     """
     from whet.cli.screen import Screen, emit_json
-    from whet.journal.store import Store
+    from whet.cli.study.shown import place
     from whet.recipe.words import size
     from whet.tune.fsck import Fsck
 
     began = time.monotonic()
-    looked = Fsck(Store(str(runs / "whet.db")), studies or (), repair)
+    looked = Fsck(place(runs, store), studies or (), repair)
     screen = Screen(plain=plain, quiet=json)
     screen.show(_stages("fsck", looked))
     if json:

@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from whet.errors import StoreError, StudyError, nearest
+from whet.errors import StoreError, StudyError, UsageError, nearest
 from whet.journal.event import Journal
 from whet.journal.memory import MemoryJournal
+from whet.units import parse_bytes
 
 if TYPE_CHECKING:
     from whet.journal.database import Database
 
-__all__ = ["Store", "check_name", "parse_bytes"]
+__all__ = ["Store", "check_name"]
 
-_UNITS = {"": 1, "B": 1} | {
-    f"{prefix}{end}": base ** (i + 1)
-    for end, base in (("B", 1000), ("iB", 1024))
-    for i, prefix in enumerate("KMGT")
-}  # fmt: skip
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
 _EXAMPLES = "Use sqlite:///FILE, e.g. sqlite:///runs/whet.db, or postgresql://USER@HOST/NAME."
 
@@ -35,25 +31,6 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[\w][\w.+@-]{0,99}", name):
         raise StudyError(f"study name {name!r}: use letters, digits, . _ - + @, at most 100, not beginning with a dot.")
     return name
-
-
-def parse_bytes(size: int | str, what: str = "quota") -> int:
-    """Return a number of bytes given as one or as text; raise StoreError when it is none or not above 0.
-
-    >>> parse_bytes("10GB"), parse_bytes("1.5 GiB"), parse_bytes(4096)
-    (10000000000, 1610612736, 4096)
-    """
-    units = {u.lower(): n for u, n in _UNITS.items()}
-    found: float | None = None
-    if isinstance(size, int) and not isinstance(size, bool):
-        found = size
-    elif isinstance(size, str) and (m := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size)):
-        found = float(m[1]) * units[m[2].lower()] if m[2].lower() in units else None
-    if found is None:
-        raise StoreError(f'{what} {size!r}: not a size. Use e.g. "500MB", "10GB", "2GiB", or a number of bytes.')
-    if found < 1:
-        raise StoreError(f"{what} {size!r}: must be at least 1 byte. Leave it out to set no limit.")
-    return int(found)
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,7 +59,10 @@ class Store:
         if self.durability not in ("process", "power"):
             raise StoreError(f'durability {self.durability!r}: allowed "process" and "power".')
         if self.quota is not None:
-            object.__setattr__(self, "quota", parse_bytes(self.quota))
+            try:
+                object.__setattr__(self, "quota", parse_bytes(self.quota, "quota"))
+            except UsageError as e:
+                raise StoreError(str(e)) from None
         if self.folder is not None:
             if not isinstance(self.folder, (str, Path)) or not str(self.folder):
                 raise StoreError(f"folder {self.folder!r}: not a path. Use e.g. folder='runs'.")

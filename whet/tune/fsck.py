@@ -74,6 +74,9 @@ class Fsck:
     def __iter__(self) -> Iterator[tuple[str, int, int]]:
         from whet.journal.integrity import unsound
 
+        def broken(text: str, where: str = "database") -> None:
+            self._add("LOG", "FAIL", where, {}, text, "restore a backup")
+
         store = self.store = Store.of(self.store)
         try:
             database = store.database()
@@ -81,34 +84,20 @@ class Fsck:
         except StoreError as e:
             if "malformed" not in str(e) and "not a database" not in str(e):
                 raise
-            self._add(
-                "LOG",
-                "FAIL",
-                str(store.path or "database"),
-                {},
-                f"the database cannot be opened ({e})",
-                "restore a backup",
-            )
+            broken(f"the database cannot be opened ({e})")
             return
         for name in self.names:
             store.journal(name, create=False).close()  # or an error that names those there are
         yield "database", 0, 1
         for text in unsound(database):
-            self._add(
-                "LOG",
-                "FAIL",
-                str(store.path or "database"),
-                {},
-                f"the database is damaged: {one_line(text)}",
-                "restore a backup",
-            )
+            broken(f"the database is damaged: {one_line(text)}")
         for name in self.names or known:
             try:
                 yield from self._study(store, name)
             except StoreError as e:
                 if "malformed" not in str(e):
                     raise
-                self._add("LOG", "FAIL", f"study {name}", {}, f"cannot be read ({e})", "restore a backup")
+                broken(f"cannot be read ({e})", f"study {name}")
         if not self.names:
             self._folders(store, set(known))
 
@@ -231,7 +220,7 @@ class Fsck:
                 size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
                 self._add(
                     "FOLDER", "WARN", str(path), {"bytes": size},
-                    f"{size:,} bytes of a study that is not in {store.path or "the database"}",
+                    f"{size:,} bytes of a study that is not in {store.path or 'the database'}",
                     f"delete it by hand when its models are not wanted: rm -r {path}",
                 )  # fmt: skip
         for path in place.parent.glob(".new-*.db*"):

@@ -42,8 +42,9 @@ class Keeping:
     quota: the most bytes that all of them together may take, None for no limit.
     """
 
-    def __init__(self, book: Book, scheduler: Scheduler, files: Files, quota: int | None) -> None:
-        self._book, self._scheduler, self._files, self.quota = book, scheduler, files, quota
+    def __init__(self, book: Book, scheduler: Scheduler, files: Files, quota: int | str | None) -> None:
+        self._book, self._scheduler, self._files = book, scheduler, files
+        self.quota = None if quota is None else int(quota)  # a store has it in bytes
 
     def save(self, trial: int, step: int, tree: Any) -> Saved | None:
         """Write a checkpoint of `trial` after `step`; return None when the quota has no room for it.

@@ -84,7 +84,7 @@ class Study:
             folder / "checkpoints" if folder else None,
             sync=self.store.durability == "power", uid=self.journal.uid,
         )  # fmt: skip
-        self.keeping = Keeping(self._book, self.scheduler, self.files, getattr(self.store, "quota", None))
+        self.keeping = Keeping(self._book, self.scheduler, self.files, self.store.quota)
         self._claims = Claims(self.journal, self.worker)
         self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
         self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
