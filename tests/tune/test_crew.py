@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from whet import Int, Space, State, Study, UsageError
+from whet import Int, Space, State, Study, StudyError, UsageError
 from whet.execute import resolve
 from whet.tune import claim
 
@@ -140,6 +140,14 @@ def test_torch_is_held_to_the_limit_too(tmp_path):
         assert "allocate" in by_k[2].error["message"]
 
 
+def test_a_library_that_says_otherwise_is_understood(tmp_path):
+    with new(tmp_path, steps=1) as study:
+        study.run(work("hungry_threads"), workers=1, memory="64MB")
+        error = check(study, "OutOfMemory").error
+        assert error["message"] == "RuntimeError: can't start new thread"
+        assert "in hungry_threads" in error["traceback"]
+
+
 def test_memory_that_no_allocation_limit_sees_is_watched(tmp_path, flags):
     with new(tmp_path, steps=1) as study:
         study.run(work("hungry_shared"), workers=2, memory="150MB")
@@ -200,6 +208,11 @@ def test_a_failure_is_recorded_with_what_it_cost(workers, tmp_path):
         assert error["type"] == "ValueError"
         assert error["memory"] > 150_000_000
         assert error["seconds"] > 0
+
+
+def test_trials_that_all_fail_after_their_first_value_are_failures_too(tmp_path):
+    with new(tmp_path) as study, pytest.raises(StudyError, match="all 3 trials failed.*ValueError: late"):
+        study.run(work("fails_late"))
 
 
 @pytest.mark.parametrize(
