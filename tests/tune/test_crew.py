@@ -211,7 +211,7 @@ def test_a_failure_is_recorded_with_what_it_cost(workers, tmp_path):
 
 
 def test_trials_that_all_fail_after_their_first_value_are_failures_too(tmp_path):
-    with new(tmp_path) as study, pytest.raises(StudyError, match="all 3 trials failed.*ValueError: late"):
+    with new(tmp_path) as study, pytest.raises(StudyError, match=r"all 3 trials failed.*ValueError: late"):
         study.run(work("fails_late"))
 
 
