@@ -91,4 +91,6 @@ def grows(payload, link):
         kept.append(bytearray(b"x") * 10_000_000)
         time.sleep(0.01)
     link.end()
+    if payload["keeps"]:
+        sys.modules["kept"] = kept
     return len(kept)

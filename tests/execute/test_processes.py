@@ -143,10 +143,10 @@ def test_silence_is_ended_and_work_that_gets_further_is_not(tmp_path):
 
 def test_memory_is_counted_from_the_beginning_of_a_piece_of_work(tmp_path):
     with Pool(1, memory=200_000_000, log=tmp_path / "log") as pool:
-        for _ in range(3):
-            pool.call(0, f"{WORK}:grows", {"times": 10})
-            assert answer(pool) == [Message(0, "result", 10)]
-        pool.call(0, f"{WORK}:grows", {"times": 1000})
+        for times, keeps in ((15, True), (10, False), (10, False)):
+            pool.call(0, f"{WORK}:grows", {"times": times, "keeps": keeps})
+            assert answer(pool) == [Message(0, "result", times)]
+        pool.call(0, f"{WORK}:grows", {"times": 1000, "keeps": False})
         (end,) = answer(pool)
         assert end.data["why"] == "memory"
         assert end.data["memory"] > 200_000_000
