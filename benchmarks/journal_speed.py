@@ -23,15 +23,15 @@ ME = Path(__file__).resolve()
 DATA = {"step": 3, "value": 0.4375918, "cost": 1.0, "metrics": {"accuracy": 0.913}, "verdict": "GO", "seen": 4711}
 
 
-def whet_transactions(store: Store, seconds: float) -> tuple[int, float]:
-    """Return (transactions, the longest in seconds) of one process with whet's journal."""
+def whet_transactions(store: Store, seconds: float) -> tuple[int, float, float]:
+    """Return (transactions, the longest in seconds, seconds of this process's CPU) with whet's journal."""
     journal = store.journal("speed")
     journal.spend("warm", 1.0)
     seen = sum(len(page) for page in journal.pages())
     worker = str(os.getpid())
     with journal.write() as w:
         w.take(os.getpid(), worker)
-    count, longest, end = 0, 0.0, time.perf_counter() + seconds
+    count, longest, end, cpu = 0, 0.0, time.perf_counter() + seconds, time.process_time()
     while (begun := time.perf_counter()) < end:
         with journal.write() as w:
             news = w.read(seen)
@@ -39,11 +39,12 @@ def whet_transactions(store: Store, seconds: float) -> tuple[int, float]:
             seen = w.append("reported", 7, {**DATA, "seen": seen + len(news)}).seq
         longest = max(longest, time.perf_counter() - begun)
         count += 1
+    cpu = time.process_time() - cpu
     journal.close()
-    return count, longest
+    return count, longest, cpu
 
 
-def bare_transactions(path: str, seconds: float) -> tuple[int, float]:
+def bare_transactions(path: str, seconds: float) -> tuple[int, float, float]:
     """Return the same of a script that knows SQLite only: its text is fixed and it reads nothing but the last number."""
     c = sqlite3.connect(path, isolation_level=None, timeout=60)
     c.execute("pragma journal_mode=wal")
@@ -53,7 +54,7 @@ def bare_transactions(path: str, seconds: float) -> tuple[int, float]:
         "primary key (study, seq)) without rowid"
     )
     text = str(DATA).replace("'", '"')
-    count, longest, end = 0, 0.0, time.perf_counter() + seconds
+    count, longest, end, cpu = 0, 0.0, time.perf_counter() + seconds, time.process_time()
     while (begun := time.perf_counter()) < end:
         c.execute("begin immediate")
         (last,) = c.execute("select coalesce(max(seq), 0) from e where study = 1").fetchone()
@@ -63,12 +64,13 @@ def bare_transactions(path: str, seconds: float) -> tuple[int, float]:
         c.execute("commit")
         longest = max(longest, time.perf_counter() - begun)
         count += 1
+    cpu = time.process_time() - cpu
     c.close()
-    return count, longest
+    return count, longest, cpu
 
 
-def many(kind: str, where: str, processes: int, seconds: float, durability: str) -> tuple[float, float]:
-    """Return (transactions a second, the longest in ms) of several processes on one database."""
+def many(kind: str, where: str, processes: int, seconds: float, durability: str) -> tuple[float, float, float]:
+    """Return (transactions a second, the longest in ms, CPU us each) of several processes on one database."""
     call = [
         sys.executable,
         str(ME),
@@ -90,7 +92,8 @@ def many(kind: str, where: str, processes: int, seconds: float, durability: str)
         p.stdin.write("\n")
         p.stdin.flush()
     found = [p.communicate()[0].split() for p in parts]
-    return sum(int(n) for n, _ in found) / seconds, max(float(t) for _, t in found) * 1000
+    count = sum(int(n) for n, _, _ in found)
+    return count / seconds, max(float(t) for _, t, _ in found) * 1000, sum(float(c) for _, _, c in found) / count * 1e6
 
 
 def reading(store: Store, count: int) -> tuple[float, float]:
@@ -125,26 +128,28 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         if args.part == "bare":
-            count, longest = bare_transactions(args.store, args.seconds)
+            done = bare_transactions(args.store, args.seconds)
         else:
-            count, longest = whet_transactions(Store(args.store, args.durability), args.seconds)
-        print(count, longest)
+            done = whet_transactions(Store(args.store, args.durability), args.seconds)
+        print(*done)
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         print(
-            f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+            f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}, "
+            f"load {os.getloadavg()[0]:.1f} before"
         )
         print(
-            f"{'durability':10} {'processes':>9} {'transactions/s':>15} {'longest ms':>11} {'bare script/s':>14} {'ratio':>6}"
+            f"{'durability':10} {'processes':>9} {'transactions/s':>15} {'CPU us each':>12} {'longest ms':>11}"
+            f" {'bare script/s':>14} {'ratio':>6} {'its CPU us':>10}"
         )
         for durability in [args.durability] if args.durability else ["process", "power"]:
             for processes in (1, 4):
                 store = args.store or f"sqlite:///{folder}/{durability}{processes}.db"
-                rate, longest = many("whet", store, processes, args.seconds, durability)
-                line = f"{durability:10} {processes:9} {rate:15,.0f} {longest:11.1f}"
+                rate, longest, cpu = many("whet", store, processes, args.seconds, durability)
+                line = f"{durability:10} {processes:9} {rate:15,.0f} {cpu:12.0f} {longest:11.1f}"
                 if not args.store and durability == "process":
-                    bare, _ = many("bare", f"{folder}/bare{processes}.db", processes, args.seconds, durability)
-                    line += f" {bare:14,.0f} {rate / bare:6.2f}"
+                    bare, _, cpu = many("bare", f"{folder}/bare{processes}.db", processes, args.seconds, durability)
+                    line += f" {bare:14,.0f} {rate / bare:6.2f} {cpu:10.0f}"
                 print(line, flush=True)
         whole, paged = reading(Store(args.store or f"sqlite:///{folder}/read.db"), args.events)
         each = 1e6 / args.events

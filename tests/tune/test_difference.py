@@ -90,6 +90,13 @@ def test_repeated_configurations_are_the_first_measure_of_noise():
     assert other.verdict.startswith("not distinguishable: trial 5 is ahead of 0 by 0.01")
 
 
+def test_a_trial_that_went_on_from_another_is_no_repetition():
+    rows = [trial(0, [0.0] * 5 + [1.0], x=0.1), trial(1, [0.0] * 5 + [0.5], x=0.2)]
+    child = trial(2, [0.0] * 5 + [0.4], x=0.1, parent=(0, 1))  # it shares its beginning
+    assert difference(study(*rows, child), 0, 1).worth.source == "jitter"
+    assert difference(study(*rows, trial(2, [0.0] * 5 + [0.4], x=0.1)), 0, 1).worth.source == "repeats"
+
+
 def test_outputs_on_the_same_examples_come_next():
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 400)

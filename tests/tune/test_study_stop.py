@@ -110,6 +110,19 @@ def test_two_processes_stop_at_the_same_point_and_record_it_once(tmp_path, monke
         assert study.spent.steps == sum(t.step for t in study.trials)
 
 
+def test_two_that_find_it_at_the_same_instant_record_it_once():
+    study = new().run(lambda p: p["x"], trials=3, stop="trials 4")
+    one, two = ending.Ending(study), ending.Ending(study)
+    assert not one.reached()
+    assert not two.reached()
+    assert one._write("first")
+    assert two._write("second"), "it is stopped, by the first"
+    assert [r["why"] for r in study.records("stopped")] == ["first"]
+    late = ending.Ending(study)
+    study.run(lambda p: p["x"], trials=3, stop="trials 9")
+    assert not late._write("third"), "another criterion holds now"
+
+
 def test_another_shell_may_give_the_criterion_to_a_study_that_runs(tmp_path):
     with new(store=f"sqlite:///{tmp_path}/s.db") as study:
 

@@ -58,9 +58,11 @@ def test_a_trial_that_ends_early_is_its_best_epoch(schedule):
 
 def test_a_trial_paused_in_the_step_that_ended_it_is_closed_when_it_is_resumed():
     # every trial ends at its third step, which is a rung: the report pauses it, and being resumed closes it
-    _, study = run("steps 3", trials=9, steps=9, schedule=Asha())
+    _, study = run("steps 3", trials=9, steps=9, schedule=Asha(first=3))
     done = [t for t in study.trials if t.state is State.DONE]
+    assert any(e.kind == "resumed" for e in study.journal.read())
     assert done
+    assert not any(t.state is State.FAILED for t in study.trials)
     for trial in done:
         raw = [p.value for p in trial.curve if p.step <= 3]
         assert trial.value == max(raw)

@@ -68,6 +68,7 @@ class Attempt:
         self._desk = desk
         self._stopping = stopping
         self._start = 0  # the step the state in hand stands at
+        self._spoilt = False  # whether a checkpoint was passed over
         self._step: int | None = None
         self._reported = False
 
@@ -102,6 +103,7 @@ class Attempt:
             try:
                 state = unpack(self._desk.keeping.load(name))
             except CheckpointError as e:
+                self._spoilt = True
                 warnings.warn(f"trial {self.id}: {e} Using the one before it.", RuntimeWarning, stacklevel=2)
                 continue
             self._start = step
@@ -112,7 +114,7 @@ class Attempt:
         self._desk.keeping.check()
         known = self.trial.step
         own = self.trial.parent is None or known > self.trial.curve[0].step
-        if known > self._start and own:
+        if known > self._start and own and not self._spoilt:
             # the same text for every trial: Python shows a warning once
             warnings.warn(
                 "a paused trial trains its first steps again: no state was given to go on from. "

@@ -17,7 +17,7 @@ from whet.tune.book import Book
 from whet.tune.draft import Draft
 from whet.tune.history import History
 from whet.tune.strategy import Scheduler
-from whet.tune.trial import State
+from whet.tune.trial import State, Trial
 
 __all__ = ["Keeping", "Saved"]
 
@@ -75,15 +75,16 @@ class Keeping:
         """Raise StoreError when the study's files cannot be reached from here, before anything is trained."""
         self._files.claim(bool(self._book.history.stored), write=False)
 
-    def outdated(self, id: int, state: State, new: tuple[int, str] | None = None) -> list[str]:
-        """Return the names of checkpoints of trial `id` that go when it takes on `state` and has the `new` one."""
-        own = self._book.history.progress[id].checkpoints
+    def outdated(self, after: Trial, new: tuple[int, str] | None = None) -> list[str]:
+        """Return the names of its checkpoints that go when a trial becomes `after` and has the `new` one."""
+        id, state, history = after.id, after.state, self._book.history
+        own = history.progress[id].checkpoints
         owned = own if new is None else (*own, new)
         lasts = _LASTS.get(state, 2)
         old = owned[: len(owned) - lasts] if lasts < len(owned) else ()
         if not old:
             return []
-        kept = self._scheduler.keep(self._book.history.moment())
+        kept = self._scheduler.keep(history.moment(instead=after))
         here = {name for _, name in owned[len(owned) - lasts :]}  # the same content at the same step is one file
         return [name for step, name in old if (id, step) not in kept and name not in here]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -30,6 +31,9 @@ def number(trial: Trial | int) -> int:
     if isinstance(trial, Idle):
         raise StudyError(f"{trial}: no trial was given. Check what ask() returned: wait on WAIT, end on DONE.")
     return trial.id if isinstance(trial, Trial) else int(trial)
+
+
+_STATES = {Verdict.GO: State.RUNNING, Verdict.PAUSE: State.PAUSED, Verdict.STOP: State.STOPPED}
 
 
 class Telling:
@@ -86,8 +90,8 @@ class Telling:
                 old.extend(self._fail(w, id, error | spent, {"step": step, "cost": paid}))
                 return Verdict.STOP
             verdict = Verdict.GO
+            judged = with_point(now.trial, Point(step, value, paid, numbers))
             if step < steps:
-                judged = with_point(now.trial, Point(step, value, paid, numbers))
                 verdict = self._scheduler.judge(judged, self._book.history.moment(instead=judged))
             # what has its usual value is left out: a study of millions of reports is read quicker (see `Event`)
             data: dict[str, Any] = {"step": step, "value": value, "seconds": seconds}
@@ -99,8 +103,8 @@ class Telling:
                 data["verdict"] = verdict.value
             if checkpoint is not None:
                 data |= {"checkpoint": checkpoint.name, "bytes": checkpoint.bytes}
-                state = State.STOPPED if verdict is Verdict.STOP else State.RUNNING
-                old.extend(self._keeping.outdated(id, state, (step, checkpoint.name)))
+                after = replace(judged, state=_STATES[verdict])
+                old.extend(self._keeping.outdated(after, (step, checkpoint.name)))
                 if old:
                     data["dropped"] = list(old)
             self._book.append(w, "reported", id, data)
@@ -157,7 +161,7 @@ class Telling:
 
     def _fail(self, w: Writer, id: int, error: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
         """Close a trial as failed; return the names of the checkpoints that go with it."""
-        old = self._keeping.outdated(id, State.FAILED)
+        old = self._keeping.outdated(replace(self._book.history.trials[id], state=State.FAILED))
         data = {"error": error, "transient": False, **(more or {}), **({"dropped": old} if old else {})}
         self._book.append(w, "failed", id, data)
         self._claims.drop(w, id)

@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 import whet
+from whet.journal.event import FORMAT
 from whet.tune.trial import Idle, State, Trial
 
 NAME = "bowl"
 SPACE = whet.Space(x=whet.Float(-2, 2), lr=whet.Float(1e-4, 1.0, log=True), kind=whet.Choice(["round", "flat"]))
+IMPORTS = "imports"
 HOLDER = "elsewhere/00000000-1/100/200#abcdef01"  # of the lease that stays: a process of another machine
 
 
@@ -54,6 +56,19 @@ def running(study: whet.Study) -> Trial:
             return study.trials[trial.id]
 
 
+def add_imports(database: str) -> list[dict]:
+    """Write a second study, of what came with format 2: trials made elsewhere; return its trials."""
+    with whet.Study.open(database, NAME) as study:
+        elsewhere = [t for t in study.trials if t.state in (State.DONE, State.FAILED, State.PAUSED)][:8]
+    with whet.Study(
+        SPACE, goal=["min loss", "latency <= 5"], search="random", schedule="asha", steps=9, seed=8,
+        store=database, name=IMPORTS,
+    ) as study:  # fmt: skip
+        study.add(elsewhere)
+        go_on(study, 3)
+        return [plain(t) for t in study.trials]
+
+
 def main(database: str, expected: str) -> None:
     Path(database).unlink(missing_ok=True)
     study = whet.Study(
@@ -79,6 +94,7 @@ def main(database: str, expected: str) -> None:
     study.ask()  # takes the guess, and its worker disappears
     running(study)
     study.enqueue({"x": 1.0}, note="nobody has asked for this one")
+    imports = add_imports(database) if FORMAT >= 2 else []
     with sqlite3.connect(
         database
     ) as c:  # nothing of the machine it was made on, and the same times whenever it is made
@@ -95,6 +111,7 @@ def main(database: str, expected: str) -> None:
         "leases": [list(lease) for lease in study.journal.leases().values()],
         "spent": study.journal.spent(),
         "looked": [{**r, "far": str(r.get("far"))} for r in study.records("looked")],
+        "imports": imports,
         "events": [[e.seq, e.kind, e.trial] for e in study.journal.read()],
     }
     study.journal.close()

@@ -89,7 +89,7 @@ def _glance(kept: Any, name: str, at: float) -> dict[str, Any] | None:
 
 def show(
     study: StudyName,
-    trial: Annotated[str, typer.Argument(metavar="[TRIAL]", help="One trial wholly: its number, or best.")] = "",
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="One trial wholly: its number, or best.")] = "",
     state: Annotated[
         list[str] | None, typer.Option("--state", metavar="STATE", help="Only trials in this state; may be repeated.")
     ] = None,
