@@ -60,3 +60,37 @@ class Holder:
 
 
 holder = Holder()
+
+
+def forks(payload, link):
+    """Leave a child behind that holds every open file, and die."""
+    pid = os.fork()
+    if not pid:
+        time.sleep(600)
+    link.emit({"forked": pid})
+    if payload["dies"]:
+        os.kill(os.getpid(), 9)
+    time.sleep(600)
+
+
+def silent(payload, link):
+    link.begin()
+    for _ in range(payload["steps"]):
+        time.sleep(0.02)
+        link.further()
+    if payload["hangs"]:
+        time.sleep(600)
+    link.end()
+    return "done"
+
+
+def grows(payload, link):
+    link.begin()
+    kept = []
+    for _ in range(payload["times"]):
+        kept.append(bytearray(b"x") * 10_000_000)
+        time.sleep(0.01)
+    link.end()
+    if payload["keeps"]:
+        sys.modules["kept"] = kept
+    return len(kept)

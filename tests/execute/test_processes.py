@@ -108,6 +108,50 @@ def test_leaving_ends_the_workers_also_with_threads_left_behind(tmp_path):
     assert all(map(dead, names))
 
 
+def test_a_worker_that_dies_is_missed_although_what_it_started_holds_its_pipe(tmp_path):
+    with Pool(1, log=tmp_path / "log") as pool:
+        pool.call(0, f"{WORK}:forks", {"dies": True})
+        event, end = answer(pool)
+        assert end.kind == "exit"
+        assert end.data["code"] == -signal.SIGKILL
+        os.kill(event.data["forked"], signal.SIGKILL)
+
+
+def test_what_a_worker_started_is_ended_with_it(tmp_path):
+    with Pool(1, log=tmp_path / "log") as pool:
+        pool.call(0, f"{WORK}:forks", {"dies": False})
+        while (message := pool.get(60)).kind != "event":
+            pass
+        name = who(message.data["forked"])
+        pool.end(0, "enough")
+        assert answer(pool)[-1].data["why"] == "enough"
+    while not dead(name):
+        pass
+
+
+def test_silence_is_ended_and_work_that_gets_further_is_not(tmp_path):
+    with Pool(1, stall=1.0, log=tmp_path / "log") as pool:
+        pool.call(0, f"{WORK}:silent", {"steps": 75, "hangs": False})  # a second and a half in all
+        assert answer(pool) == [Message(0, "result", "done")]
+        assert not pool.active(0)
+        assert pool.get(1.2) is None  # nothing under way: silence is fine
+        pool.call(0, f"{WORK}:silent", {"steps": 1, "hangs": True})
+        (end,) = answer(pool)
+        assert end.data["why"] == "stall"
+        assert end.data["seconds"] > 1
+
+
+def test_memory_is_counted_from_the_beginning_of_a_piece_of_work(tmp_path):
+    with Pool(1, memory=200_000_000, log=tmp_path / "log") as pool:
+        for times, keeps in ((15, True), (10, False), (10, False)):
+            pool.call(0, f"{WORK}:grows", {"times": times, "keeps": keeps})
+            assert answer(pool) == [Message(0, "result", times)]
+        pool.call(0, f"{WORK}:grows", {"times": 1000, "keeps": False})
+        (end,) = answer(pool)
+        assert end.data["why"] == "memory"
+        assert end.data["memory"] > 200_000_000
+
+
 OWNER = """
 import sys
 from whet.execute import Pool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -87,6 +88,7 @@ def cluster(tmp_path_factory):
 
 
 @pytest.mark.ray
+@pytest.mark.soak
 def test_a_crash_on_a_cluster_fails_at_once_and_gpus_are_shared(cluster, tmp_path):
     with new(tmp_path, 3, steps=1) as study:
         study.run(work("segfaults"), workers=1, on="ray", gpus=2, memory="300MB")
@@ -149,6 +151,9 @@ def test_a_driver_that_is_killed_loses_nothing(cluster, flags, tmp_path, at):
 @pytest.mark.soak
 def test_a_cluster_elsewhere_is_joined_by_its_address(cluster, flags, tmp_path):
     """A driver that is no part of the cluster, through Ray's client; and one that is killed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     server = subprocess.Popen(
         [
             sys.executable,
@@ -159,18 +164,18 @@ def test_a_cluster_elsewhere_is_joined_by_its_address(cluster, flags, tmp_path):
             "--host",
             "127.0.0.1",
             "--port",
-            "23001",
+            str(port),
         ],
         stderr=subprocess.DEVNULL,
         env=ENV,
     )
     try:
         new(tmp_path, 6).close()
-        first = driver(tmp_path, "ray://127.0.0.1:23001")
+        first = driver(tmp_path, f"ray://127.0.0.1:{port}")
         until(lambda: steps(flags) >= 4, first)
         first.send_signal(signal.SIGKILL)
         first.wait()
-        assert driver(tmp_path, "ray://127.0.0.1:23001").wait(240) == 0
+        assert driver(tmp_path, f"ray://127.0.0.1:{port}").wait(240) == 0
         with Study.open(f"sqlite:///{tmp_path}/s.db", "study") as study:
             check(study, 6)
     finally:

@@ -28,6 +28,13 @@ def segfaults(params, run):
             ctypes.string_at(0)
 
 
+def fails_late(params, run):
+    for step in run:
+        if step == 2:
+            raise ValueError("late")
+        run.report(params["k"], {"step": step})
+
+
 def dies_of_its_name(params):
     """k 1: a fault of each kind; what the flag folder names."""
     if params["k"] == 2:
@@ -62,6 +69,14 @@ def hungry_torch(params):
     import torch
 
     return float(torch.ones(50_000_000 if params["k"] == 2 else 10).sum())
+
+
+def hungry_threads(params):
+    """What a thread needs for its stack is memory too."""
+    many = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in range(100 if params["k"] == 2 else 1)]
+    for thread in many:
+        thread.start()
+    return params["k"]
 
 
 def hungry_shared(params):

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from whet import Int, Space, State, Study, UsageError
+from whet import Int, Space, State, Study, StudyError, UsageError
 from whet.execute import resolve
 from whet.tune import claim
 
@@ -92,9 +92,19 @@ def test_what_a_worker_died_of_decides(name, kind, workers, tmp_path, flags):
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"])
-def test_every_signal_that_a_program_brings_upon_itself(name, tmp_path, flags):
-    test_what_a_worker_died_of_decides(name, "Crashed", 2, tmp_path, flags)
+def test_every_signal_that_a_program_brings_upon_itself(name, workers, tmp_path, flags):
+    test_what_a_worker_died_of_decides(name, "Crashed", workers, tmp_path, flags)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_every_signal_that_comes_from_outside(name, tmp_path, flags):
+    (flags / "signal").write_text(name)
+    with new(tmp_path, steps=1) as study:
+        study.run(work("dies_of_its_name"), workers=1, on="processes")
+        assert check(study, "WorkerLost").error["message"] == f"its worker died of {name}, 3 times"
 
 
 @pytest.mark.parametrize("politely", [False, True])
@@ -121,12 +131,21 @@ def test_a_trial_that_takes_too_much_memory_fails_and_its_worker_is_replaced(tmp
         assert pids[at][1] not in {pid for _, pid in pids[at + 1 :]}
 
 
+@pytest.mark.soak
 def test_torch_is_held_to_the_limit_too(tmp_path):
     with new(tmp_path, steps=1) as study:
         study.run(work("hungry_torch"), workers=1, memory="150MB")
         by_k = {t.params["k"]: t for t in study.trials}
         assert by_k[2].error["type"] == "OutOfMemory"
         assert "allocate" in by_k[2].error["message"]
+
+
+def test_a_library_that_says_otherwise_is_understood(tmp_path):
+    with new(tmp_path, steps=1) as study:
+        study.run(work("hungry_threads"), workers=1, memory="64MB")
+        error = check(study, "OutOfMemory").error
+        assert error["message"] == "RuntimeError: can't start new thread"
+        assert "in hungry_threads" in error["traceback"]
 
 
 def test_memory_that_no_allocation_limit_sees_is_watched(tmp_path, flags):
@@ -156,7 +175,7 @@ def test_a_trial_that_hangs_has_three_chances(tmp_path, flags):
         assert (flags / "blocked").read_text() == "xxx"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_suspended_worker_is_ended_and_its_trial_goes_on(workers, tmp_path, flags, monkeypatch):
     monkeypatch.setenv("WHET_LAPSE", "1.5")
     monkeypatch.setattr(claim, "LAPSE", 1.5)
@@ -189,6 +208,11 @@ def test_a_failure_is_recorded_with_what_it_cost(workers, tmp_path):
         assert error["type"] == "ValueError"
         assert error["memory"] > 150_000_000
         assert error["seconds"] > 0
+
+
+def test_trials_that_all_fail_after_their_first_value_are_failures_too(tmp_path):
+    with new(tmp_path) as study, pytest.raises(StudyError, match=r"all 3 trials failed.*ValueError: late"):
+        study.run(work("fails_late"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections import Counter
 from collections.abc import Mapping
@@ -38,8 +39,10 @@ def out_of_memory(error: BaseException) -> bool:
     >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")), out_of_memory(ValueError("x"))
     (True, False)
     """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
     text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
+    return any(t in text for t in ("out of memory", "can't allocate", "cannot allocate memory", "bad_alloc"))
 
 
 def died(
@@ -100,5 +103,5 @@ def commonest(trials: Trials) -> str:
 def insist(name: str, trials: Trials) -> None:
     """Raise StudyError when trials of the study `name` ended and every one of them failed."""
     ended = [t for t in trials if t.state not in (State.WAITING, State.RUNNING)]
-    if ended and all(t.state is State.FAILED for t in ended) and all(t.value is None for t in trials):
+    if ended and all(t.state is State.FAILED for t in ended) and trials.best is None:
         raise StudyError(f"study '{name}': all {len(ended)} trials failed. {commonest(trials).rstrip('.')}.")

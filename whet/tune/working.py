@@ -19,6 +19,9 @@ from whet.tune.study import Study
 
 __all__ = ["Bench", "work"]
 
+# What libraries say when an allocation of theirs failed; it may have other causes where memory is not limited.
+_STARVED = ("could not create a primitive", "could not execute a primitive", "can't start new thread")
+
 
 class Bench:
     """Where a worker process trains: each trial is marked for the owner, and held to its memory.
@@ -51,7 +54,10 @@ class Bench:
                 sys.stderr.flush()
                 os._exit(e.code if isinstance(e.code, int) else 1)
             except Exception as e:
-                self.stale = self.stale or out_of_memory(e)
+                starved = self._memory is not None and str(e).startswith(_STARVED)
+                self.stale = self.stale or starved or out_of_memory(e)
+                if starved:
+                    raise MemoryError(f"{type(e).__name__}: {e}") from e
                 raise
             finally:
                 self._link.end()
