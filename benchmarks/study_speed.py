@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 PARAMETERS, REPORTS = 10, 20
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -42,7 +43,9 @@ study.close()
 OPTUNA = f"""
 import json, resource, sys, time, optuna
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-url, _, trials, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+url, how, trials, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+if how == "off":  # as whet's durability "process"
+    url += "?options=-csynchronous_commit%3Doff"
 study = optuna.create_study(storage=None if url == "memory" else url, study_name="speed", load_if_exists=True,
                             sampler=optuna.samplers.RandomSampler(seed=seed))
 def cpu():
@@ -148,6 +151,7 @@ def run(program: str, *args: object, count: int = 1) -> list[dict]:
 def rate(program: str, url: str, durability: str, trials: int, processes: int) -> tuple[float, float]:
     """Return (trials a second in total, CPU ms a trial)."""
     each = max(1, trials // processes)
+    run(program, url, durability, 0)  # the study exists before anybody is timed
     found = run(program, url, durability, each, count=processes)
     return each * processes / max(f["wall"] for f in found), 1e3 * sum(f["cpu"] for f in found) / (each * processes)
 
@@ -184,21 +188,23 @@ def table(head: list[str], rows: list[list[str]]) -> None:
     print()
 
 
-def storage(folder: Path, rounds: int, url: str | None = None) -> None:
-    """Print trials a second on SQLite, or on the PostgreSQL server at `url`."""
+def storage(folder: Path, rounds: int, server: Any = None) -> None:
+    """Print trials a second on SQLite, or on a PostgreSQL server."""
     rows = []
     for processes in (1, 4):
         for name, program, durability, trials in (
-            ("whet", WHET, "process", 400 if url is None else 200),
+            ("whet", WHET, "process", 400 if server is None else 100),
             ("whet, durability power", WHET, "power", 40),
-            ("Optuna", OPTUNA, "", 12),
+            ("Optuna", OPTUNA, "", 12 if server is None else 40),
+            *([("Optuna, commits not waited for", OPTUNA, "off", 40)] if server is not None else []),
         ):
             rates = []
             for i in range(rounds):
-                if url is None:
-                    where = f"sqlite:///{folder}/{name.replace(' ', '')}-{processes}-{i}.db"
+                fresh = f"{name.replace(' ', '').replace(',', '').lower()}_{processes}_{i}"
+                if server is None:
+                    where = f"sqlite:///{folder}/{fresh}.db"
                 else:
-                    where = new_database(url, f"b{processes}_{i}_{abs(hash(name)) % 10_000}")
+                    where = server.fresh(fresh)
                     where = where.replace("postgresql://", "postgresql+psycopg://") if program is OPTUNA else where
                 rates.append(rate(program, where, durability, trials, processes))
             speeds = [r for r, _ in rates]
@@ -207,19 +213,9 @@ def storage(folder: Path, rounds: int, url: str | None = None) -> None:
                 f"{statistics.median(c for _, c in rates):.2f}",
             ])  # fmt: skip
     print(
-        f"trials/s, {PARAMETERS} parameters and {REPORTS} reports each, {'SQLite' if url is None else 'PostgreSQL'}\n"
+        f"trials/s, {PARAMETERS} parameters and {REPORTS} reports each, {'SQLite' if server is None else 'PostgreSQL'}\n"
     )
     table(["tool", "processes", "trials/s", "range", "CPU ms/trial"], rows)
-
-
-def new_database(url: str, name: str) -> str:
-    """Create a database on the server at `url`; return its address."""
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as c:
-        c.execute(f'DROP DATABASE IF EXISTS "{name}"')
-        c.execute(f'CREATE DATABASE "{name}"')
-    return url.rpartition("/")[0] + "/" + name
 
 
 def main() -> None:
@@ -238,12 +234,12 @@ def main() -> None:
             sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "servers"))
             from postgres_server import PostgresServer
 
-            server = PostgresServer(folder / "pg")
+            server = PostgresServer(fsync="on", shared_buffers="128MB")
             server.start()
             try:
-                storage(folder, options.rounds, server.url)
+                storage(folder, options.rounds, server)
             finally:
-                server.stop()
+                server.close()
         for schedule in ("full", "asha"):
             found = run(LATENCY, f"sqlite:///{folder}/latency-{schedule}.db", "100,1000,10000", schedule)[0]
             print(f"one report, in process, SQLite, schedule {schedule}\n")

@@ -12,6 +12,7 @@ from whet import Float, Space, Study
 
 
 def train(params, run):
+    run.load()
     for step in run:
         run.report(params["x"] + 1 / step, {"step": step})
 
