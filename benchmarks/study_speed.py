@@ -235,7 +235,6 @@ def main() -> None:
             from postgres_server import PostgresServer
 
             server = PostgresServer(fsync="on", shared_buffers="128MB")
-            server.start()
             try:
                 storage(folder, options.rounds, server)
             finally:

@@ -51,7 +51,7 @@ def train(params, run):
 
 def opened(url: str, name: str, schedule: str) -> whet.Study:
     """Open the study."""
-    store = whet.Store(url, folder=os.environ.get("WHET_FOLDER"))
+    store = whet.Store(url, os.environ.get("WHET_DURABILITY", "process"), folder=os.environ.get("WHET_FOLDER"))
     return whet.Study(SPACE, search="random", schedule=schedule, steps=STEPS, seed=7, store=store, name=name)
 
 

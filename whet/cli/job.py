@@ -17,6 +17,7 @@ from whet.tune.space import Params, Space
 
 if TYPE_CHECKING:
     from whet.execute import Workers
+    from whet.journal.store import Store
     from whet.recipe.job import Job
     from whet.task import Task
 
@@ -38,13 +39,12 @@ def check_words(
     search: str,
     schedule: str,
     epochs: int | None,
-    runs: Path,
+    store: Store,
     stop: str | None = None,
     until: str | None = None,
     price: str | None = None,
 ) -> None:
     """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
-    from whet.journal.store import Store
     from whet.tune.schedule import scheduler
     from whet.tune.search import searcher
     from whet.tune.space import Float
@@ -58,13 +58,10 @@ def check_words(
         parse(until, study=True, what="--until")
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
-    if runs.exists() and not runs.is_dir():
-        raise UsageError(f"--runs {runs}: is a file. Give a folder.")
     space = Space(x=Float(0, 1))
     searcher(search, space, 2)
     scheduler(schedule, space, 2)
-    if (runs / "whet.db").exists():
-        Store(str(runs / "whet.db")).database()  # what is no database of ours is said now
+    store.names()  # what is no database of ours is said now
 
 
 def make_job(
@@ -78,6 +75,7 @@ def make_job(
     schedule: str,
     epochs: int | None,
     start: Callable[..., Workers] | None = None,
+    store: Store | None = None,
     stop: str | None = None,
     until: str | None = None,
     price: str | None = None,
@@ -87,7 +85,8 @@ def make_job(
 
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
-        steps=epochs, start=start, stop=stop, until=until, price=price, command=shlex.join(["whet", *sys.argv[1:]]),
+        steps=epochs, start=start, store=store, stop=stop, until=until, price=price,
+        command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 

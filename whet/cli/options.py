@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from whet.recipe import Block, Job
 
 __all__ = [
-    "Budget", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Price", "Runs", "Schedule",
+    "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
     "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
@@ -108,6 +108,16 @@ Runs = Annotated[
 Store = Annotated[
     str | None,
     typer.Option("--store", metavar="URL", envvar="WHET_STORE", help="The database (default: DIR/whet.db of --runs)."),
+]
+Quota = Annotated[
+    str | None,
+    typer.Option("--quota", metavar="BYTES", envvar="WHET_QUOTA", help="The most its checkpoints may take, e.g. 10GB."),
+]
+Durability = Annotated[
+    str,
+    typer.Option(
+        "--durability", metavar="NAME", envvar="WHET_DURABILITY", help="process, or power: waits for the disk."
+    ),
 ]
 Name = Annotated[str, typer.Option("--name", metavar="STUDY", help="The study's name (default: the task's).")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the study of this name first.")]

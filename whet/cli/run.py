@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from whet.cli import options as o
+from whet.cli.place import place, where
 
 if TYPE_CHECKING:
     from whet.cli.screen import Screen
@@ -40,6 +41,9 @@ def run(
     price: o.Price = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
+    store: o.Store = None,
+    quota: o.Quota = None,
+    durability: o.Durability = "process",
     name: o.Name = "",
     fresh: o.Fresh = False,
     force: bool = typer.Option(False, "--force", help="Go on although the check of the skeleton failed."),
@@ -55,8 +59,9 @@ def run(
     start = o.check_place(on, workers, memory, gpus, stall)
     from whet.cli.job import check_words, make_job, make_task
 
+    kept = place(runs, store, quota=quota, durability=durability)
     check_words(
-        budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs, stop=stop, until=until, price=price
+        budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price
     )
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
@@ -66,7 +71,7 @@ def run(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price,
+        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     how = "finishing this epoch, then reporting"
@@ -74,10 +79,10 @@ def run(
         blocks = screen.show(recipe(job, force=force, fresh=fresh, stopping=asked.is_set))
     if json:
         emit_json({"study": job.name, "runs": str(job.folder), "interrupted": asked.is_set(), **blocks_json(blocks)})
-    return _end(screen, job, blocks)
+    return _end(screen, job, blocks, store)
 
 
-def _end(screen: Screen, job: Job, blocks: Mapping[str, Block]) -> int:
+def _end(screen: Screen, job: Job, blocks: Mapping[str, Block], store: str | None) -> int:
     """Say what was made and how to go on; return the exit code."""
     from whet.recipe.words import count
 
@@ -100,5 +105,5 @@ def _end(screen: Screen, job: Job, blocks: Mapping[str, Block]) -> int:
         f"{found['metric']} {found['value']:.4g} (95 %: {low:.4g} to {high:.4g}) on {split}",
         f"{report:<{wide}}  the report, one file", f"{model:<{wide}}  model.onnx and its weights",
     ])  # fmt: skip
-    screen.block("next", [f"whet study show {job.name} --runs {job.runs}", o.more(job, blocks)])
+    screen.block("next", [f"whet study show {job.name}{where(job.runs, store)}", o.more(job, blocks)])
     return int(blocks["export"].failed)

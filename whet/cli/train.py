@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from whet.cli import options as o
+from whet.cli.place import place
 
 __all__ = ["add"]
 
@@ -37,7 +38,7 @@ def train(
     """
     from whet.cli.job import check_words, configuration, make_job, make_task
 
-    check_words(budget=None, search="auto", schedule="auto", epochs=epochs, runs=runs, stop=stop)
+    check_words(budget=None, search="auto", schedule="auto", epochs=epochs, store=place(runs, None), stop=stop)
     from whet.cli.screen import Screen, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread

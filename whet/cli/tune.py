@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from whet.cli import options as o
+from whet.cli.place import place, where
 
 __all__ = ["add"]
 
@@ -34,6 +35,9 @@ def tune(
     price: o.Price = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
+    store: o.Store = None,
+    quota: o.Quota = None,
+    durability: o.Durability = "process",
     name: o.Name = "",
     fresh: o.Fresh = False,
     json: o.Json = False,
@@ -47,8 +51,9 @@ def tune(
     start = o.check_place(on, workers, memory, gpus, stall)
     from whet.cli.job import check_words, make_job, make_task
 
+    kept = place(runs, store, quota=quota, durability=durability)
     check_words(
-        budget=budget, search=search, schedule=schedule, epochs=epochs, runs=runs, stop=stop, until=until, price=price
+        budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price
     )
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
@@ -58,7 +63,7 @@ def tune(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price,
+        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch, then reporting", screen.notice) as asked:
@@ -68,5 +73,5 @@ def tune(
     if asked.is_set():
         screen.block("next", ["the same command again goes on from here"])
         return 130
-    screen.block("next", [f"whet study best {job.name} --runs {job.runs}", o.more(job, blocks)])
+    screen.block("next", [f"whet study best {job.name}{where(job.runs, store)}", o.more(job, blocks)])
     return 0

@@ -58,6 +58,7 @@ class Claims:
         self._mine: dict[int, float] = {}  # trial -> when its current stretch began (monotonic)
         self._meters: dict[int, Meter] = {}
         self._watched: dict[int, tuple[Lease, float]] = {}
+        self._losses = 0  # how often the database was lost
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -128,6 +129,9 @@ class Claims:
         others = sorted(set(open) - self._mine.keys())
         if not others:
             return None
+        if (losses := getattr(self._journal, "losses", 0)) != self._losses:
+            self._losses = losses  # the database was away: that nobody's beat moved meanwhile says nothing
+            self._watched.clear()
         seen = self._journal.leases()  # a look that disturbs nobody: mostly all are in good hands
         if all(t in seen and seen[t].worker != self._worker and not self._lapsed(seen[t]) for t in others):
             return None

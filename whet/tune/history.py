@@ -17,6 +17,7 @@ from whet.tune.trial import CHUNK, Bound, Goal, Log, Point, State, Trial, Trials
 __all__ = ["History", "Terms", "configuration"]
 
 _NOTHING: Mapping[str, Any] = {}
+_FEW = 8  # changed trials up to which a moment replaces them one by one
 
 
 def configuration(params: Mapping[str, Any]) -> str:
@@ -95,7 +96,7 @@ class History:
         self.cost = 0.0
         self._log = Log()
         self._chunks: list[tuple[Trial, ...]] = []
-        self._stale: set[int] = set()  # numbers of chunks that hold a trial that changed since
+        self._stale: set[int] = set()  # the trials that changed since
         self._origin: Mapping[str, Any] = {}  # the last one: mostly all are the same
 
     def apply(self, events: Iterable[Event]) -> None:
@@ -116,7 +117,7 @@ class History:
                     self._other(kind, seq, draft, data)
                 draft.changed()
                 log.append(seq, id)
-                stale.add(id // CHUNK)
+                stale.add(id)
             elif kind == "created":
                 self.terms = Terms.of(data)
             elif kind == "recorded":
@@ -276,8 +277,15 @@ class History:
         """Return the trials as they are now; `instead` stands in the place of the trial with its id, to be judged."""
         assert self.terms is not None
         chunks, drafts = self._chunks, self.progress
-        for k in sorted(self._stale):
-            chunks[k : k + 1] = [tuple([d.trial for d in drafts[k * CHUNK : (k + 1) * CHUNK]])]
+        if len(self._stale) <= _FEW:  # mostly one trial reported since the last moment
+            for id in sorted(self._stale):
+                k, i = divmod(id, CHUNK)
+                if k == len(chunks):
+                    chunks.append(())
+                chunks[k] = (*chunks[k][:i], drafts[id].trial, *chunks[k][i + 1 :])
+        else:
+            for k in sorted({id // CHUNK for id in self._stale}):
+                chunks[k : k + 1] = [tuple([d.trial for d in drafts[k * CHUNK : (k + 1) * CHUNK]])]
         self._stale.clear()
         shown, ahead = chunks, None
         if instead is not None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whet.cli import options as o
+from whet.cli.place import place as place
+from whet.cli.place import told as told
+from whet.cli.place import where
 
 if TYPE_CHECKING:
-    from whet.journal.store import Store
     from whet.tune.study import Study
     from whet.tune.trial import Trial
 
@@ -20,17 +22,6 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's nam
 TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's number, or best.")]
 
 WIDTH = 80  # columns of a terminal that everything must fit in
-
-
-def place(runs: Path, url: str | None) -> Store:
-    """Return the store that --store names, else the database in --runs."""
-    from whet.errors import UsageError
-    from whet.journal.store import Store
-
-    if runs.exists() and not runs.is_dir():
-        raise UsageError(f"--runs {runs}: is a file. Give a folder.")
-    more: dict[str, Any] = {} if url is None or not url.startswith("postgresql") else {"folder": str(runs)}
-    return Store(str(runs / "whet.db") if url is None else url, **more)
 
 
 def opened(runs: Path, url: str | None, name: str) -> Study:
@@ -60,20 +51,7 @@ def _ids(study: Study) -> str:
 
 def again(verb: str, runs: Path, url: str | None) -> str:
     """Return a command to type next, with the place of the study when it is not the usual one."""
-    words = f"whet study {verb}"
-    if str(runs) != "runs":
-        words += f" --runs {shlex.quote(str(runs))}"
-    return words + (f" --store {told(url)}" if url else "")
-
-
-def told(url: str) -> str:
-    """Return a database's URL as a word of a command; one with a password is not repeated on the screen.
-
-    >>> told("sqlite:///a.db"), told("postgresql://me:secret@db/lab")
-    ('sqlite:///a.db', '"$WHET_STORE"')
-    """
-    user = url.partition("://")[2].rpartition("@")[0]
-    return '"$WHET_STORE"' if ":" in user else shlex.quote(url)
+    return f"whet study {verb}{where(runs, url)}"
 
 
 def task_words(study: Study) -> str:
