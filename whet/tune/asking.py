@@ -112,7 +112,8 @@ class Asking:
             if start.origin:
                 data["origin"] = dict(start.origin)
             book.append(w, "asked", id, data)
-            self._last = history.moment()
+            moment = history.moment()
+            w.after(lambda: setattr(self, "_last", moment))
             self._claims.take(w, id)
             return id
 

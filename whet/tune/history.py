@@ -76,7 +76,7 @@ class History:
 
     trials: as frozen values; progress: the same with what is known beside (`Draft`); started: how many trials were
     given to workers; steps, cost: what all of them spent; open: the ids of trials that a worker has or should have;
-    waiting: those that a person put in the queue; keys: when (seq) each configuration was first proposed; unproposed: how many trials have no configuration yet;
+    waiting: those that a person put in the queue; keys: when (seq) each configuration was first proposed; promised: when a complete guess of it came; unproposed: how many trials have no configuration yet;
     stored: the bytes of each checkpoint that exists, by name.
     """
 
@@ -89,6 +89,7 @@ class History:
         self.open: set[int] = set()
         self.waiting: list[int] = []
         self.keys: dict[str, int] = {}
+        self.promised: dict[str, int] = {}
         self.unproposed = 0
         self.stored: dict[str, int] = {}
         self.started = 0
@@ -134,7 +135,8 @@ class History:
                 draft.params, draft.note, draft.given = data["params"], data["note"], data["params"]
                 draft.origin = {"search": "enqueue"}
                 draft.tags = tuple(data.get("tags", ()))
-                self.waiting.append(draft.id)
+                draft.again = bool(data.get("again"))
+                self._promise(seq, draft)
             case "asked":
                 self._asked(seq, draft, data)
             case "proposed":
@@ -193,6 +195,17 @@ class History:
         draft.params, draft.proposed = params, True
         self.keys.setdefault(configuration(params), seq)
 
+    def _promise(self, seq: int, draft: Draft) -> None:
+        """Put a guess in the queue; one that is complete has its configuration from here on."""
+        self.waiting.append(draft.id)
+        if draft.given and self.terms is not None and (whole := complete(self.terms.space, draft.given)) is not None:
+            self.promised.setdefault(configuration(whole), seq)
+
+    def taken(self, key: str) -> int | None:
+        """Return the event since which a trial has the configuration with this key, or a guess will; None when none has."""
+        found = [seq for seq in (self.keys.get(key), self.promised.get(key)) if seq is not None]
+        return min(found, default=None)
+
     def _imported(self, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
         draft.state, draft.value, draft.error = State(data["state"]), data["value"], data["error"]
         draft.note, draft.tags, draft.origin = data["note"], tuple(data["tags"]), data["origin"]
@@ -204,7 +217,7 @@ class History:
         if draft.state is State.WAITING:
             draft.params = data["params"]
             draft.given = data["params"] or None  # nothing given: the searcher is asked
-            self.waiting.append(draft.id)
+            self._promise(seq, draft)
             return
         self._named(seq, draft, data["params"])
         if draft.state is State.RUNNING:  # nobody works on it: whoever asks next goes on with it
@@ -219,6 +232,8 @@ class History:
         self.cost += cost
 
     def _close(self, draft: Draft) -> None:
+        if not draft.proposed and draft.id in self.open:
+            self.unproposed -= 1  # it takes no configuration
         self.open.discard(draft.id)
         if draft.id in self.waiting:
             self.waiting.remove(draft.id)

@@ -33,12 +33,16 @@ class Running(Desk, Protocol):
     """What running needs of a study (`whet.tune.study.Study` is one)."""
 
     name: str
-    worker: str
     space: Space
     searcher: Searcher
     store: Store
     journal: Journal
     goals: tuple[Goal | Bound, ...]
+
+    @property
+    def worker(self) -> str:
+        """The name of this worker."""
+        ...
 
     @property
     def trials(self) -> Trials:
