@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
-from whet.errors import StudyError
+from whet.errors import SpaceError, StudyError
 from whet.journal.event import Event
 from whet.tune.curve import Curve
 from whet.tune.draft import Draft
 from whet.tune.space import Space
 from whet.tune.trial import CHUNK, Bound, Goal, Log, Point, State, Trial, Trials, parse_goals
+from whet.tune.whole import complete, configuration
 
-__all__ = ["History", "Terms", "configuration"]
+__all__ = ["History", "Terms"]
 
 _NOTHING: Mapping[str, Any] = {}
 _FEW = 8  # changed trials up to which a moment replaces them one by one
-
-
-def configuration(params: Mapping[str, Any]) -> str:
-    """Return a key that two configurations share when they are the same.
-
-    >>> configuration({"a": 1, "b": 2.0}) == configuration({"b": 2.0, "a": 1})
-    True
-    """
-    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -111,6 +102,8 @@ class History:
                 if id == len(progress):
                     progress.append(Draft(id))
                     self.unproposed += 1
+                elif not 0 <= id < len(progress):
+                    raise StudyError(f"journal: event {seq} is about trial {id}, which there is not. Restore a backup.")
                 draft = progress[id]
                 if kind == "reported":  # nine events of ten
                     self._reported(draft, data)
@@ -198,7 +191,11 @@ class History:
     def _promise(self, seq: int, draft: Draft) -> None:
         """Put a guess in the queue; one that is complete has its configuration from here on."""
         self.waiting.append(draft.id)
-        if draft.given and self.terms is not None and (whole := complete(self.terms.space, draft.given)) is not None:
+        try:
+            whole = complete(self.terms.space, draft.given) if draft.given and self.terms else None
+        except SpaceError:
+            return  # a record that was damaged: whoever verifies it says so
+        if whole is not None:
             self.promised.setdefault(configuration(whole), seq)
 
     def taken(self, key: str) -> int | None:
@@ -219,6 +216,9 @@ class History:
             draft.given = data["params"] or None  # nothing given: the searcher is asked
             self._promise(seq, draft)
             return
+        if draft.state is State.FAILED and not data["params"]:
+            self.unproposed -= 1  # it failed before it had a configuration
+            return
         self._named(seq, draft, data["params"])
         if draft.state is State.RUNNING:  # nobody works on it: whoever asks next goes on with it
             self.open.add(draft.id)
@@ -232,7 +232,7 @@ class History:
         self.cost += cost
 
     def _close(self, draft: Draft) -> None:
-        if not draft.proposed and draft.id in self.open:
+        if not draft.proposed and (draft.id in self.open or draft.id in self.waiting):
             self.unproposed -= 1  # it takes no configuration
         self.open.discard(draft.id)
         if draft.id in self.waiting:
@@ -280,6 +280,11 @@ class History:
             self.stored.pop(name, None)
             owner = self.progress[int(name.partition("/")[0])] if draft is None else draft
             owner.checkpoints = tuple(c for c in owner.checkpoints if c[1] != name)
+
+    def repeatable(self, id: int) -> bool:
+        """Return whether trial `id` may have the configuration of another one: unless it is a guess that did not ask for it."""
+        draft = self.progress[id]
+        return draft.again or draft.origin.get("search") != "enqueue"
 
     def checkpoints(self, id: int) -> list[tuple[int, str]]:
         """Return (step, file name) of the checkpoints trial `id` can go on from, the latest last."""
