@@ -126,6 +126,68 @@ def test_every_optimizer_of_torch(name):
     assert all(type(k) is int for k in back["state"])
 
 
+def test_sparse_adam_too():
+    table = nn.Embedding(9, 3, sparse=True)
+    optimizer = torch.optim.SparseAdam(table.parameters())
+    table(torch.tensor([1, 4])).square().sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert state["state"]
+    assert same(state, through_a_file(state))
+
+
+def schedules():
+    return {
+        name: kind
+        for name, kind in vars(torch.optim.lr_scheduler).items()
+        if isinstance(kind, type)
+        and issubclass(kind, torch.optim.lr_scheduler.LRScheduler)
+        and name not in ("LRScheduler", "_LRScheduler")
+        and kind.__module__ == "torch.optim.lr_scheduler"
+    }
+
+
+WITH = {
+    "StepLR": lambda o, k: k(o, 2), "MultiStepLR": lambda o, k: k(o, [2, 4, 4]), "ExponentialLR": lambda o, k: k(o, 0.9),
+    "CosineAnnealingLR": lambda o, k: k(o, 7), "CosineAnnealingWarmRestarts": lambda o, k: k(o, 3),
+    "CyclicLR": lambda o, k: k(o, 0.001, 0.1), "OneCycleLR": lambda o, k: k(o, 0.1, total_steps=20),
+}  # fmt: skip
+
+
+def made(name):
+    """Return an optimizer and a schedule of a kind over it."""
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=0.05, momentum=0.9)
+    kind = schedules()[name]
+    if name in ("LambdaLR", "MultiplicativeLR"):
+        return optimizer, kind(optimizer, lambda epoch: 0.95)
+    if name in ("SequentialLR", "ChainedScheduler"):
+        parts = [torch.optim.lr_scheduler.ConstantLR(optimizer), torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)]
+        return optimizer, kind(optimizer, parts, milestones=[2]) if name == "SequentialLR" else kind(parts)
+    return optimizer, WITH.get(name, lambda o, k: k(o))(optimizer, kind)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, about the order of calls
+@pytest.mark.parametrize("name", sorted(schedules()))
+def test_every_schedule_of_torch_goes_on_where_it_was(name):
+    def go(optimizer, schedule, n):
+        rates = []
+        for _ in range(n):
+            optimizer.step()
+            schedule.step(*([1.0] if name == "ReduceLROnPlateau" else []))
+            rates.append(optimizer.param_groups[0]["lr"])
+        return rates
+
+    optimizer, schedule = made(name)
+    go(optimizer, schedule, 4)
+    state = schedule.state_dict()
+    back = through_a_file([state, optimizer.state_dict()])
+    assert same(state, back[0])
+    again = made(name)
+    again[1].load_state_dict(back[0])
+    again[0].load_state_dict(back[1])
+    assert go(*again, 9) == go(optimizer, schedule, 9)
+
+
 def test_lbfgs_state_too():
     model = nn.Linear(3, 1)
     x = torch.randn(8, 3)

@@ -8,7 +8,7 @@ a contiguous tensor of its own as an `Array`. Everything else is a dict {"$": ki
     bytes      an Array of U8                       tensor       a dtype that safetensors lacks, as bytes
     numpy      an array, or a scalar, of any        view         shape, stride and offset in a storage: tensors that share
                plain dtype                                       one (tied weights), or lie otherwise than row by row
-    generator  a torch.Generator's state
+    generator  a torch.Generator's state             counter      a collections.Counter, as a dict
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ALL = {str(d).removeprefix("torch."): d for d in vars(torch).values() if isinst
 def pack(state: Any) -> Any:
     """Return `state` as a tree that `whet.journal.checkpoint` writes; its bytes are copies.
 
-    Taken: None, bool, int of any size, float, str, bytes, list, tuple, dict and OrderedDict (with keys of these), tensors of
+    Taken: None, bool, int of any size, float, str, bytes, list, tuple, dict, OrderedDict and Counter (with keys of these), tensors of
     every dtype and device, NumPy arrays and scalars, torch.Generator. Tensors that share a storage share it again after
     `unpack`, and the memory layout is kept (channels-last stays so). Raises CheckpointError naming the path of
     anything else, such as a function or an object.
@@ -115,6 +115,8 @@ class _Packer:
             return node if math.isfinite(node) else {_KIND: "float", "bits": struct.pack("<d", node).hex()}
         if kind in (dict, OrderedDict):
             return self.dict(node, path)
+        if kind is Counter:  # MultiStepLR has one
+            return {_KIND: "counter", "counts": self.dict(node, path)}
         if kind is list:
             return [self.pack(v, f"{path}.{i}" if path else str(i)) for i, v in enumerate(node)]
         if kind is tuple:
@@ -214,6 +216,8 @@ class _Unpacker:
                 return tuple(self.unpack(v) for v in node["items"])
             case "dict":
                 return {self.unpack(k): self.unpack(v) for k, v in node["pairs"]}
+            case "counter":
+                return Counter(self.unpack(node["counts"]))
             case "bytes":
                 return bytes(node["data"].data)
             case "tensor":

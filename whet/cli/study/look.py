@@ -64,12 +64,12 @@ def _glance(kept: Any, name: str, at: float) -> dict[str, Any] | None:
     """Return what `list` tells of one study, None when it was never begun."""
     from whet.journal.checkpoint import Files
     from whet.journal.process import dead
-    from whet.tune.history import History
+    from whet.tune.book import Book
     from whet.tune.trial import State
 
-    journal, history = kept.journal(name), History()
+    journal = kept.journal(name)
     try:
-        history.apply(journal.read())
+        history = Book(journal).history
         leases, seconds = journal.leases(), journal.spent()
     finally:
         journal.close()
