@@ -172,6 +172,16 @@ def pause_at_three(self, trial, trials):
     return Verdict.PAUSE if trial.step == 3 else Verdict.GO
 
 
+def paused_first(self, trials):
+    paused = [t.id for t in trials if t.state is State.PAUSED]
+    return Resume(paused[0]) if paused else Idle.DONE
+
+
+def from_the_first(self, trials, rng):
+    """Every trial goes on from the first point of trial 0, which `Plain.keep` names for a moment only."""
+    return Start(parent=(0, 1)) if trials and trials[0].at(1) else Start()
+
+
 @dataclass(frozen=True)
 class StopsTheThird:
     """Counts calls, not trials."""
@@ -205,6 +215,9 @@ def scribble(self, trial, trials):
         ("says_what_the_protocol_says", sick(judge=lambda self, trial, trials: True)),
         ("says_what_the_protocol_says", sick(keep=lambda self, trials: {(t.id, 8) for t in trials})),
         ("keeps_what_it_resumes", sick(judge=pause_at_three, keep=lambda self, trials: set())),
+        ("keeps_what_it_resumes", sick(judge=pause_at_three, pick=lambda self, trials, rng: Start(), finish=paused_first, keep=lambda self, trials: set())),
+        ("keeps_what_it_resumes", sick(pick=from_the_first)),
+        ("says_what_the_protocol_says", sick(finish=lambda self, trials: Start())),
         ("never_waits_alone", sick(pick=lambda self, trials, rng: Start() if len(trials) < 3 else Idle.WAIT)),
         ("trains_something_to_the_end", sick(judge=lambda self, trial, trials: Verdict.STOP)),
         ("takes_in_interrupted_trials", sick(pick=lambda self, trials, rng: Start())),

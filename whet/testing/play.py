@@ -18,14 +18,14 @@ __all__ = ["Decision", "Play", "bowl", "play"]
 class Decision:
     """What a strategy was shown and what it said.
 
-    asked: "propose", "pick", "judge" or "keep"; trial: the judged trial; stream: the key of the generator it was given.
+    asked: "propose", "pick", "finish", "judge" or "keep"; trial: the judged trial; stream: the key of the generator it was given.
 
     >>> from whet.tune.schedule.full import Full
     >>> Decision("pick", Play(Space()).trials, Start(), stream=(0, 1)).redo(Full()) == Start()
     True
     """
 
-    asked: Literal["propose", "pick", "judge", "keep"]
+    asked: Literal["propose", "pick", "finish", "judge", "keep"]
     trials: Trials
     said: Any
     trial: Trial | None = None
@@ -35,8 +35,8 @@ class Decision:
         """Return what `strategy` says when it is shown the same."""
         if self.asked == "judge":
             return strategy.judge(self.trial, self.trials)
-        if self.asked == "keep":
-            return strategy.keep(self.trials)
+        if self.asked in ("keep", "finish"):
+            return getattr(strategy, self.asked)(self.trials)
         return getattr(strategy, self.asked)(self.trials, streams.rng(*self.stream))
 
 
@@ -145,7 +145,11 @@ def play(
         study.decisions.append(Decision("pick", trials, said, stream=stream))
         if isinstance(said, Start) and len(trials) >= starts:
             finish = getattr(scheduler, "finish", None)
-            return finish(trials) if finish else Idle.DONE
+            if finish is None:
+                return Idle.DONE
+            said = finish(trials)
+            assert isinstance(said, (Resume, Idle)), f"finish said {said!r}, though no more trials may start"
+            study.decisions.append(Decision("finish", trials, said))
         return said
 
     def begin(start: Start) -> int:

@@ -74,6 +74,9 @@ def says_what_the_protocol_says(make: Make) -> None:
             if d.asked == "pick" and isinstance(d.said, Resume):
                 state = d.trials.get(d.said.id).state
                 assert state is State.PAUSED, f"pick resumed trial {d.said.id}, which is {state}"
+            elif d.asked == "finish":
+                paused = isinstance(d.said, Resume) and d.trials.get(d.said.id).state is State.PAUSED
+                assert paused or isinstance(d.said, Idle), f"finish said {d.said!r}"
             elif d.asked == "pick":
                 assert isinstance(d.said, (Start, Idle)), f"pick said {d.said!r}"
             elif d.asked == "judge":
@@ -86,13 +89,18 @@ def says_what_the_protocol_says(make: Make) -> None:
 
 
 def keeps_what_it_resumes(make: Make) -> None:
-    """The checkpoint of a trial it resumes was named by every `keep` since it was paused."""
+    """The checkpoint of a trial it resumes, or starts another from, was named by every `keep` since it was there."""
     for seed in range(4):
         study, dropped = _play(make, seed), set()
-        for d in _of(study, "keep", "pick"):
+        asked = _of(study, "keep", "pick", "finish")
+        parents = {d.said.parent for d in asked if isinstance(d.said, Start) and d.said.parent is not None}
+        for d in asked:
             if d.asked == "keep":
-                paused = {(t.id, t.step) for t in d.trials if t.state is State.PAUSED}
-                dropped |= paused - d.said
+                wanted = {(t.id, t.step) for t in d.trials if t.state is State.PAUSED}
+                wanted |= {(id, step) for id, step in parents if id < len(d.trials) and d.trials[id].at(step)}
+                dropped |= wanted - d.said
+            elif isinstance(d.said, Start):
+                assert d.said.parent not in dropped, f"started from {d.said.parent}, which keep did not always name"
             elif isinstance(d.said, Resume):
                 point = (d.said.id, d.trials.get(d.said.id).step)
                 assert point not in dropped, f"resumed trial {point[0]}, though keep did not name its step {point[1]}"
@@ -205,7 +213,7 @@ def leaves_trials_alone(make: Make) -> None:
     # a history that it has not seen, so that nothing in it is changed already
     study, made = play(Random(), Full(), SPACES["mixed"], steps=9, starts=8, workers=2), make()
     for d in study.decisions[-20:]:
-        if d.asked == "propose":
+        if d.asked in ("propose", "finish"):  # not every scheduler has that one
             continue
         before = [dataclasses.asdict(t) for t in d.trials]
         said = d.redo(made)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Protocol
 
 from whet.journal.event import Journal
@@ -120,15 +121,18 @@ def used_up(study: Searched) -> str:
 
 
 def say_used_up(study: Searched, limits: Budget) -> None:
-    """Warn when the space was used up before the limits were reached."""
-    started = study.spent.trials or 0
-    if limits and (limits.trials is None or started < limits.trials) and (why := used_up(study)):
-        of = "" if limits.trials is None else f" of {limits.trials:,}"
-        warnings.warn(
-            f"study '{study.name}': ended after {started:,}{of} trials: {why}. Give a new study a wider space, or repeat some (again=True).",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+    """Warn when the space was used up before any of the limits was reached."""
+    spent = study.spent
+    pairs = [(getattr(spent, f.name) or 0, getattr(limits, f.name)) for f in fields(Budget)]
+    if not limits or any(most is not None and have >= most for have, most in pairs) or not (why := used_up(study)):
+        return
+    started = f"{spent.trials:,}" + (f" of {limits.trials:,}" if limits.trials is not None else "")
+    warnings.warn(
+        f"study '{study.name}': ended after {started} trial{'' if started == '1' else 's'}: {why}. Give a new study a wider "
+        "space, or repeat some (again=True).",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def note_end(study: Recorded, trial: int, why: str, step: int) -> None:
