@@ -105,13 +105,12 @@ class History:
         for seq, kind, id, data, _, _ in events:
             if seq != self.seq + 1:
                 raise StudyError(f"journal: event {self.seq + 1} is missing (next is {seq}). Restore a backup.")
-            log.append(-1 if id is None else id)
             if id is not None:
-                stale.add(id)
                 if id == len(progress):
                     progress.append(Draft(id))
                     self.unproposed += 1
                 draft = progress[id]
+                stale.add(id)
                 if kind == "reported":  # nine events of ten
                     # step, value and seconds alone, on a curve nobody has seen: the bulk of a long journal
                     if len(data) == 3 and draft.fresh:
@@ -132,6 +131,7 @@ class History:
                 self._gone(data["names"])
             else:
                 raise _unknown(kind)
+            log.append(-1 if id is None else id)
             self.seq = seq
 
     def _other(self, kind: str, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
