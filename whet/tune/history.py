@@ -109,6 +109,8 @@ class History:
                 if id == len(progress):
                     progress.append(Draft(id))
                     self.unproposed += 1
+                elif id < 0:
+                    raise StudyError(f"journal: event {seq} is of trial {id}. Restore a backup.")
                 draft = progress[id]
                 stale.add(id)
                 if kind == "reported":  # nine events of ten
