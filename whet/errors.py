@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError", "DataError", "DivergedError", "ExportError", "LostConnection", "MissingExtra", "Rewound",
-    "SpaceError", "StoreError", "StudyError", "TaskError", "UsageError", "WhetError", "nearest", "one_line",
+    "SpaceError", "StoreError", "StudyError", "TaskError", "UsageError", "UsedUp", "WhetError", "nearest", "one_line",
 ]  # fmt: skip
 
 
@@ -32,6 +32,10 @@ class SpaceError(WhetError, ValueError):
 
 class StudyError(WhetError, ValueError):
     """A study was asked for something that does not fit it (another space, a trial that is closed, ...)."""
+
+
+class UsedUp(StudyError):
+    """Every configuration there is was tried, or is about to be."""
 
 
 class StoreError(WhetError, OSError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -163,3 +164,22 @@ def test_a_full_disk_leaves_no_part_of_a_file(tmp_path):
     assert "cannot be written" in said
     assert len(said.splitlines()) == 1
     assert [p.name.split("-")[0] for p in (tmp_path / "0").iterdir()] == ["1"]
+
+
+def test_waiting_for_the_disk_includes_the_names(tmp_path, monkeypatch):
+    """A file whose name is not on the disk is gone after a power cut, however well its content was written."""
+    waited = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (waited.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd))[1])
+    files = Files(tmp_path / "new" / "checkpoints", sync=True)
+    name = files.write(0, 1, {"a": 1})
+    content, *names = waited
+    assert content.startswith(str(tmp_path / "new/checkpoints/0/.part-"))
+    assert set(names) == {str(tmp_path / f) for f in ("new/checkpoints/0", "new/checkpoints", "new", ".")}
+    waited.clear()
+    files.write(0, 2, {"a": 2})
+    assert len(waited) == 2
+    assert waited[1] == str((tmp_path / "new/checkpoints" / name).parent)
+    waited.clear()
+    Files(tmp_path / "quick").write(0, 1, {"a": 1})
+    assert not waited

@@ -375,3 +375,12 @@ def test_a_path_is_a_store(tmp_path):
     assert Store.of(None).path is None
     with pytest.raises(StoreError, match="durability"):
         Store(None, durability="none")
+
+
+@pytest.mark.parametrize(("durability", "level"), [("process", 1), ("power", 2)])
+def test_a_commit_waits_for_the_disk_when_it_is_to_survive_a_power_cut(durability, level, tmp_path):
+    """SQLite's level 2 (FULL) waits for the log at every commit; in level 1 (NORMAL) only when the log is taken over."""
+    journal = Store(f"{tmp_path}/s.db", durability=durability).journal("s")
+    assert journal._query("PRAGMA synchronous") == [(level,)]
+    assert journal._query("PRAGMA journal_mode") == [("wal",)]
+    journal.close()

@@ -104,3 +104,10 @@ def meets_slowly(params, run):
     for _step in run:
         time.sleep(0.05)
         run.report(params["x"], state)
+
+
+def heavy(params, run):
+    """Checkpoints of very different sizes: up to 40 kB, by the configuration."""
+    run.load()
+    for _step in run:
+        run.report(params["x"], {"w": b"x" * int(1 + 40_000 * params["x"])})

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from whet import Float, Idle, Int, Space, State, Study, Verdict
 from whet.errors import StudyError
 from whet.journal.event import Event
-from whet.tune.history import History, configuration
+from whet.tune.history import History
+from whet.tune.whole import configuration
 
 SPACE = Space(x=Float(0, 1), k=Int(1, 9))
 

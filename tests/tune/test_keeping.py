@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,6 +161,79 @@ def test_the_quota_holds_and_the_best_stays(schedule, make):
     assert len(study.trials) > 10
     if schedule == "full":
         assert any(e.kind == "collected" for e in study.journal.read())
+
+
+def test_a_large_checkpoint_in_the_making_is_left_its_room(make):
+    """While a worker writes a large one, another fills what is left with small ones."""
+    quota = 100 * SIZE
+    study = make(quota=quota, steps=90)
+    other = make(quota=quota, steps=90)
+    large, small = ({"w": np.zeros(n * SIZE, np.uint8)} for n in (30, 1))
+    runs = [Attempt(s, s.ask()) for s in (study, other)]
+    put, (a, _b) = study.files.put, map(iter, runs)
+    for _ in range(2):
+        next(a)
+        runs[0].report(1.0, large)
+
+    def slowly(*words):
+        for _ in range(40):  # several trials, as only the last two of each stay
+            trial = other.ask()
+            run = Attempt(other, trial)
+            for _ in run:
+                run.report(1.0, small)
+                if run.last == 2:
+                    break
+            other.tell(trial, 1.0)
+        return put(*words)
+
+    study.files.put = slowly
+    next(a)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runs[0].report(1.0, large)
+    assert quota / 2 < study.files.bytes() <= quota
+
+
+def test_the_quota_holds_at_every_moment_with_workers_in_other_processes(make):
+    """Watched from outside, as a person with `du` does."""
+    from pathlib import Path
+
+    from whet.execute import resolve
+    from whet.tune.fsck import fsck
+
+    work = resolve(f"{Path(__file__).with_name('processes_work.py')}:heavy")
+    quota = 250_000
+    study = make("asha", quota=quota, steps=9)
+    study.store.files(study.name).mkdir(parents=True)
+    seen, done = [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.002):
+            seen.append(sum(_size(p) for p in study.store.files(study.name).rglob("*")))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study.run(work, trials=16, workers=3)
+    finally:
+        done.set()
+        thread.join()
+    assert quota / 2 < max(seen) <= quota
+    assert len(study.trials) == 16
+    best = study.best
+    assert study.checkpoints(best.id)[-1][0] == best.step
+    assert any(e.kind == "collected" for e in study.journal.read())
+    agree(study)
+    assert not fsck(study.store, [study.name]).findings
+
+
+def _size(path):
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def test_without_room_the_study_goes_on_and_says_so(make):

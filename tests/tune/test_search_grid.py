@@ -81,8 +81,10 @@ def test_a_persons_trials_count_only_where_they_lie_on_the_grid():
     study = Play(space)
     for params in ({"lr": 0.01, "k": 2}, {"lr": 0.017, "k": 1}):
         study.set(study.ask({"search": "enqueue"}), params=params, state=State.RUNNING)
-    study.ask({"search": "enqueue"}, {"k": 1})
+    guess = study.ask({"search": "enqueue"}, {"k": 1})
     assert grid.size(space) == 6
+    assert grid.left(study.trials) == 4  # as long as it is not known where the guess will lie
+    study.set(guess, params={"lr": 0.02, "k": 1}, state=State.RUNNING)
     assert grid.left(study.trials) == 5
     seen = []
     while grid.left(study.trials):

@@ -337,3 +337,20 @@ def test_prices_that_cannot_be_read(text):
         Price.of(text)
     with pytest.raises(UsageError, match="does not buy one trial"):
         Budget.of("1cost").priced("3/trial")
+
+
+def test_a_space_that_is_used_up_ends_the_study_and_says_so(tmp_path):
+    space = Space(k=Int(1, 4))
+    for search in ("random", "sobol", "grid"):
+        study = Study(space, search=search)
+        with pytest.warns(
+            RuntimeWarning, match=r"ended after 4 of 20 trials: all 4 configurations there are were tried"
+        ):
+            study.run(lambda p: p["k"], trials=20)
+        assert ending.lines(study) == ["ended: all 4 configurations there are were tried"]
+        study.run(lambda p: p["k"], trials=4)  # as many as were wanted: nothing to warn of
+        study.run(lambda p: p["k"])
+    study = Study(space, search="random").run(lambda p: p["k"], trials=3)
+    assert ending.lines(study) == []
+    study.ask()
+    assert ending.lines(study) == [], "one is still in work"

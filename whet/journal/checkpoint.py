@@ -103,6 +103,7 @@ def save(path: Path, tree: Any, *, sync: bool = False) -> None:
 def _place(path: Path, data: bytes, sync: bool) -> None:
     temporary = ""
     try:
+        new = [] if path.parent.exists() else [p for p in (path.parent, *path.parent.parents) if not p.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
         with os.fdopen(handle, "wb") as f:
@@ -111,12 +112,26 @@ def _place(path: Path, data: bytes, sync: bool) -> None:
             if sync:
                 os.fsync(f.fileno())
         os.replace(temporary, path)
+        if sync:  # its name too, and those of the folders that were made for it
+            for folder in (path.parent, *(p.parent for p in new)):
+                _sync(folder)
     except OSError as e:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise CheckpointError(
             f"{path}: cannot be written ({e.strerror or e}). Nothing was lost; make room or change --runs, and run again."
         ) from e
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk."""
+    if os.name == "nt":
+        return  # a folder cannot be opened there, and NTFS keeps a journal of names
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load(path: Path) -> Any:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -101,6 +101,10 @@ class Writer(Protocol):
 
     def drop(self, trial: int) -> None:
         """End the lease on the trial."""
+        ...
+
+    def after(self, act: Callable[[], object]) -> None:
+        """Do `act` once the transaction is written, and never when it is undone."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,12 +47,15 @@ class MemoryJournal:
         """Begin a transaction: an exception undoes it."""
         with self._lock:
             length, leases = len(self._events), dict(self._leases)
+            self._after: list[Callable[[], object]] = []
             try:
                 yield self
             except BaseException:
                 del self._events[length:]
                 self._leases = leases
                 raise
+            for act in self._after:
+                act()
 
     def append(self, kind: str, trial: int | None, data: Mapping[str, Any]) -> Event:
         """Append an event at the next seq."""
@@ -78,6 +81,10 @@ class MemoryJournal:
     def drop(self, trial: int) -> None:
         """End the lease on the trial."""
         self._leases.pop(trial, None)
+
+    def after(self, act: Callable[[], object]) -> None:
+        """Do `act` once the transaction is written (inside `write`)."""
+        self._after.append(act)
 
     def beat(self, worker: str) -> None:
         """Do nothing: whoever could have the lease dies with the journal."""

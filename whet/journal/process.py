@@ -10,8 +10,40 @@ import functools
 import os
 import platform
 from pathlib import Path
+from typing import Protocol
+from weakref import WeakSet
 
-__all__ = ["dead", "process_id", "who"]
+__all__ = ["anew_in_child", "dead", "process_id", "who"]
+
+
+class _Forkable(Protocol):
+    def anew(self) -> None:
+        """Let go of what only the process had that was forked."""
+        ...
+
+
+_forkable: WeakSet[_Forkable] = WeakSet()
+
+
+def anew_in_child(thing: _Forkable) -> None:
+    """Call `thing.anew()` in every process that is forked from this one, as long as somebody holds `thing`.
+
+    >>> class Counter:
+    ...     def anew(self):
+    ...         print("a new process")
+    >>> counter = Counter()
+    >>> anew_in_child(counter)
+    """
+    _forkable.add(thing)
+
+
+def _forked() -> None:
+    for thing in list(_forkable):
+        thing.anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _start(pid: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from whet.journal.backend import Call
 from whet.journal.connection import Connection
 from whet.journal.database import Database
 from whet.journal.event import Event, Lease, decode, decode_all, encode
+from whet.journal.process import anew_in_child
 
 __all__ = ["SqlJournal"]
 
@@ -31,6 +32,7 @@ class _Transaction:
     leases: dict[int, Lease] | None = None
     calls: list[Call] = field(default_factory=list)
     made: list[tuple[int, str, float]] = field(default_factory=list)  # seq, data, time of its own events
+    after: list[Callable[[], object]] = field(default_factory=list)  # what is done once it is written
 
 
 class SqlJournal:
@@ -56,6 +58,11 @@ class SqlJournal:
         self._end = 0  # the seq up to which all was read or written
         self._study, self.uid = database.study(name)
         self._connection = Connection(database)
+        anew_in_child(self)
+
+    def anew(self) -> None:
+        """Begin afresh in a process that was forked: another thread may have held the lock, and a transaction, there."""
+        self._lock, self._tx = threading.RLock(), None
 
     @property
     def losses(self) -> int:
@@ -172,6 +179,7 @@ class SqlJournal:
             end = self._end
             try:
                 self._begin()
+                tx = self._inside
                 yield self
                 self._commit()
             except BaseException:
@@ -179,6 +187,8 @@ class SqlJournal:
                 self._connection.roll_back()
                 raise
             self._tx = None
+            for act in tx.after:
+                act()
 
     def _begin(self) -> None:
         assert self._tx is None, "a transaction inside a transaction"
@@ -254,6 +264,10 @@ class SqlJournal:
         """End the lease on the trial (inside `write`)."""
         self._inside.calls.append((self._texts.drop, (self._study, trial)))
         self._inside.leases = None
+
+    def after(self, act: Callable[[], object]) -> None:
+        """Do `act` once the transaction is written (inside `write`)."""
+        self._inside.after.append(act)
 
     def beat(self, worker: str) -> None:
         """Raise the beat of every lease of `worker`; without one nothing happens."""

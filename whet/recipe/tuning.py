@@ -179,7 +179,7 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
             "trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds, "best": best.id, "params": dict(best.params),
             "states": {s.value: n for s, n in states.items() if n}, "value": best.value,
             "interval": None if found is None else [found.low, found.high], "metric": study.goals[0].name,
-            "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study),
+            "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study), "used_up": ending.used_up(study) or None,
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
         },
     )  # fmt: skip

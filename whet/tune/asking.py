@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from whet import seed as streams
+from whet.errors import UsedUp
 from whet.journal.event import Writer
 from whet.tune.book import Book
 from whet.tune.budget import Budget
 from whet.tune.claim import Claims
-from whet.tune.history import configuration
 from whet.tune.keeping import Keeping
 from whet.tune.propose import propose
 from whet.tune.strategy import Resume, Scheduler, Searcher, Start
 from whet.tune.trial import Idle, State, Trial, Trials
+from whet.tune.whole import configuration
 
 __all__ = ["Asking"]
 
@@ -45,7 +46,9 @@ class Asking:
                 adopted = self._claims.adopt(history.open, book.change, self._give_up)
                 if adopted is not None:
                     self._keeping.sweep(adopted)
-                    return self._ready(adopted)
+                    if (ready := self._ready(adopted)) is not None:
+                        return ready
+                    continue
                 moment = history.moment()
                 decision = self._decide(moment, budget)
                 by = ""
@@ -61,7 +64,8 @@ class Asking:
                 if begun is not None:
                     if isinstance(decision, Resume):
                         self._keeping.sweep(begun)
-                    return self._ready(begun)
+                    if (ready := self._ready(begun)) is not None:
+                        return ready
 
     def _decide(self, moment: Trials, budget: Budget) -> Start | Resume | Idle:
         if self._book.history.waiting and self._room(budget, moment):
@@ -112,43 +116,73 @@ class Asking:
             if start.origin:
                 data["origin"] = dict(start.origin)
             book.append(w, "asked", id, data)
-            self._last = history.moment()
+            moment = history.moment()
+            w.after(lambda: setattr(self, "_last", moment))
             self._claims.take(w, id)
             return id
 
         return book.change(write)
 
-    def _ready(self, id: int) -> Trial:
-        """Return trial `id` with a complete configuration, proposing one when it has none."""
+    def _ready(self, id: int) -> Trial | None:
+        """Return trial `id` with a complete configuration, proposing one when it has none.
+
+        None: there is none for it, or another worker took it over in the meantime.
+        """
         try:
-            self._propose(id)
+            if not self._propose(id):
+                return None
         except BaseException:
             self._claims.forget(id)  # the next to ask tries again, here or elsewhere
             raise
         self._claims.start_clock(id)
         return self._book.history.trials[id]
 
-    def _propose(self, id: int) -> None:
+    def _propose(self, id: int) -> bool:
+        """Give trial `id` its configuration; return False when there is none for it, or it is no longer this worker's."""
         book = self._book
         history = book.history
         moment = None if history.progress[id].proposed else self._at(history.progress[id].seen)
+        first = True
         while moment is not None:
             seen = moment.seq
-            given = history.progress[id].given
-            proposal, draw = propose(self._searcher, moment, id, given=given, taken=_taken(book, seen), seed=self._seed)
+            given, again = history.progress[id].given, history.repeatable(id)
+            try:
+                proposal, draw = propose(
+                    self._searcher, moment, id, given=given, again=again, taken=_taken(book, seen), seed=self._seed
+                )
+            except UsedUp as e:
+                if first and given is None:
+                    raise  # nobody was quicker: the searcher said that there is something left, and there is not
+                error = {"type": "UsedUp", "message": str(e), "traceback": ""}
+                book.change(lambda w, error=error: self._close(w, id, error))  # type: ignore[misc]
+                return False
             data = {"params": dict(proposal.params), "origin": dict(proposal.origin), "seen": seen, "draw": draw}
-            if book.change(lambda w, data=data, seen=seen: self._name(w, id, data, seen)):  # type: ignore[misc]
-                break
+            named = book.change(lambda w, data=data, seen=seen: self._name(w, id, data, seen))  # type: ignore[misc]
+            if named is not None:
+                return named
             history = book.history
-            moment = history.moment()
+            moment, first = history.moment(), False
+        return True
 
-    def _name(self, w: Writer, id: int, data: Mapping[str, Any], seen: int) -> bool:
-        """Write the configuration of trial `id`, unless another worker has taken the same in the meantime."""
+    def _name(self, w: Writer, id: int, data: Mapping[str, Any], seen: int) -> bool | None:
+        """Write the configuration of trial `id`, and return True; None when another worker has taken the same since.
+
+        False: another worker took the trial over, as this one hung, and has given it one perhaps.
+        """
         history = self._book.history
-        if history.seq != seen and history.keys.get(configuration(data["params"]), 0) > seen:
+        if not self._claims.holds(w, id):
+            self._claims.drop(w, id)
             return False
+        if history.seq != seen and (history.taken(configuration(data["params"])) or 0) > seen:
+            return None
         self._book.append(w, "proposed", id, data)
         return True
+
+    def _close(self, w: Writer, id: int, error: Mapping[str, Any]) -> None:
+        """Close a trial that cannot have a configuration of its own."""
+        if self._claims.holds(w, id):
+            self._book.append(w, "failed", id, {"error": error, "transient": False})
+        self._claims.drop(w, id)
 
     def _at(self, seq: int) -> Trials:
         if self._last is not None and self._last.seq == seq:
@@ -162,5 +196,5 @@ class Asking:
 
 def _taken(book: Book, seen: int) -> Any:
     """Return whether a configuration existed after event `seen`, as a function of its key."""
-    keys = book.history.keys
-    return lambda key: keys.get(key, seen + 1) <= seen
+    history = book.history
+    return lambda key: (since := history.taken(key)) is not None and since <= seen

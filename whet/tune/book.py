@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from whet.errors import LostConnection, Rewound, StudyError
 from whet.journal.event import Event, Journal, Writer
+from whet.journal.process import anew_in_child
 from whet.tune.history import History
 from whet.tune.trial import Trials
 
@@ -35,9 +36,15 @@ class Book:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.lock = threading.RLock()
         self.history = History()
+        self._torn = False  # whether the history may hold what was never written
+        self.anew()
+        anew_in_child(self)
         self.reload()
+
+    def anew(self) -> None:
+        """Begin afresh in a process that was forked: another thread may have held the lock there."""
+        self.lock = threading.RLock()
 
     def reload(self) -> None:
         """Fold the journal anew."""
@@ -52,11 +59,13 @@ class Book:
                 gc.enable()
         if self.history.terms is not None and history.terms is None:
             raise StudyError(f"study '{self.journal.name}': was deleted while this process had it open.")
-        self.history = history
+        self.history, self._torn = history, False
 
     def sync(self) -> History:
         """Take in what other processes wrote; return the history."""
         with self.lock:
+            if self._torn:
+                self.reload()
             try:
                 self.history.apply(self.journal.read(self.history.seq))
             except Rewound:
@@ -66,21 +75,26 @@ class Book:
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
         seen = None
-        try:
-            with self.lock, self.journal.write() as w:
-                self.history.apply(w.read(self.history.seq))
-                seen = self.history.seq
-                yield w
-        except BaseException as e:
-            if isinstance(e, Rewound) or (seen is not None and self.history.seq > seen):
-                self.reload()  # the history took in what was not written after all, or is no more
-            raise
+        with self.lock:
+            if self._torn:
+                self.reload()
+            try:
+                with self.journal.write() as w:
+                    self.history.apply(w.read(self.history.seq))
+                    seen = self.history.seq
+                    yield w
+            except BaseException as e:
+                if isinstance(e, Rewound) or (seen is not None and self.history.seq > seen):
+                    # the history took in what was not written after all, or is no more
+                    self._torn = True  # until it is read anew, even if that fails now: the database may be away
+                    self.reload()
+                raise
 
     def change(self, act: Callable[[Writer], T]) -> T:
         """Do `act` in a transaction, with the history up to date and the write lock held; return its result.
 
         A database that is lost in the middle has written nothing of it: then `act` is done again, so it must depend on
-        nothing but the history.
+        nothing but the history; what it changes beside goes into `Writer.after`.
         """
         for _ in range(_AGAIN):
             try:

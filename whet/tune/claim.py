@@ -20,7 +20,7 @@ from typing import Any
 from whet.errors import StoreError
 from whet.execute.memory import Meter
 from whet.journal.event import Journal, Lease, Writer
-from whet.journal.process import dead, who
+from whet.journal.process import anew_in_child, dead, who
 from whet.units import parse_duration
 
 __all__ = ["CHANCES", "Claims", "worker_name"]
@@ -50,21 +50,32 @@ def vanished(lease: Lease) -> bool:
 
 
 class Claims:
-    """The leases of one opened study."""
+    """The leases of one opened study; `worker` is who has them."""
 
     def __init__(self, journal: Journal, worker: str) -> None:
         self._journal = journal
-        self._worker = worker
+        self._losses = 0  # how often the database was lost
+        self._begin(worker)
+        anew_in_child(self)
+
+    def _begin(self, worker: str) -> None:
+        self.worker = worker
         self._mine: dict[int, float] = {}  # trial -> when its current stretch began (monotonic)
         self._meters: dict[int, Meter] = {}
         self._watched: dict[int, tuple[Lease, float]] = {}
-        self._losses = 0  # how often the database was lost
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def anew(self) -> None:
+        """Be another worker in a process that was forked: the leases, and the thread that beats, stay where they were."""
+        self._begin(worker_name())
+
     def take(self, w: Writer, trial: int, lapses: int = 0) -> None:
         """Take the lease on `trial` inside the transaction `w`."""
-        w.take(trial, self._worker, lapses)
+        w.take(trial, self.worker, lapses)
+        w.after(lambda: self._taken(trial))
+
+    def _taken(self, trial: int) -> None:
         self._mine[trial] = time.monotonic()
         if self._journal.durable and self._thread is None:
             # a weak reference: a study that is dropped without close() must not be kept alive by its own heart
@@ -76,6 +87,9 @@ class Claims:
         """End the lease on `trial` inside the transaction `w`, when it is this worker's."""
         if self.holds(w, trial):
             w.drop(trial)
+        w.after(lambda: self._dropped(trial))
+
+    def _dropped(self, trial: int) -> None:
         self._mine.pop(trial, None)
         self._meters.pop(trial, None)
 
@@ -91,7 +105,7 @@ class Claims:
     def holds(self, w: Writer, trial: int) -> bool:
         """Return whether the lease on `trial` is this worker's."""
         lease = w.leases().get(trial)
-        return lease is not None and lease.worker == self._worker
+        return lease is not None and lease.worker == self.worker
 
     def forgive(self, w: Writer, trial: int) -> None:
         """Forget how often `trial` lost its worker: it got further (inside the transaction `w`)."""
@@ -133,14 +147,14 @@ class Claims:
             self._losses = losses  # the database was away: that nobody's beat moved meanwhile says nothing
             self._watched.clear()
         seen = self._journal.leases()  # a look that disturbs nobody: mostly all are in good hands
-        if all(t in seen and seen[t].worker != self._worker and not self._lapsed(seen[t]) for t in others):
+        if all(t in seen and seen[t].worker != self.worker and not self._lapsed(seen[t]) for t in others):
             return None
 
         def write(w: Writer) -> int | None:
             leases = w.leases()
             for trial in others:
                 lease = leases.get(trial)
-                own = lease is not None and lease.worker == self._worker  # could not be handed back
+                own = lease is not None and lease.worker == self.worker  # could not be handed back
                 if trial not in open or (lease is not None and not own and not self._lapsed(lease)):
                     continue
                 lapses = 0 if lease is None else lease.lapses + (not own)
@@ -197,7 +211,7 @@ class Claims:
     def beat(self) -> None:
         """Show that this worker lives."""
         if self._mine:
-            self._journal.beat(self._worker)
+            self._journal.beat(self.worker)
 
     def release(self) -> None:
         """Hand every lease back."""

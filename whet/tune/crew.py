@@ -14,6 +14,7 @@ from whet.execute.process import died_of
 from whet.journal.store import Store
 from whet.tune import claim
 from whet.tune.budget import Budget
+from whet.tune.ending import say_used_up
 from whet.tune.failure import died, insist
 from whet.tune.loop import Running, Spending, check_ends, interruptible
 
@@ -221,3 +222,4 @@ def run_workers(study: Running, objective: Callable[..., Any], limits: Budget, s
     if asked.is_set():
         raise KeyboardInterrupt
     insist(study.name, study.trials)
+    say_used_up(study, limits)

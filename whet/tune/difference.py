@@ -16,8 +16,8 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.metric.paired import paired
-from whet.tune.history import configuration
 from whet.tune.trial import Goal, State, Trial, Trials
+from whet.tune.whole import configuration
 
 __all__ = ["Change", "Difference", "Lead", "Outputs", "Worth", "difference", "meeting"]
 

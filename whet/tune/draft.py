@@ -17,7 +17,7 @@ class Draft:
     """A trial as far as it is folded, and what is known of it beside.
 
     The fields of `Trial`; and seen: the event up to which its proposal looks (its own asking); proposed, reported:
-    whether it was; given: its parameters that were set before the searcher was asked; checkpoints: (step, file name) of
+    whether it was; given: its parameters that were set before the searcher was asked; again: whether a repetition was meant; checkpoints: (step, file name) of
     those that exist; strikes: transient failures since its last report. Call `changed` after a change.
 
     >>> draft = Draft(3)
@@ -28,7 +28,7 @@ class Draft:
     """
 
     __slots__ = (
-        "_trial", "checkpoints", "cost", "curve", "error", "given", "id", "note", "origin", "params", "parent", "proposed",
+        "_trial", "again", "checkpoints", "cost", "curve", "error", "given", "id", "note", "origin", "params", "parent", "proposed",
         "reported", "seen", "state", "strikes", "tags", "value",
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ class Draft:
         self.tags: tuple[str, ...] = ()
         self.note = ""
         self.seen = 0
-        self.proposed = self.reported = False
+        self.proposed = self.reported = self.again = False
         self.given: Mapping[str, Any] | None = None
         self.checkpoints: tuple[tuple[int, str], ...] = ()
         self.strikes = 0

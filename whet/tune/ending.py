@@ -13,10 +13,17 @@ from typing import Any, Protocol
 from whet.journal.event import Journal
 from whet.stop import Stop, needs_noise, parse
 from whet.stop.gain import LEAST, NOISE
+from whet.tune.budget import Budget
 from whet.tune.progress import Progress
-from whet.tune.trial import Bound, Goal
+from whet.tune.space import Space
+from whet.tune.strategy import Searcher
+from whet.tune.trial import Bound, Goal, State, Trials
+from whet.tune.whole import configuration
 
-__all__ = ["Ending", "Stop", "begin", "ended", "lines", "note_end", "stands", "stopped", "until", "wants_noise"]
+__all__ = [
+    "Ending", "Stop", "begin", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
+    "wants_noise",
+]  # fmt: skip
 
 _UNTIL, _STOPPED, _ENDED = "until", "stopped", "ended"
 
@@ -76,18 +83,52 @@ def ended(study: Recorded) -> dict[int, str]:
     return {int(r["trial"]): str(r["why"]) for r in study.records(_ENDED)}
 
 
-def lines(study: Recorded) -> list[str]:
+def lines(study: Searched) -> list[str]:
     """Return what to say about the study's criterion and about trials that ended early, one line each."""
     found, early, text = [], ended(study), until(study)
     if why := stopped(study):
         found.append(f"stopped by {text}: {why}")
     elif text:
         found.append(f"until {text}")
+    if used := used_up(study):
+        found.append(f"ended: {used}")
     if early:
         last = max(early)
         others = f" and {len(early) - 1} more" if len(early) > 1 else ""
         found.append(f"trial {last}{others} ended early: {early[last]}")
     return found
+
+
+def used_up(study: Searched) -> str:
+    """Return that every configuration there is was tried, in a few words, or "" when some are left or in work.
+
+    >>> import whet
+    >>> study = whet.Study(whet.Space(k=whet.Int(1, 3)), search="random")
+    >>> used_up(study.run(lambda p: p["k"], trials=2)), used_up(study.run(lambda p: p["k"], trials=3))
+    ('', 'all 3 configurations there are were tried')
+    """
+    trials, searcher, space = study.trials, study.searcher, study.space
+    size = searcher.size(space) if hasattr(searcher, "size") else space.size
+    if size is None or len(trials) < size or any(t.state in (State.WAITING, State.RUNNING) for t in trials):
+        return ""
+    if hasattr(searcher, "left"):
+        left = searcher.left(trials)
+    else:
+        left = size - len({configuration(t.params) for t in trials if t.params})
+    many = f"all {size:,} configurations there are were" if size > 1 else "the only configuration there is was"
+    return f"{many} tried" if left is not None and left <= 0 else ""
+
+
+def say_used_up(study: Searched, limits: Budget) -> None:
+    """Warn when the space was used up before the limits were reached."""
+    started = study.spent.trials or 0
+    if limits and (limits.trials is None or started < limits.trials) and (why := used_up(study)):
+        of = "" if limits.trials is None else f" of {limits.trials:,}"
+        warnings.warn(
+            f"study '{study.name}': ended after {started:,}{of} trials: {why}. Give a new study a wider space, or repeat some (again=True).",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def note_end(study: Recorded, trial: int, why: str, step: int) -> None:
@@ -107,6 +148,23 @@ def wants_noise(study: Recorded) -> bool:
     """Return whether the study's criterion goes by the noise of the values, which the trials have to report."""
     text = until(study)
     return bool(text) and needs_noise(_read(study, text))
+
+
+class Searched(Recorded, Protocol):
+    """What it takes to know whether anything is left to try."""
+
+    space: Space
+    searcher: Searcher
+
+    @property
+    def trials(self) -> Trials:
+        """All trials as they are now."""
+        ...
+
+    @property
+    def spent(self) -> Budget:
+        """What the study has spent so far."""
+        ...
 
 
 class Ending:

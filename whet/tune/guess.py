@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from whet import seed as streams
 from whet.errors import StudyError
 from whet.journal.event import Writer
-from whet.tune.history import History, configuration
-from whet.tune.space import Const, Params, Space
+from whet.tune.history import History
+from whet.tune.space import Params
 from whet.tune.trial import Trial
+from whet.tune.whole import complete, configuration, covers
 
 if TYPE_CHECKING:
     from whet.tune.book import Book
@@ -53,53 +54,23 @@ def repeats(history: History, params: Params) -> str:
     if space.size is None or space.size > _LISTED:
         return ""
     fits = [p for p in space.points() if covers(p, params)]
-    if any(configuration(p) not in history.keys for p in fits):
+    if any(history.taken(configuration(p)) is None for p in fits):
         return ""
-    return f"all {len(fits)} configurations that have these values were tried."
-
-
-def complete(space: Space, params: Params) -> dict[str, Any] | None:
-    """Return the one configuration that `params` can mean, or None when they leave something open.
-
-    >>> from whet.tune.space import Int
-    >>> complete(Space(a=Int(1, 3), b=Const(2)), {"a": 3}), complete(Space(a=Int(1, 3)), {})
-    ({'a': 3, 'b': 2}, None)
-    """
-    found = space.fill(params, streams.rng(0, "check"))
-    fixed = {n for n, d in _domains(space).items() if isinstance(d, Const)}
-    return found if all(n in params or n in fixed for n in found) else None
-
-
-def covers(params: Mapping[str, Any], given: Params) -> bool:
-    """Return whether a configuration has all the given values.
-
-    >>> covers({"a": 1, "b": 2}, {"b": 2})
-    True
-    """
-    return all(k in params and params[k] == v for k, v in given.items())
-
-
-def _domains(space: Space, prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, domain in space.items():
-        found[prefix + name] = domain
-        for branch in getattr(domain, "branches", ()):
-            found |= {} if branch is None else _domains(branch, f"{prefix}{name}.")
-    return found
+    return f"all {len(fits)} configurations that have these values were tried, or are about to be."
 
 
 def _holder(history: History, params: Params) -> int | None:
-    """Return the id of the trial that has, or as a waiting guess will have, this configuration."""
+    """Return the id of the trial that has, or as a guess will have, this configuration."""
     key = configuration(params)
-    assert history.terms is not None
-    for id in history.waiting:
-        given = history.progress[id].given
-        whole = None if given is None else complete(history.terms.space, given)
-        if whole is not None and configuration(whole) == key:
-            return id
-    if key not in history.keys:
+    if history.taken(key) is None:
         return None
-    return next(t.id for t in history.trials if configuration(t.params) == key)
+    return next(d.id for d in history.progress if configuration(d.params) == key or _means(history, d.given, key))
+
+
+def _means(history: History, given: Params | None, key: str) -> bool:
+    assert history.terms is not None
+    whole = complete(history.terms.space, given) if given else None
+    return whole is not None and configuration(whole) == key
 
 
 def _standing(trial: Trial) -> str:

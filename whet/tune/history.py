@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
-from whet.errors import StudyError
+from whet.errors import SpaceError, StudyError
 from whet.journal.event import Event
 from whet.tune.curve import Curve
 from whet.tune.draft import Draft
 from whet.tune.space import Space
 from whet.tune.trial import CHUNK, Bound, Goal, Log, Point, State, Trial, Trials, parse_goals
+from whet.tune.whole import complete, configuration
 
-__all__ = ["History", "Terms", "configuration"]
+__all__ = ["History", "Terms"]
 
 _NOTHING: Mapping[str, Any] = {}
 _FEW = 8  # changed trials up to which a moment replaces them one by one
-
-
-def configuration(params: Mapping[str, Any]) -> str:
-    """Return a key that two configurations share when they are the same.
-
-    >>> configuration({"a": 1, "b": 2.0}) == configuration({"b": 2.0, "a": 1})
-    True
-    """
-    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ class History:
 
     trials: as frozen values; progress: the same with what is known beside (`Draft`); started: how many trials were
     given to workers; steps, cost: what all of them spent; open: the ids of trials that a worker has or should have;
-    waiting: those that a person put in the queue; keys: when (seq) each configuration was first proposed; unproposed: how many trials have no configuration yet;
+    waiting: those that a person put in the queue; keys: when (seq) each configuration was first proposed; promised: when a complete guess of it came; unproposed: how many trials have no configuration yet;
     stored: the bytes of each checkpoint that exists, by name.
     """
 
@@ -89,6 +80,7 @@ class History:
         self.open: set[int] = set()
         self.waiting: list[int] = []
         self.keys: dict[str, int] = {}
+        self.promised: dict[str, int] = {}
         self.unproposed = 0
         self.stored: dict[str, int] = {}
         self.started = 0
@@ -109,8 +101,8 @@ class History:
                 if id == len(progress):
                     progress.append(Draft(id))
                     self.unproposed += 1
-                elif id < 0:
-                    raise StudyError(f"journal: event {seq} is of trial {id}. Restore a backup.")
+                elif not 0 <= id < len(progress):
+                    raise StudyError(f"journal: event {seq} is about trial {id}, which there is not. Restore a backup.")
                 draft = progress[id]
                 stale.add(id)
                 if kind == "reported":  # nine events of ten
@@ -142,7 +134,8 @@ class History:
                 draft.params, draft.note, draft.given = data["params"], data["note"], data["params"]
                 draft.origin = {"search": "enqueue"}
                 draft.tags = tuple(data.get("tags", ()))
-                self.waiting.append(draft.id)
+                draft.again = bool(data.get("again"))
+                self._promise(seq, draft)
             case "asked":
                 self._asked(seq, draft, data)
             case "proposed":
@@ -201,6 +194,21 @@ class History:
         draft.params, draft.proposed = params, True
         self.keys.setdefault(configuration(params), seq)
 
+    def _promise(self, seq: int, draft: Draft) -> None:
+        """Put a guess in the queue; one that is complete has its configuration from here on."""
+        self.waiting.append(draft.id)
+        try:
+            whole = complete(self.terms.space, draft.given) if draft.given and self.terms else None
+        except SpaceError:
+            return  # a record that was damaged: whoever verifies it says so
+        if whole is not None:
+            self.promised.setdefault(configuration(whole), seq)
+
+    def taken(self, key: str) -> int | None:
+        """Return the event since which a trial has the configuration with this key, or a guess will; None when none has."""
+        found = [seq for seq in (self.keys.get(key), self.promised.get(key)) if seq is not None]
+        return min(found, default=None)
+
     def _imported(self, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
         draft.state, draft.value, draft.error = State(data["state"]), data["value"], data["error"]
         draft.note, draft.tags, draft.origin = data["note"], tuple(data["tags"]), data["origin"]
@@ -212,7 +220,10 @@ class History:
         if draft.state is State.WAITING:
             draft.params = data["params"]
             draft.given = data["params"] or None  # nothing given: the searcher is asked
-            self.waiting.append(draft.id)
+            self._promise(seq, draft)
+            return
+        if draft.state is State.FAILED and not data["params"]:
+            self.unproposed -= 1  # it failed before it had a configuration
             return
         self._named(seq, draft, data["params"])
         if draft.state is State.RUNNING:  # nobody works on it: whoever asks next goes on with it
@@ -227,6 +238,8 @@ class History:
         self.cost += cost
 
     def _close(self, draft: Draft) -> None:
+        if not draft.proposed and (draft.id in self.open or draft.id in self.waiting):
+            self.unproposed -= 1  # it takes no configuration
         self.open.discard(draft.id)
         if draft.id in self.waiting:
             self.waiting.remove(draft.id)
@@ -273,6 +286,11 @@ class History:
             self.stored.pop(name, None)
             owner = self.progress[int(name.partition("/")[0])] if draft is None else draft
             owner.checkpoints = tuple(c for c in owner.checkpoints if c[1] != name)
+
+    def repeatable(self, id: int) -> bool:
+        """Return whether trial `id` may have the configuration of another one: unless it is a guess that did not ask for it."""
+        draft = self.progress[id]
+        return draft.again or draft.origin.get("search") != "enqueue"
 
     def checkpoints(self, id: int) -> list[tuple[int, str]]:
         """Return (step, file name) of the checkpoints trial `id` can go on from, the latest last."""

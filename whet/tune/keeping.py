@@ -100,8 +100,9 @@ class Keeping:
     def _make_room(self, size: int, quota: int) -> bool:
         """Delete checkpoints until one of `size` bytes fits for every worker; return whether it does."""
         history = self._book.sync()
-        # every other running trial may be about to write one as well, of about this size
-        most = quota - size * max(1, len(history.open))
+        # every other running trial may be in the middle of writing one as well, as large as any there was
+        largest = max([size, *history.stored.values()])
+        most = quota - size - largest * max(0, len(history.open) - 1)
         if sum(history.stored.values()) <= most:
             return True
         names: list[str] = []

@@ -12,8 +12,9 @@ from whet import seed as streams
 from whet.errors import SpaceError
 from whet.journal.event import Event, encode
 from whet.tune.claim import CHANCES
-from whet.tune.history import History, configuration
+from whet.tune.history import History
 from whet.tune.trial import State, Verdict
+from whet.tune.whole import configuration
 
 __all__ = ["Difference", "breaches", "filled", "same"]
 
@@ -139,7 +140,7 @@ def _of_trial(history: History, event: Event, id: int, wrong: Any) -> Iterator[D
     elif kind == "proposed":
         if data["seen"] < progress.seen:
             yield wrong("seen", data["seen"], f"{progress.seen}, when it was asked for, or later")
-        if (taken := history.keys.get(configuration(data["params"]), 0)) > data["seen"]:
+        if (taken := history.taken(configuration(data["params"])) or 0) > data["seen"]:
             yield wrong("params", data["params"], f"another: event {taken} took this one in the meantime")
     if kind == "resumed" and trial.state is not State.PAUSED:
         yield wrong("order", "resumed", f"only a paused trial is; this one is {trial.state}")
@@ -173,8 +174,12 @@ def _failed(history: History, event: Event, id: int, wrong: Any) -> Iterator[Dif
     trial, data = history.trials[id], event.data
     if id not in history.open and id not in history.waiting:
         yield wrong("order", "failed", f"only a trial in work can be; this one is {trial.state}")
-    elif not history.progress[id].proposed and id in history.open and data["error"]["type"] != "WorkerLost":
-        yield wrong("order", "failed", "only a running trial can be, unless its workers were lost")
+    elif (
+        not history.progress[id].proposed
+        and id in history.open
+        and data["error"]["type"] not in ("WorkerLost", "UsedUp")
+    ):
+        yield wrong("order", "failed", "only a running trial can be, unless its workers were lost or nothing was left")
     strikes = history.progress[id].strikes + 1
     if data["transient"] and strikes >= CHANCES:
         yield wrong("transient", True, f"False after {strikes} in a row")

@@ -16,7 +16,7 @@ from whet.journal.event import Journal
 from whet.journal.store import Store
 from whet.tune.attempt import Attempt, Desk
 from whet.tune.budget import Budget
-from whet.tune.ending import Ending, note_end, until
+from whet.tune.ending import Ending, note_end, say_used_up, until
 from whet.tune.failure import hopeless, insist
 from whet.tune.space import Space
 from whet.tune.strategy import Searcher
@@ -33,12 +33,16 @@ class Running(Desk, Protocol):
     """What running needs of a study (`whet.tune.study.Study` is one)."""
 
     name: str
-    worker: str
     space: Space
     searcher: Searcher
     store: Store
     journal: Journal
     goals: tuple[Goal | Bound, ...]
+
+    @property
+    def worker(self) -> str:
+        """The name of this worker."""
+        ...
 
     @property
     def trials(self) -> Trials:
@@ -284,3 +288,4 @@ def run_inline(study: Running, objective: Callable[..., Any], limits: Budget) ->
     finally:
         spending.close()
     insist(study.name, study.trials)
+    say_used_up(study, limits)

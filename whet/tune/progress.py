@@ -15,7 +15,7 @@ from typing import Any
 from whet.journal.event import Event
 from whet.stop import Better, Reading, best
 from whet.stop.gain import NOISE
-from whet.tune.history import configuration
+from whet.tune.whole import configuration
 
 __all__ = ["Progress", "jitter", "spread"]
 

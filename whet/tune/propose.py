@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from whet import seed as streams
-from whet.tune.guess import covers
-from whet.tune.history import configuration
+from whet.errors import UsedUp
 from whet.tune.space import Space
 from whet.tune.strategy import Proposal, Searcher
 from whet.tune.trial import Trials
+from whet.tune.whole import complete, configuration, covers
 
 __all__ = ["propose"]
 
@@ -25,22 +25,32 @@ def propose(
     id: int,
     *,
     given: Mapping[str, Any] | None,
+    again: bool,
     taken: Callable[[str], bool],
     seed: int,
 ) -> tuple[Proposal, int]:
     """Return the configuration of trial `id` and the number of the random stream it was drawn with.
 
-    given: values that were set before; taken: whether a configuration (its key) exists. One that exists is returned only
-    when it was given completely (`enqueue` has asked whether that is meant), or when a long search finds nothing else.
+    given: values that were set before; again: whether they may repeat a trial; taken: whether a configuration (its key)
+    exists. One that exists is returned only when it was given completely (`enqueue` has asked whether that is meant), or
+    when a long search in a space too large to list finds nothing else.
+
+    Raises UsedUp when there is none that does not exist.
     """
     space = trials.space
     if given is not None:
+        if (whole := complete(space, given)) is not None:
+            return Proposal(whole), 0
         for draw in range(_DRAWS):
             params = space.fill(given, streams.rng(seed, id, draw, "propose"))
-            if not taken(configuration(params)) or len(given) == len(params):
+            if not taken(configuration(params)):
                 return Proposal(params), draw
-        left = iter(()) if space.size is None or space.size > _LISTED else space.points()
-        return Proposal(next((p for p in left if covers(p, given) and not taken(configuration(p))), params)), _DRAWS
+        listed = space.size is not None and space.size <= _LISTED
+        left = space.points() if listed else iter(())
+        found = next((p for p in left if covers(p, given) and not taken(configuration(p))), None)
+        if found is None and listed and not again:
+            raise UsedUp(f"all configurations that have the values {dict(given)} were tried in the meantime.")
+        return Proposal(params if found is None else found), _DRAWS
     proposal = Proposal({})
     for draw in range(_ASKS):
         proposal = searcher.propose(trials, streams.rng(seed, id, draw, "propose"))
@@ -48,6 +58,8 @@ def propose(
         if not taken(configuration(proposal.params)):
             return proposal, draw
     fresh, draw = _fresh(space, id, taken, seed)
+    if fresh is None and space.size is not None and space.size <= _LISTED:
+        raise UsedUp(f"all {space.size} configurations were tried, or are about to be.")
     return (proposal, _ASKS - 1) if fresh is None else (Proposal(fresh, {**proposal.origin, "instead": "random"}), draw)
 
 

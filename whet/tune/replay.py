@@ -14,13 +14,14 @@ from typing import Any
 from whet import seed as streams
 from whet.errors import StudyError, WhetError, one_line
 from whet.journal.event import Event
-from whet.tune.history import History, Terms, configuration, with_point
+from whet.tune.history import History, Terms, with_point
 from whet.tune.legal import Difference, breaches, filled, same
 from whet.tune.propose import propose
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.search import rebuild as rebuild_search
 from whet.tune.strategy import Proposal, Resume, Scheduler, Searcher, Start
 from whet.tune.trial import Idle, Point, Trials, Verdict
+from whet.tune.whole import configuration
 
 __all__ = ["Replay", "replay"]
 
@@ -205,12 +206,12 @@ class Replay:
         history, id = self._history, event.trial
         if id is None or id >= len(history.progress):
             return
-        keys, seen = history.keys, history.seq
+        seen = history.seq
         proposed: tuple[Proposal, int] | None = self._attempt(
             event,
             lambda: propose(
-                self._searcher, history.moment(), id, given=history.progress[id].given,
-                taken=lambda key: keys.get(key, seen + 1) <= seen, seed=self._terms.seed,
+                self._searcher, history.moment(), id, given=history.progress[id].given, again=history.repeatable(id),
+                taken=lambda key: history.taken(key) is not None, seed=self._terms.seed,
             ),
         )  # fmt: skip
         if not final:
@@ -225,7 +226,7 @@ class Replay:
         self._check(event, "draw", data["draw"], draw)
         if (first := self._first.pop(id, None)) is not None:
             began = history.progress[id].seen
-            if not began < keys.get(first, began) <= seen:
+            if not began < (history.taken(first) or began) <= seen:
                 self._add(Difference(event.seq, id, "seen", seen, f"{began}: its configuration was still free"))
 
     def _judge(self, event: Event) -> None:

@@ -69,7 +69,6 @@ class Study:
         wanted = offer(space, goal, search=search, schedule=schedule, steps=steps, seed=seed)
         self.store = Store.of(store)
         self.name = name or "study"
-        self.worker = worker_name()
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)
@@ -85,7 +84,7 @@ class Study:
             sync=self.store.durability == "power", uid=self.journal.uid,
         )  # fmt: skip
         self.keeping = Keeping(self._book, self.scheduler, self.files, self.store.quota)
-        self._claims = Claims(self.journal, self.worker)
+        self._claims = Claims(self.journal, worker_name())
         self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
         self._telling = Telling(self._book, self._claims, self.scheduler, self.keeping)
         self._closed = False
@@ -109,6 +108,11 @@ class Study:
             t.space, goal=[str(g) for g in t.goals], steps=t.steps, seed=t.seed, store=store, name=name,
             search=rebuild_search(t.search), schedule=rebuild_schedule(t.schedule),
         )  # fmt: skip
+
+    @property
+    def worker(self) -> str:
+        """The name of this worker: another one in a process that was forked."""
+        return self._claims.worker
 
     # -- asking and telling
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from whet.errors import SpaceError, StudyError
+from whet.errors import SpaceError, UsedUp
 from whet.tune.follow import Follow
 from whet.tune.space import Params, Space
 from whet.tune.trial import State, Trials
@@ -36,7 +36,7 @@ class Tried:
     """The configurations that trials have, kept up to date.
 
     keys: the `key` of each, only of those inside the space that `within` makes of the study's, when it is given;
-    coming: the trials asked for that have no configuration yet.
+    coming: the trials asked for that have no configuration yet; guessed: a person's that have none yet, complete at least.
 
     >>> from whet.tune.space import Int
     >>> from whet.tune.trial import Trial
@@ -52,6 +52,7 @@ class Tried:
         self._within, self._inner = within, Space()
         self.keys: set[str] = set()
         self.coming: set[int] = set()
+        self.guessed: set[int] = set()
 
     def see(self, trials: Trials) -> bool:
         """Take in what is new; return True when everything had to be taken in again."""
@@ -59,20 +60,24 @@ class Tried:
         if again:
             self.keys.clear()
             self.coming.clear()
+            self.guessed.clear()
             self._inner = self._within(trials.space) if self._within else trials.space
         for t in news:
             if t.state is not State.WAITING:
                 self.coming.discard(t.id)
+                self.guessed.discard(t.id)
                 # one that failed before it got a configuration has used none up
                 if (self._within is None and t.state is not State.FAILED) or _fits(self._inner, t.params):
                     self.keys.add(key(t.params))
             elif t.origin.get("search") != "enqueue":
                 self.coming.add(t.id)
+            else:  # it takes one too, though not the next of a sequence
+                self.guessed.add(t.id)
         return again
 
     def left(self, size: int | None) -> int | None:
         """Return how many of `size` configurations are still free, None when they are endless."""
-        return None if size is None else max(0, size - len(self.keys) - len(self.coming))
+        return None if size is None else max(0, size - len(self.keys) - len(self.coming) - len(self.guessed))
 
 
 def _fits(space: Space, params: Params) -> bool:
@@ -141,7 +146,7 @@ class Line:
 def draw(space: Space, tried: Tried, rng: np.random.Generator) -> Params:
     """Return a configuration drawn from `space`; in a finite space one that no trial has.
 
-    Raises StudyError when a finite space is used up. Above 100,000 configurations a repetition is possible, though not
+    Raises UsedUp when a finite space is used up. Above 100,000 configurations a repetition is possible, though not
     likely before nearly all of them are used.
 
     >>> from whet.tune.space import Int
@@ -163,6 +168,6 @@ def draw(space: Space, tried: Tried, rng: np.random.Generator) -> Params:
     return free[int(rng.integers(len(free)))]
 
 
-def used_up(size: int | None, what: str) -> StudyError:
+def used_up(size: int | None, what: str) -> UsedUp:
     """Return the error of a space in which everything was tried."""
-    return StudyError(f"search: all {size} {what} were tried; there is nothing left to propose.")
+    return UsedUp(f"search: all {size} {what} were tried; there is nothing left to propose.")
