@@ -6,6 +6,7 @@
 #   make bench    every benchmark                   make clean  remove .venv and caches, never runs/
 PYTHON ?= python3
 WORKERS ?= 2
+MINUTES ?= 30
 PYTEST_ARGS ?=
 
 VENV := .venv
@@ -44,6 +45,7 @@ test: $(VENV)/dev
 
 soak: $(VENV)/dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=25 -m "" $(PYTEST_ARGS)
+	$(BIN)/python tests/faults/stress.py --minutes $(MINUTES)
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .

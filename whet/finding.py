@@ -42,7 +42,7 @@ class Finding:
         object.__setattr__(self, "severity", Severity(self.severity))
 
     def __str__(self) -> str:
-        return f"{self.severity} {self.code} {self.where}: {self.message}. Fix: {self.fix}"
+        return f"{self.severity} {self.code} {self.where}: {self.message.removesuffix('.')}. Fix: {self.fix}"
 
     def json(self) -> dict[str, Any]:
         """Return the finding as JSON values."""

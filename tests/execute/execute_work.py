@@ -42,7 +42,7 @@ def share(payload, link):
     import numpy as np
 
     np.ones((50, 50)) @ np.ones((50, 50))
-    return {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")}
+    return {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS") or k == "OMP_WAIT_POLICY"}
 
 
 def lingers(payload, link):

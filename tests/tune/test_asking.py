@@ -253,7 +253,7 @@ def test_what_was_not_written_is_forgotten_even_when_the_database_stays_away(mak
     study, other = make(), make()
     pages = study.journal.pages
 
-    def away(*a):
+    def away(*_, **__):
         raise StoreError("away for long")
 
     study.journal.pages = away

@@ -22,9 +22,9 @@ def check(
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> int:
-    """Check the skeleton: loss at init, one batch overfits, inputs matter, examples are independent.
+    """Check the skeleton: can it learn, and does it do what it should.
 
-    Exit code 1 when something is impossible in a correct program (a FAIL).
+    Loss at init, one batch overfits, inputs matter, examples are independent. Exit code 1 when something is impossible in a correct program (a FAIL).
     """
     from whet.checks import check_task, lines
     from whet.cli.job import configuration, make_task

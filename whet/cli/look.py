@@ -21,7 +21,7 @@ def look(
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> int:
-    """Look at the data: sizes, classes, columns, and what is wrong with them.
+    """Look at the data: sizes, classes, columns, what is wrong with them.
 
     The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
     """

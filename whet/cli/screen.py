@@ -115,7 +115,8 @@ def _words(p: Progress) -> dict[str, str]:
     if p.seconds is not None and p.done < 1:
         found["left"] = f"{duration(p.seconds)} left"
     if "trials" in p.counts:
-        found["trials"] = count(p.counts["trials"], "trial")
+        if not p.limit.endswith(("trial", "trials")):  # else it is said already
+            found["trials"] = count(p.counts["trials"], "trial")
         found["finished"] = f"{p.counts.get('finished', 0)} finished"
         found["failed"] = f"{p.counts.get('failed', 0)} failed"
     found |= {f"{name}/s": f"{rate:.{1 if rate < 10 else 0}f} {name}/s" for name, rate in p.rates.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -34,9 +35,9 @@ def replay(
     plain: o.Plain = False,
     json: o.Json = False,
 ) -> int:
-    """Make every decision of a study again, from what the journal says it had seen, and compare.
+    """Make every decision of a study again, and compare.
 
-    Exit code 1 when one differs.
+    Each is made from what the journal says had been seen then. Exit code 1 when one differs.
     """
     from whet import __version__
     from whet.cli.screen import Screen, emit_json
@@ -80,9 +81,9 @@ def fsck(
     plain: o.Plain = False,
     json: o.Json = False,
 ) -> int:
-    """Verify studies: their events, the checkpoints they name, leases, and files that belong to nothing.
+    """Verify studies: their events, checkpoints, leases and files.
 
-    Exit code 1 when something is broken (a FAIL). Nothing is changed without --repair, and no event ever.
+    Checkpoints are read and compared with what was written; files that belong to nothing are found. Exit code 1 when something is broken (a FAIL). Nothing is changed without --repair, and no event ever.
     """
     from whet.cli.screen import Screen, emit_json
     from whet.cli.study.shown import place
@@ -97,14 +98,18 @@ def fsck(
         emit_json(looked.json())
         return int(looked.failed)
     held = f" ({size(looked.bytes)})" if looked.bytes else ""
-    print(f"{looked}{held} verified in {time.monotonic() - began:.1f} s")
-    for finding in looked.findings:
-        print(finding)
-    for text in looked.done:
-        print(text)
+    _wrapped(f"{looked}{held} verified in {time.monotonic() - began:.1f} s")
+    for found in (*looked.findings, *looked.done):
+        _wrapped(str(found))
     if repair and not looked.done:
         print("nothing to repair")
     return int(looked.failed)
+
+
+def _wrapped(text: str) -> None:
+    """Print a text on as many lines as it needs; paths stay whole."""
+    for line in textwrap.wrap(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+        print(line)
 
 
 def _stages(step: str, stages: Iterable[tuple[str, int, int]], noun: str = "") -> Generator[Any, None, None]:

@@ -100,7 +100,7 @@ def divide(
     each = "1 CPU" + (f", {gpus:g} GPU" if gpus else "") + (f", {show_bytes(memory)}" if memory else "")
     cpus = int(sum(node.get("CPU", 0) for node in nodes))
     raise UsageError(
-        f"ray: no room for {workers} workers with {each} each: the cluster's {len(nodes)} nodes have {cpus} CPUs and "
+        f"ray: no room for {workers} workers with {each} each: the cluster's {len(nodes)} {'node has' if len(nodes) == 1 else 'nodes have'} {cpus} CPUs and "
         f"{total:g} GPUs, which is enough for {found}. Use fewer workers, or ask for less{' (gpus=0: none)' if gpus else ''}."
     )
 

@@ -63,6 +63,8 @@ class Process:
         self._base = self._peak = 0
         self._faults = tempfile.TemporaryFile()  # noqa: SIM115
         env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUNBUFFERED": "1", "WHET_WORKER": who()}
+        # threads that spin while they wait make others wait: with more threads than cores all get many times slower
+        env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         env |= {"WHET_FAULTS": str(self._faults.fileno()), "WHET_SIGN": str(stall or 0)}
         if devices is not None:
             env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)

@@ -36,7 +36,7 @@ class MemoryJournal:
         """Return the events with seq > after, in order."""
         return self._events[after:]
 
-    def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
+    def pages(self, after: int = 0, size: int = 20_000, *, brief: bool = False) -> Iterator[list[Event]]:
         """Yield the events with seq > after in lists of at most `size`, in order."""
         while events := self._events[after : after + size]:
             yield events

@@ -96,11 +96,11 @@ class SqlJournal:
         with self._lock:
             return self._events(after, LAST)
 
-    def pages(self, after: int = 0, size: int = 20_000) -> Iterator[list[Event]]:
-        """Yield the events with seq > after in lists of at most `size`, in order."""
+    def pages(self, after: int = 0, size: int = 20_000, *, brief: bool = False) -> Iterator[list[Event]]:
+        """Yield the events with seq > after in lists of at most `size`, in order; brief: without their time and writer."""
         while True:
             with self._lock:
-                events = self._events(after, after + size)
+                events = self._brief(after, after + size) if brief else self._events(after, after + size)
             if not events:
                 return
             yield events
@@ -123,6 +123,13 @@ class SqlJournal:
             if tx is not None:
                 tx.last = end
         return self._made(rows) if rows else []
+
+    def _brief(self, after: int, last: int) -> list[Event]:
+        rows = self._query(self._texts.brief, self._study, after + 1, last)
+        if rows:  # the last one is what the next read is held against
+            end = self._query(self._texts.read, self._study, rows[-1][0], rows[-1][0])
+            self._remember(rows[-1][0], end[0][4], end[0][5])
+        return self._made([(*row, 0.0, "") for row in rows]) if rows else []
 
     def _made(self, rows: list[Any]) -> list[Event]:
         # the collector of cycles looks at every new object again and again, and JSON has none

@@ -171,6 +171,8 @@ class SqliteFile:
             return StoreError(f"{self.path}: not a whet database ({text}). Give another file, or --runs DIR.")
         if "disk is full" in low or "no space" in low or "disk i/o" in low:
             return StoreError(f"{self.path}: no space on the disk ({text}). Nothing was lost; make room and run again.")
+        if Path(self.path).is_dir():
+            return StoreError(f"{self.path}: is a folder. Give a database file, or --runs DIR.")
         if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:
             return StoreError(
                 f"{self.path}: cannot be written ({text}). Check the folder's permissions, or give --runs."

@@ -57,7 +57,9 @@ class Store:
 
     def __post_init__(self) -> None:
         if self.durability not in ("process", "power"):
-            raise StoreError(f'durability {self.durability!r}: allowed "process" and "power".')
+            raise StoreError(
+                f'durability {self.durability!r}: allowed "process" and "power".{nearest(self.durability, ("process", "power"))}'
+            )
         if self.quota is not None:
             try:
                 object.__setattr__(self, "quota", parse_bytes(self.quota, "quota"))

@@ -72,6 +72,8 @@ class Statements:
         rows = sa.select(e.seq, e.kind, e.trial, e.data, e.at, e.who).where(own)
         # numbers are dense, so a range of them is a page; the first is the last one known: it must still be there
         self.read = text(rows.where(e.seq >= b("first"), e.seq <= b("last")).order_by(e.seq), "study first last")
+        brief = sa.select(e.seq, e.kind, e.trial, e.data).where(own, e.seq >= b("first"), e.seq <= b("last"))
+        self.brief = text(brief.order_by(e.seq), "study first last")
         self.last = text(sa.select(sa.func.coalesce(sa.func.max(e.seq), sa.literal_column("0"))).where(own), "study")
         self.records = text(sa.select(e.data).where(own, e.kind == b("kind")).order_by(e.seq), "study kind")
         self.append = text(sa.insert(events), "study seq kind trial data at who")

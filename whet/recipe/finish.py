@@ -27,7 +27,7 @@ from whet.tune.study import Study
 from whet.tune.trial import State
 from whet.tune.worker import rebuild
 
-__all__ = ["Chosen", "export_block", "squeeze", "test_block"]
+__all__ = ["Chosen", "export_block", "left", "squeeze", "test_block"]
 
 _SHOWN = 1000  # real examples the exported model is compared on
 
@@ -56,6 +56,12 @@ class Chosen:
         return Average(made, [w for _, _, w in self.members], kind=data.kind).eval()
 
 
+def left(study: Study) -> bool:
+    """Return whether any trial left a checkpoint that `squeeze` can choose."""
+    able = (t for t in study.trials if t.state is not State.FAILED and t.value is not None)
+    return any(outputs_of(study, t.id) is not None for t in able)
+
+
 def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
     """Choose the ensemble of the best trials, or the single best where more do not pay."""
     outputs, states = {}, {}
@@ -66,7 +72,13 @@ def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
         if found is not None:
             states[trial.id], outputs[trial.id] = found
     if not outputs:
-        raise StudyError(f"study '{study.name}': no trial left a checkpoint to go on from. Give more --budget.")
+        quota = study.keeping.quota
+        why, how = (
+            (f": the quota of {size(quota)} is too small", "a larger --quota, and --fresh")
+            if quota
+            else ("", "more --budget")
+        )
+        raise StudyError(f"study '{study.name}': no trial left a checkpoint to go on from{why}. Give {how}.")
     targets, goal = data.valid.targets.numpy(), study.goals[0].name
     ensemble = greedy(outputs, targets, goal, kind=data.kind, seed=study.seed)
     members = tuple((i, int(states[i]["step"]), w) for i, w in ensemble.members)

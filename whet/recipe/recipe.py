@@ -11,7 +11,7 @@ from whet.errors import StudyError
 from whet.execute import Workers, place
 from whet.recipe.begin import check_block, data_block, try_parts
 from whet.recipe.block import Began, Block, Progress
-from whet.recipe.finish import Chosen, export_block, squeeze, still_good, test_block
+from whet.recipe.finish import Chosen, export_block, left, squeeze, still_good, test_block
 from whet.recipe.job import Job
 from whet.recipe.summary import report_block
 from whet.recipe.tuning import over, spent_enough, tune, tune_block
@@ -86,7 +86,7 @@ def tuned(
             yield from _search(job, study, pool, stopping)
         if study.trials.best is not None:
             yield Began("report")
-            yield report_block(job, study, data, squeeze(study, data)[1])
+            yield report_block(job, study, data, squeeze(study, data)[1] if left(study) else None)
     finally:
         study.close()
 

@@ -17,7 +17,7 @@ from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
-from whet.recipe.words import configured, count, number
+from whet.recipe.words import configured, count, number, size
 from whet.tasks import reference
 from whet.tune import ending
 from whet.tune.budget import Budget, Price, duration
@@ -103,7 +103,7 @@ class _Picture:
                 (seconds, limits.seconds, duration(seconds), duration(limits.seconds or 0)),
                 (started, limits.trials, f"{started}", f"{limits.trials} trials"),
                 (steps, limits.steps, f"{steps}", f"{limits.steps} epochs"),
-                (spent.cost or 0.0, limits.cost, number(spent.cost), f"{limits.cost} cost"),
+                (spent.cost or 0.0, limits.cost, number(spent.cost), f"{number(limits.cost)} cost"),
             )
             if limit
         ]
@@ -168,6 +168,7 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
     if paid is not None:
         lines.append(f"cost {paid:.4g} at {Price.of(price or '')}")
     lines += [piece for line in ending.lines(study) for piece in textwrap.wrap(line, WIDTH)]
+    lines += textwrap.wrap(_missed(study), WIDTH)
     if states[State.FAILED]:
         lines += textwrap.wrap(commonest(trials), WIDTH)
     lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
@@ -183,6 +184,19 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
         },
     )  # fmt: skip
+
+
+def _missed(study: Study) -> str:
+    """Return what a quota that is too small has cost, "" when nothing that is still wanted is missing."""
+    if study.keeping.quota is None:
+        return ""
+    best, bare = study.trials.best, [t for t in study.trials if t.curve and not study.checkpoints(t.id)]
+    paused = sum(t.state is State.PAUSED for t in bare)
+    who = [*(["the best trial"] if best in bare else []), *([count(paused, "paused trial")] if paused else [])]
+    if not who:
+        return ""
+    have = "have" if len(who) > 1 or paused > 1 else "has"
+    return f"the quota of {size(study.keeping.quota)} is too small: {' and '.join(who)} {have} no checkpoint"
 
 
 def strategy(strategy: Any) -> str:

@@ -1,21 +1,16 @@
 """Torch state as a tree of JSON values and arrays, and back: what a checkpoint file holds, without pickle.
 
-Plain values stand for themselves: None, text, booleans, whole and finite real numbers, lists, dicts with text keys, and
-a contiguous tensor of its own as an `Array`. Everything else is a dict {"$": kind, ...}:
+What is plain or NumPy's is packed as `whet.tune.tagged` does. A contiguous tensor of its own stands as an `Array`; the rest is
+a dict {"$": kind, ...}:
 
-    float      nan, inf, -inf: their 8 bytes         tuple        items
-    int        beyond 64 bits, in hexadecimal       dict         keys that are no plain text, as [key, value] pairs
-    bytes      an Array of U8                       tensor       a dtype that safetensors lacks, as bytes
-    numpy      an array, or a scalar, of any        view         shape, stride and offset in a storage: tensors that share
-               plain dtype                                       one (tied weights), or lie otherwise than row by row
-    generator  a torch.Generator's state             counter      a collections.Counter, as a dict
+    tensor     a dtype that safetensors lacks, as bytes
+    view       shape, stride and offset in a storage: tensors that share one (tied weights), or lie otherwise than row by row
+    generator  a torch.Generator's state
 """
 
 from __future__ import annotations
 
-import math
-import struct
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.errors import CheckpointError
 from whet.journal.checkpoint import Array
+from whet.tune import tagged
+from whet.tune.tagged import KIND, refused
 
 __all__ = ["pack", "unpack"]
 
-_KIND = "$"
 _NAMES = {
     torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64",
     torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64", torch.float16: "F16", torch.bfloat16: "BF16",
@@ -54,9 +49,10 @@ def pack(state: Any) -> Any:
     whet.errors.CheckpointError: hook: builtin_function_or_method cannot be written without pickle. Use numbers, text, ...
     """
     try:
-        return _Packer(state).pack(state, "")
+        packer = _Packer(state)
     except RecursionError:
-        raise CheckpointError("state: it is nested without end. Take out the part that contains itself.") from None
+        return tagged.pack(state)  # says so
+    return tagged.pack(state, packer.leaf)
 
 
 def unpack(tree: Any) -> Any:
@@ -64,12 +60,7 @@ def unpack(tree: Any) -> Any:
 
     Raises CheckpointError when the tree is none of `pack`'s.
     """
-    try:
-        return _Unpacker(tree).unpack(tree)
-    except (KeyError, ValueError, TypeError, RuntimeError) as e:
-        if isinstance(e, CheckpointError):
-            raise
-        raise CheckpointError(f"checkpoint: not a tree of whet's ({type(e).__name__}: {e}).") from e
+    return tagged.unpack(tree, _Unpacker(tree).leaf)
 
 
 def _tensors(node: Any) -> Iterator[Tensor]:
@@ -105,41 +96,12 @@ class _Packer:
         self.users = Counter(_storage(t) for t in _tensors(state) if _supported(t) and t.numel())
         self.written: dict[tuple[str, int], int] = {}  # storages that stand in the tree already
 
-    def pack(self, node: Any, path: str) -> Any:
-        kind = type(node)
-        if node is None or kind in (bool, str):
-            return node
-        if kind is int:
-            return node if -(2**63) <= node < 2**64 else {_KIND: "int", "value": hex(node)}
-        if kind is float:
-            return node if math.isfinite(node) else {_KIND: "float", "bits": struct.pack("<d", node).hex()}
-        if kind in (dict, OrderedDict):
-            return self.dict(node, path)
-        if kind is Counter:  # MultiStepLR has one
-            return {_KIND: "counter", "counts": self.dict(node, path)}
-        if kind is list:
-            return [self.pack(v, f"{path}.{i}" if path else str(i)) for i, v in enumerate(node)]
-        if kind is tuple:
-            return {_KIND: "tuple", "items": self.pack(list(node), path)}
-        if kind is bytes:
-            return {_KIND: "bytes", "data": Array("U8", (len(node),), node)}
+    def leaf(self, node: Any, path: str) -> Any:
         if isinstance(node, Tensor) and _supported(node):
             return self.tensor(node.detach())
-        if (kind is np.ndarray or isinstance(node, np.generic)) and node.dtype.kind in "biufcSUmM":
-            return self.numpy(node)
         if isinstance(node, torch.Generator):
-            return {_KIND: "generator", "device": node.device.type, "state": self.tensor(node.get_state())}
-        raise CheckpointError(
-            f"{path or 'state'}: {getattr(kind, '__name__', kind)} cannot be written without pickle. "
-            "Use numbers, text, bytes, lists, tuples, dicts, tensors or NumPy arrays."
-        )
-
-    def dict(self, node: Mapping[Any, Any], path: str) -> Any:
-        at = f"{path}." if path else ""
-        if all(type(k) is str and not k.startswith(("$", "__")) for k in node):
-            return {k: self.pack(v, f"{at}{k}") for k, v in node.items()}
-        pairs = [[self.pack(k, f"{at}{k}"), self.pack(v, f"{at}{k}")] for k, v in node.items()]
-        return {_KIND: "dict", "pairs": pairs}
+            return {KIND: "generator", "device": node.device.type, "state": self.tensor(node.get_state())}
+        raise refused(node, path)
 
     def tensor(self, t: Tensor) -> Any:
         t = t.resolve_conj().resolve_neg()
@@ -150,7 +112,7 @@ class _Packer:
             return Array(name, tuple(t.shape), raw(t))
         data = raw(t)
         return {
-            _KIND: "tensor",
+            KIND: "tensor",
             "dtype": short(t.dtype),
             "shape": list(t.shape),
             "data": Array("U8", (len(data),), data),
@@ -159,7 +121,7 @@ class _Packer:
     def view(self, t: Tensor) -> Any:
         size, where = t.element_size(), _storage(t)
         out: dict[str, Any] = {
-            _KIND: "view", "dtype": short(t.dtype), "shape": list(t.shape), "stride": list(t.stride()),
+            KIND: "view", "dtype": short(t.dtype), "shape": list(t.shape), "stride": list(t.stride()),
             "offset": t.storage_offset(),
         }  # fmt: skip
         begin, length = t.storage_offset() * size, t.numel() * size
@@ -175,12 +137,6 @@ class _Packer:
         out["data"] = Array("U8", (length,), raw(part.set_(t.untyped_storage(), begin, (length,), (1,))))
         return out
 
-    def numpy(self, a: Any) -> Any:
-        data = np.ascontiguousarray(a).tobytes()
-        array = Array("U8", (len(data),), data)
-        scalar = isinstance(a, np.generic)
-        return {_KIND: "numpy", "dtype": a.dtype.str, "shape": list(a.shape), "scalar": scalar, "data": array}
-
 
 class _Unpacker:
     def __init__(self, tree: Any) -> None:
@@ -190,7 +146,7 @@ class _Unpacker:
     def collect(self, node: Any) -> None:
         """Take in the shared storages first: what refers to one may stand before it in a file that another wrote."""
         if isinstance(node, dict):
-            if node.get(_KIND) == "view" and "storage" in node and "data" in node:
+            if node.get(KIND) == "view" and "storage" in node and "data" in node:
                 self.storages[node["storage"]] = buffer(node["data"])
             for v in node.values():
                 self.collect(v)
@@ -198,43 +154,22 @@ class _Unpacker:
             for v in node:
                 self.collect(v)
 
-    def unpack(self, node: Any) -> Any:
+    def leaf(self, node: Any) -> Any:
         if isinstance(node, Array):
             return buffer(node).view(_DTYPES[node.dtype]).reshape(node.shape)
-        if isinstance(node, list):
-            return [self.unpack(v) for v in node]
-        if not isinstance(node, dict):
-            return node
-        if _KIND not in node:
-            return {k: self.unpack(v) for k, v in node.items()}
-        match node[_KIND]:
-            case "float":
-                return struct.unpack("<d", bytes.fromhex(node["bits"]))[0]
-            case "int":
-                return int(node["value"], 16)
-            case "tuple":
-                return tuple(self.unpack(v) for v in node["items"])
-            case "dict":
-                return {self.unpack(k): self.unpack(v) for k, v in node["pairs"]}
-            case "counter":
-                return Counter(self.unpack(node["counts"]))
-            case "bytes":
-                return bytes(node["data"].data)
+        match node[KIND]:
             case "tensor":
                 return buffer(node["data"]).view(_ALL[node["dtype"]]).reshape(node["shape"])
             case "view":
                 memory = self.storages[node["storage"]] if "storage" in node else buffer(node["data"])
                 out = torch.empty(0, dtype=_ALL[node["dtype"]])
                 return out.set_(memory.untyped_storage(), node["offset"], node["shape"], node["stride"])
-            case "numpy":
-                array = np.ndarray(node["shape"], np.dtype(node["dtype"]), bytearray(node["data"].data))
-                return array[()] if node["scalar"] else array
             case "generator":
-                state = self.unpack(node["state"])
+                state = self.leaf(node["state"])
                 made = torch.Generator(node["device"])
                 made.set_state(state)
                 return made
-        raise CheckpointError(f"checkpoint: unknown kind {node[_KIND]!r}. It may be from a newer whet.")
+        return tagged.unpack(node)  # says that it knows no such kind
 
 
 def short(dtype: torch.dtype) -> str:

@@ -52,7 +52,7 @@ class Book:
         collecting = gc.isenabled()
         gc.disable()  # millions of small objects, and none of them garbage
         try:
-            for page in self.journal.pages():
+            for page in self.journal.pages(brief=True):
                 history.apply(page)
         finally:
             if collecting:

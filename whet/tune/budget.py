@@ -168,4 +168,6 @@ def _part(part: str, whole: str) -> tuple[str, float]:
         return "seconds", seconds
     if re.fullmatch(rf"[-+]?{number}", part):
         raise UsageError(f'budget "{whole}": {part} of what? {_ALLOWED}.')
-    raise UsageError(f'budget "{whole}": cannot be read. {_ALLOWED}.')
+    unit = re.sub(r"[^a-z]", "", part.lower())
+    near = nearest(unit, _COUNTS) if len(unit) > 2 and unit not in _COUNTS else ""
+    raise UsageError(f'budget "{whole}": cannot be read.{near} {_ALLOWED}.')

@@ -15,7 +15,7 @@ from whet.errors import CheckpointError
 
 __all__ = ["pack", "unpack"]
 
-_CODECS = {"torch": "whet.train.checkpoint", "numpy": "whet.train.checkpoint"}
+_CODECS = {"torch": "whet.train.checkpoint", "numpy": "whet.tune.tagged"}
 _CODEC = "$codec"
 
 
@@ -32,25 +32,21 @@ def _plain(node: Any) -> bool:
     return False
 
 
-def _package(node: Any) -> str | None:
-    """Return the first package of a leaf that is not plain Python, or None."""
+def _packages(node: Any) -> set[str]:
+    """Return the packages of the leaves that are not plain Python."""
     if isinstance(node, Mapping):
-        return next((p for v in node.values() if (p := _package(v)) is not None), None)
+        return {p for pair in node.items() for v in pair for p in _packages(v)}
     if isinstance(node, (list, tuple)):
-        return next((p for v in node if (p := _package(v)) is not None), None)
+        return {p for v in node for p in _packages(v)}
     name = type(node).__module__.partition(".")[0]
-    return None if name == "builtins" else name
+    return set() if name == "builtins" else {name}
 
 
 def _codec(name: str) -> Any:
+    """Return the codec for values of a package, or None when nobody offers one."""
     if name in _CODECS:
         return importlib.import_module(_CODECS[name])
-    for entry in entry_points(group="whet.codec", name=name):
-        return entry.load()
-    raise CheckpointError(
-        f"checkpoint: no codec for values of `{name}`. Use numbers, text, lists, dicts, arrays or tensors, "
-        "or install a package that offers one (entry point group `whet.codec`)."
-    )
+    return next((entry.load() for entry in entry_points(group="whet.codec", name=name)), None)
 
 
 def pack(state: Any) -> Any:
@@ -63,10 +59,22 @@ def pack(state: Any) -> Any:
     """
     if _plain(state):
         return {"plain": state}
-    name = _package(state) or "torch"
+    try:
+        foreign = sorted(_packages(state) - {"numpy"})
+    except RecursionError:
+        foreign = []
+    # where nobody knows a leaf, the codec at hand says where it stands
+    name = next((name for name in foreign if _codec(name) is not None), "numpy")
     return {_CODEC: name, "tree": _codec(name).pack(state)}
 
 
 def unpack(tree: Any) -> Any:
-    """Return the state that `pack` was given."""
-    return tree["plain"] if "plain" in tree else _codec(tree[_CODEC]).unpack(tree["tree"])
+    """Return the state that `pack` was given; raise CheckpointError when nobody here can."""
+    if "plain" in tree:
+        return tree["plain"]
+    if (codec := _codec(name := tree[_CODEC])) is None:
+        raise CheckpointError(
+            f"checkpoint: no codec for values of `{name}`. Install the package that offers one (entry point group "
+            "`whet.codec`)."
+        )
+    return codec.unpack(tree["tree"])

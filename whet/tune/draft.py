@@ -65,6 +65,15 @@ class Draft:
         """Whether no frozen trial was made since the last change, so that nobody else holds the curve."""
         return self._trial is None and self.curve is not _EMPTY
 
+    def go_on(self, step: int, value: float) -> int:
+        """Take in a report of a `fresh` draft that cost as much as it has steps; return how many these are."""
+        steps = step - self.curve.last
+        self.curve.grow(step, value, steps, _NOTHING)
+        self.value = value
+        self.cost += steps
+        self.reported, self.strikes = True, 0
+        return steps
+
     @property
     def trial(self) -> Trial:
         """The trial as it is now; the same object until a field changes."""

@@ -84,14 +84,14 @@ class Fsck:
         except StoreError as e:
             if "malformed" not in str(e) and "not a database" not in str(e):
                 raise
-            broken(f"the database cannot be opened ({e})")
+            broken(f"the database cannot be opened: {e}")
             return
         for name in self.names:
             store.journal(name, create=False).close()  # or an error that names those there are
         yield "database", 0, 1
         for text in unsound(database):
             broken(f"the database is damaged: {one_line(text)}")
-        for name in self.names or known:
+        for name in dict.fromkeys(self.names) or known:
             try:
                 yield from self._study(store, name)
             except StoreError as e:

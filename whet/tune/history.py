@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any
 
 from whet.errors import SpaceError, StudyError
 from whet.journal.event import Event
 from whet.tune.curve import Curve
 from whet.tune.draft import Draft
+from whet.tune.moments import Frozen, Moments
 from whet.tune.space import Space
-from whet.tune.trial import CHUNK, Bound, Goal, Log, Point, State, Trial, Trials, parse_goals
+from whet.tune.trial import Bound, Goal, Point, State, Trial, Trials, parse_goals
 from whet.tune.whole import complete, configuration
 
 __all__ = ["History", "Terms"]
 
 _NOTHING: Mapping[str, Any] = {}
-_FEW = 8  # changed trials up to which a moment replaces them one by one
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,6 @@ class Terms:
         )  # fmt: skip
 
 
-class _Frozen(Sequence[Trial]):
-    """The trials of drafts, frozen when somebody looks."""
-
-    def __init__(self, drafts: list[Draft]) -> None:
-        self._drafts = drafts
-
-    def __len__(self) -> int:
-        return len(self._drafts)
-
-    def __iter__(self) -> Iterator[Trial]:
-        return (d.trial for d in self._drafts)
-
-    @overload
-    def __getitem__(self, index: int) -> Trial: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Trial]: ...
-    def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
-        found = self._drafts[index]
-        return [d.trial for d in found] if isinstance(found, list) else found.trial
-
-
 class History:
     """The trials of a study, kept up to date event by event.
 
@@ -75,7 +54,7 @@ class History:
         self.seq = 0
         self.terms: Terms | None = None
         self.progress: list[Draft] = []
-        self.trials: Sequence[Trial] = _Frozen(self.progress)
+        self.trials: Sequence[Trial] = Frozen(self.progress)
         self.records: list[tuple[str, Mapping[str, Any]]] = []
         self.open: set[int] = set()
         self.waiting: list[int] = []
@@ -86,16 +65,13 @@ class History:
         self.started = 0
         self.steps = 0
         self.cost = 0.0
-        self._log = Log()
-        self._chunks: list[tuple[Trial, ...]] = []
-        self._stale: set[int] = set()  # the trials that changed since
+        self._moments = Moments(self.progress)
         self._origin: Mapping[str, Any] = {}  # the last one: mostly all are the same
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in the next events, in order; raise StudyError when one is missing."""
-        progress, log, stale = self.progress, self._log, self._stale
-        for event in events:
-            seq, kind, id, data = event[0], event[1], event[2], event[3]
+        progress, log, stale = self.progress, self._moments.log.ids, self._moments.stale
+        for seq, kind, id, data, _, _ in events:
             if seq != self.seq + 1:
                 raise StudyError(f"journal: event {self.seq + 1} is missing (next is {seq}). Restore a backup.")
             if id is not None:
@@ -105,13 +81,19 @@ class History:
                 elif not 0 <= id < len(progress):
                     raise StudyError(f"journal: event {seq} is about trial {id}, which there is not. Restore a backup.")
                 draft = progress[id]
+                stale.add(id)
                 if kind == "reported":  # nine events of ten
-                    self._reported(draft, data)
+                    # step, value and seconds alone, on a curve nobody has seen: the bulk of a long journal
+                    if len(data) == 3 and draft.fresh:
+                        steps = draft.go_on(data["step"], data["value"])
+                        self.steps += steps
+                        self.cost += steps
+                    else:
+                        self._reported(draft, data)
+                        draft.changed()
                 else:
                     self._other(kind, seq, draft, data)
-                draft.changed()
-                log.append(seq, id)
-                stale.add(id)
+                    draft.changed()
             elif kind == "created":
                 self.terms = Terms.of(data)
             elif kind == "recorded":
@@ -120,6 +102,7 @@ class History:
                 self._gone(data["names"])
             else:
                 raise _unknown(kind)
+            log.append(-1 if id is None else id)
             self.seq = seq
 
     def _other(self, kind: str, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
@@ -296,27 +279,8 @@ class History:
     def moment(self, *, like: tuple[Trials, ...] = (), instead: Trial | None = None) -> Trials:
         """Return the trials as they are now; `instead` stands in the place of the trial with its id, to be judged."""
         assert self.terms is not None
-        chunks, drafts = self._chunks, self.progress
-        if len(self._stale) <= _FEW:  # mostly one trial reported since the last moment
-            for id in sorted(self._stale):
-                k, i = divmod(id, CHUNK)
-                if k == len(chunks):
-                    chunks.append(())
-                chunks[k] = (*chunks[k][:i], drafts[id].trial, *chunks[k][i + 1 :])
-        else:
-            for k in sorted({id // CHUNK for id in self._stale}):
-                chunks[k : k + 1] = [tuple([d.trial for d in drafts[k * CHUNK : (k + 1) * CHUNK]])]
-        self._stale.clear()
-        shown, ahead = chunks, None
-        if instead is not None:
-            ahead = instead.id
-            k, i = divmod(ahead, CHUNK)
-            shown = list(chunks)
-            shown[k] = (*chunks[k][:i], instead, *chunks[k][i + 1 :])
-        return Trials(
-            tuple(shown), space=self.terms.space, goals=self.terms.goals, steps=self.terms.steps, seq=self.seq, like=like,
-            log=self._log, ahead=ahead,
-        )  # fmt: skip
+        t = self.terms
+        return self._moments.take(t.space, t.goals, t.steps, seq=self.seq, like=like, instead=instead)
 
 
 def _unknown(kind: str) -> StudyError:

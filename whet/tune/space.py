@@ -158,7 +158,7 @@ class Space(Mapping[str, Domain]):
                     try:
                         value = domain.check(params[full])
                     except SpaceError as e:
-                        raise SpaceError(f"{full}: {e}.") from None
+                        raise SpaceError(f"{full}: {e}" + ("" if str(e).endswith("?") else ".")) from None
                 elif rng is None:
                     raise SpaceError(f"{full}: missing; got {_short(params)}. Allowed: {domain!r}.")
                 else:

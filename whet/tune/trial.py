@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import enum
 import itertools
 from array import array
@@ -91,29 +90,27 @@ class Log:
 
     >>> log = Log([(2, 0), (3, 1), (5, 0)])
     >>> log.touched(2, 5), len(log)
-    ([1, 0], 3)
+    ([1, 0], 5)
     """
 
-    __slots__ = ("_ids", "_seqs")
+    __slots__ = ("ids",)
 
     def __init__(self, entries: Iterable[tuple[int, int]] = ()) -> None:
-        self._seqs, self._ids = array("q"), array("q")
+        self.ids = array("q")  # by event, the first being number 1; -1 for one that touched no trial
         for seq, id in entries:
             self.append(seq, id)
 
     def append(self, seq: int, id: int) -> None:
-        """Add that event `seq` touched trial `id`."""
-        self._seqs.append(seq)
-        self._ids.append(id)
+        """Add that event `seq`, which comes after all that are known, touched trial `id`."""
+        self.ids.extend([-1] * (seq - 1 - len(self.ids)))
+        self.ids.append(id)
 
     def touched(self, after: int, upto: int) -> list[int]:
         """Return the trials that events after one and up to another touched, each once, in order of first touch."""
-        start = bisect.bisect_right(self._seqs, after)
-        end = bisect.bisect_right(self._seqs, upto, start) if start < len(self._seqs) else start
-        return list(dict.fromkeys(self._ids[start:end]))
+        return [id for id in dict.fromkeys(self.ids[max(0, after) : max(0, upto)]) if id >= 0]
 
     def __len__(self) -> int:
-        return len(self._seqs)
+        return len(self.ids)
 
 
 CHUNK = 64  # trials that moments of a study share or copy together

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -61,10 +62,10 @@ def export(
     screen.block("export", [f"{count(n, what)}, {size(bytes_)}: {path}"])
     if kind == "json":
         screen.block("", ["all of it but the checkpoints"])
-        screen.block("next", [f"whet study import {path} --name {study}-2"])
+        screen.block("next", [f"whet study import {shlex.quote(str(path))} --name {study}-2{shown.where(runs, store)}"])
     else:
         left = "the configurations (without --curves)" if curves else "the curves (--curves) and tracebacks"
-        screen.block("", [f"not in a table: {left}; a .json file has all"])
+        screen.block("", textwrap.wrap(f"not in a table: {left}; a .json file has all", 70))
         screen.block("next", [f"python -c \"import pandas; print(pandas.read_{kind}('{path}'))\""])
     return 0
 
@@ -112,7 +113,9 @@ def import_study(
     kept = shown.place(runs, store)
     check_name(name)
     if (kept.path is None or kept.path.exists()) and name in {n for n, _ in kept.database().studies()}:
-        raise UsageError(f"--name {name}: there is a study of this name. Give another, or `whet study delete {name}`.")
+        raise UsageError(
+            f"--name {name}: there is a study of this name. Give another, or `{shown.again(f'delete {name}', runs, store)}`."
+        )
     found = read(source, study=study, goal=goal, params=param, value=value)
     with found.study(kept, name, search=search, schedule=schedule) as made:
         trials, best = made.trials, made.trials.best
@@ -136,6 +139,8 @@ def import_study(
             screen.block(label, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ")])
         if not found.lost:
             screen.block("lost", ["nothing"])
-        where = f"whet.Study.open({shown.told(kept.url or '')!r}, {name!r})"
+        hidden = shown.told(kept.url or "").startswith('"$')  # a password is not repeated on the screen
+        url = 'os.environ["WHET_STORE"]' if hidden else repr(kept.url)
+        where = f"whet.Study.open({url}, {name!r})"
         screen.block("next", [shown.again(f"show {name}", runs, store), f"in Python: {where}"])
     return 0

@@ -46,7 +46,7 @@ def list_studies(runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Jso
         return 0
     if not rows:
         print(f"no studies in {kept.path or kept.url}")
-        Screen().block("next", [f"whet run digits --runs {runs} --budget 60s"])
+        Screen().block("next", [f"whet run digits --budget 60s{shown.where(runs, store)}"])
         return 0
     head = ["study", "state", "trials", "time", "size", "best", "goal", "began"]
     cells = [
@@ -104,7 +104,7 @@ def show(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Show a study, its trials with the best first; or one trial wholly."""
+    """Show a study, its trials the best first; or one trial, wholly."""
     from whet.cli.screen import Screen, emit_json
 
     with shown.opened(runs, store, study) as opened:

@@ -66,7 +66,7 @@ def enqueue(
             screen.block("", [shown.short(f"to be filled in, where it applies: {', '.join(left)}", 70)])
         words = shown.task_words(opened)
         how = f"whet tune {words}" + ("" if words == study else f" --name {study}")
-        how += "" if str(runs) == "runs" else f" --runs {runs}"
+        how += shown.where(runs, store)
         screen.block("next", ["a process that works on the study takes it next; else", how])
     return 0
 

@@ -98,7 +98,7 @@ def _work(trial: Trial, account: Any) -> list[str]:
     if account.retries:
         lines.append(f"{count(account.retries, 'transient failure')}")
     if account.repeated:
-        lines.append(f"{count(account.repeated, 'epoch')} trained again after a worker was lost")
+        lines.append(f"{count(account.repeated, 'epoch')} trained again, its checkpoint was not there")
     return lines
 
 

@@ -12,7 +12,7 @@ import typer
 from whet.cli import options as o
 from whet.cli.place import place as place
 from whet.cli.place import told as told
-from whet.cli.place import where
+from whet.cli.place import where as where
 
 if TYPE_CHECKING:
     from whet.tune.study import Study
@@ -33,14 +33,16 @@ def opened(runs: Path, url: str | None, name: str) -> Study:
 
 def pick(study: Study, text: str) -> Trial:
     """Return the trial that a word names; raise UsageError or StudyError when there is none."""
-    from whet.errors import UsageError
+    from whet.errors import UsageError, nearest
 
     if text == "best":
         return study.best
     try:
         id = int(text)
     except ValueError:
-        raise UsageError(f"trial {text!r}: must be a trial's number, or best. Allowed: {_ids(study)}.") from None
+        raise UsageError(
+            f"trial {text!r}: must be a trial's number, or best.{nearest(text, ['best'])} Allowed: {_ids(study)}."
+        ) from None
     return study.trials.get(id)
 
 

@@ -43,8 +43,11 @@ def read(
     if "://" in source and not source.startswith("sqlite:///"):
         return _server(source, study)
     path = Path(source.removeprefix("sqlite:///"))
+    if not source.strip():
+        raise UsageError("import: the source is empty. Give a database, a JSON document or a table.")
     if not path.is_file():
-        near = nearest(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
+        beside = path.parent.glob("*") if path.parent.is_dir() and not path.is_dir() else ()
+        near = nearest(path.name, [p.name for p in beside])
         what = "is a folder" if path.is_dir() else "no such file"
         raise UsageError(f"{path}: {what}.{near} Give a database, a JSON document or a table.")
     try:

@@ -41,6 +41,11 @@ def tabled(
     if len(set(columns)) < len(columns):
         twice = next(c for c in columns if columns.count(c) > 1)
         raise UsageError(f"{source}: the column {twice!r} is there twice. Give every column its own name.")
+    if not params and {"trial", "step", "value", "cost"} <= set(columns) and "id" not in columns:
+        raise UsageError(
+            f"{source}: has one row per report, as `whet study export --curves` writes it, and no configurations. "
+            "Give the table without --curves, or the JSON; or name the hyperparameters with --param."
+        )
     own = {"id", "state", "value"} <= set(columns)
     result = value or (goals[0].name if goals[0].name in columns and not own else "value")
     if value is None and result not in columns:

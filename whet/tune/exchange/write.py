@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -86,7 +87,11 @@ def _place(path: Path, write: Callable[[str], Any]) -> None:
     except OSError as e:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written ({e.strerror or e}). Nothing was changed.") from e
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        how = "Make room" if full else "Make its folder" if not path.parent.exists() else "Check its folder"
+        raise UsageError(
+            f"{path}: cannot be written ({e.strerror or e}). Nothing was changed. {how}, or give another file."
+        ) from e
     except BaseException:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
