@@ -27,9 +27,8 @@ def lines(said):
 
 
 def test_the_next_command_names_the_place(whet, study):
-    assert (
-        "whet tune TASK --name demo --runs 'my runs'" in whet("study", "enqueue", "demo", "--set", "lr=0.5", *study).out
-    )
+    out = whet("study", "enqueue", "demo", "--set", "lr=0.5", *study).out
+    assert "whet.Study.open('sqlite:///my runs/whet.db', 'demo')" in out  # no recipe began it
     out = whet("study", "export", "demo", "--to", "my demo.json", *study).out
     command = next(line for line in out.splitlines() if line.startswith("next "))
     assert shlex.split(command)[1:] == [
@@ -75,6 +74,29 @@ def test_what_cannot_be_imported(whet, refused, study, tmp_path):
     assert whet("study", "export", "demo", "--to", "c.csv", "--curves", *study).code == 0
     words = ("--name", "b", "--goal", "max value", *study)
     refused("study", "import", "c.csv", *words, needed=("c.csv", "one row per report", "without --curves", "--param"))
+
+
+def test_options_of_another_kind_of_source(whet, refused, study, tmp_path):
+    assert whet("study", "export", "demo", "--to", "demo.json", *study).code == 0
+    words = ("study", "import", "demo.json", "--name", "b", *study)
+    refused(*words, "--goal", "min loss", needed=("--goal", "of no use", "Leave it out"))
+    refused(*words, "--study", "dmeo", needed=("--study dmeo", "'demo'"))
+    (tmp_path / "t.csv").write_text("lr,loss\n1,2\n")
+    words = ("study", "import", "t.csv", "--name", "b", "--goal", "min loss", *study)
+    refused(*words, "--study", "x", needed=("--study x",))
+
+
+def test_a_curve_is_aligned_without_metrics(whet, study):
+    with Study(
+        Space(x=Float(0, 1)), search="random", schedule="full", steps=2, store="my runs/whet.db", name="two"
+    ) as made:
+        trial = made.ask()
+        made.report(trial, 1, 0.5)
+        made.report(trial, 2, 0.25)
+    out = lines(whet("study", "show", "two", "0", *study)).splitlines()
+    head = next(i for i, line in enumerate(out) if line.startswith("curve "))
+    ends = [line.index(line.split()[-1]) for line in out[head : head + 3]]
+    assert len(set(ends)) == 1, out
 
 
 def test_fsck_fits_the_screen_and_counts_once(whet, study, tmp_path):

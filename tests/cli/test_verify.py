@@ -100,7 +100,7 @@ def test_fsck_of_a_clean_store(whet, study):
         said = whet("study", "fsck", *words)
         assert (said.code, said.err) == (0, "")
         assert said.out.startswith("clean: 1 study, 9 trials, ")
-        assert " verified in " in said.out
+        assert ", in " in said.out
         assert len(said.out.splitlines()) == 1
     said = whet("study", "fsck", "--repair")
     assert said.out.splitlines()[1:] == ["nothing to repair"]

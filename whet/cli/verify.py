@@ -98,7 +98,7 @@ def fsck(
         emit_json(looked.json())
         return int(looked.failed)
     held = f" ({size(looked.bytes)})" if looked.bytes else ""
-    _wrapped(f"{looked}{held} verified in {time.monotonic() - began:.1f} s")
+    _wrapped(f"{looked}{held}, in {time.monotonic() - began:.1f} s")
     for found in (*looked.findings, *looked.done):
         _wrapped(str(found))
     if repair and not looked.done:

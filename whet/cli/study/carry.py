@@ -139,8 +139,5 @@ def import_study(
             screen.block(label, [x for line in lines for x in textwrap.wrap(line, 70, subsequent_indent="  ")])
         if not found.lost:
             screen.block("lost", ["nothing"])
-        hidden = shown.told(kept.url or "").startswith('"$')  # a password is not repeated on the screen
-        url = 'os.environ["WHET_STORE"]' if hidden else repr(kept.url)
-        where = f"whet.Study.open({url}, {name!r})"
-        screen.block("next", [shown.again(f"show {name}", runs, store), f"in Python: {where}"])
+        screen.block("next", [shown.again(f"show {name}", runs, store), shown.in_python(kept, name)])
     return 0

@@ -72,11 +72,7 @@ def _curve(study: Study, trial: Trial) -> list[str]:
     lines = [f"{'epoch':>7}  {study.goals[0].name}"]
     for p in points:
         more = ", ".join(f"{k} {cell(v)}" for k, v in p.metrics.items())
-        lines.append(
-            shown.short(f"{p.step:>7}  {cell(p.value)}", 30)
-            if not more
-            else f"{p.step:>7}  {cell(p.value):<10} {more}"[:70]
-        )
+        lines.append(f"{p.step:>7}  {cell(p.value):<10} {more}"[:70].rstrip())
     if len(points) < len(trial.curve):
         lines.append(f"{len(points)} of {len(trial.curve)} reports; --json has all")
     return lines

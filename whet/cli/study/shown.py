@@ -15,6 +15,7 @@ from whet.cli.place import told as told
 from whet.cli.place import where as where
 
 if TYPE_CHECKING:
+    from whet.journal.store import Store
     from whet.tune.study import Study
     from whet.tune.trial import Trial
 
@@ -54,6 +55,12 @@ def _ids(study: Study) -> str:
 def again(verb: str, runs: Path, url: str | None) -> str:
     """Return a command to type next, with the place of the study when it is not the usual one."""
     return f"whet study {verb}{where(runs, url)}"
+
+
+def in_python(kept: Store, name: str) -> str:
+    """Return how a program opens the study; a password is not repeated on the screen."""
+    url = 'os.environ["WHET_STORE"]' if told(kept.url or "").startswith('"$') else repr(kept.url)
+    return f"in Python: whet.Study.open({url}, {name!r})"
 
 
 def task_words(study: Study) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +40,15 @@ def read(
     >>> carried.space, carried.study(None, "mine").best.value
     (Space(lr=Float(low=0.001, high=0.1, log=True, prior=None, live=False)), 0.25)
     """
+    table_only = {"--goal": goal, "--param": params, "--value": value}
+
+    def useless(options: Mapping[str, Any], what: str) -> None:
+        for flag, given in options.items():
+            if given:
+                raise UsageError(f"{flag}: is of no use with {what}, which says so itself. Leave it out.")
+
     if "://" in source and not source.startswith("sqlite:///"):
+        useless(table_only, "a database")
         return _server(source, study)
     path = Path(source.removeprefix("sqlite:///"))
     if not source.strip():
@@ -56,14 +64,18 @@ def read(
     except OSError as e:
         raise UsageError(f"{path}: cannot be read ({e.strerror}).") from None
     if head.startswith(b"SQLite format 3"):
+        useless(table_only, "a database")
         from whet.tune.exchange.optuna import translated
         from whet.tune.exchange.optuna_sql import read_database
 
         url = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro&uri=true"
         return translated(read_database(url, str(path), study), str(path))
     if path.suffix.lower() in _TABLES or head.startswith(b"PAR1"):
+        if study:
+            raise UsageError(f"--study {study}: a table holds one study. Leave it out.")
         return _table(path, goal, params, value)
     if head.lstrip().startswith(b"{"):
+        useless(table_only, "a study in JSON")
         return _json(path, head, study)
     raise UsageError(
         f"{path}: not a study. Give an Optuna storage, what `whet study export` wrote, or a .csv or .parquet table."
@@ -110,6 +122,8 @@ def _json(path: Path, head: bytes, study: str) -> Carried:
         ) from None
     if not isinstance(data, dict):
         raise UsageError(f"{path}: not an exported study. Use what `whet study export --format json` wrote.")
+    if study and study != data.get("name"):
+        raise UsageError(f"--study {study}: {path} holds one study, {data.get('name')!r}. Leave it out.")
     return undocumented(data, str(path))
 
 
