@@ -9,7 +9,7 @@ import torch
 
 from whet.journal.store import Store
 from whet.recipe import Job, recipe
-from whet.recipe.recipe import tuned
+from whet.recipe.steps import tuned
 from whet.tasks import resolve
 from whet.tune.budget import Budget
 

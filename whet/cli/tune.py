@@ -58,7 +58,7 @@ def tune(
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
-    from whet.recipe.recipe import tuned
+    from whet.recipe.steps import tuned
 
     one_thread()
     job = make_job(

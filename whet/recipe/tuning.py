@@ -17,7 +17,7 @@ from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
-from whet.recipe.words import configured, count, number, size
+from whet.recipe.words import configured, count, number, size, strategy
 from whet.tasks import reference
 from whet.tune import ending
 from whet.tune.budget import Budget, Price, duration
@@ -197,12 +197,3 @@ def _missed(study: Study) -> str:
         return ""
     have = "have" if len(who) > 1 or paused > 1 else "has"
     return f"the quota of {size(study.keeping.quota)} is too small: {' and '.join(who)} {have} no checkpoint"
-
-
-def strategy(strategy: Any) -> str:
-    """Return a strategy and its options in a few words."""
-    from dataclasses import is_dataclass
-
-    options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
-    told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed")
-    return type(strategy).__name__.lower() + (f" ({told})" if told else "")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
-__all__ = ["configured", "count", "number", "size"]
+__all__ = ["configured", "count", "number", "size", "strategy"]
 
 
 def number(value: Any) -> str:
@@ -44,3 +45,15 @@ def size(n: int) -> str:
     if n < 1000:
         return f"{n} B"
     return f"{n / 1000:.0f} kB" if n < 1_000_000 else f"{n / 1e6:.1f} MB"
+
+
+def strategy(strategy: Any) -> str:
+    """Return a strategy and its options in a few words.
+
+    >>> from whet.tune.schedule.asha import Asha
+    >>> strategy(Asha())
+    'asha (factor 3 first 1)'
+    """
+    options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
+    told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed")
+    return type(strategy).__name__.lower() + (f" ({told})" if told else "")

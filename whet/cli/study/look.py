@@ -176,8 +176,7 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
 def _setup(screen: Screen, opened: Study) -> None:
     """Show how the study was set up, what it spent, and what else is on record."""
     from whet.recipe.block import WIDTH
-    from whet.recipe.tuning import strategy
-    from whet.recipe.words import count, size
+    from whet.recipe.words import count, size, strategy
     from whet.tune import ending
     from whet.tune.budget import duration
     from whet.tune.failure import commonest
