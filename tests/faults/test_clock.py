@@ -17,7 +17,7 @@ def test_a_clock_that_jumps_by_an_hour_changes_nothing(jump, tmp_path):
     clock = tmp_path / "clock"
     clock.write_text("0")
     study = Shaken(tmp_path / "study", trials=16, schedule="full")
-    jumps = study.start(WHET_CLOCK=str(clock))
+    jumps = study.start(WHET_CLOCK=str(clock), WHET_STEP="0.02")
     wait_for(lambda: study.steps() > 20)
     steady = study.start()
     clock.write_text(jump)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults import Shaken, wait_for
 
-from whet import Study
+from whet import State, Study
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def test_a_full_disk_stops_the_study_and_loses_nothing(what, small_disk, tmp_pat
     calm = Shaken(tmp_path / "calm", **options)
     calm.complete()
     study = Shaken(small_disk / "study", **options)
-    study.trained = None or tmp_path / "trained"
+    study.trained = tmp_path / "trained"
     study.env["WHET_TRAINED"] = str(study.trained)
-    process = study.start()
+    process = study.start(WHET_STEP="0.05")
     wait_for(lambda: study.steps() > 12)
     fill(small_disk / "full", 100_000 if what == "checkpoint" else 0)
     _, said = process.communicate(timeout=60)
@@ -76,14 +76,19 @@ def test_a_file_that_may_not_grow_stops_the_study_and_loses_nothing(tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
 def test_a_damaged_checkpoint_is_found_out_and_the_one_before_it_used(damage, tmp_path):
     study = Shaken(tmp_path, trials=6, schedule="full")
-    process = study.start()
-    wait_for(lambda: study.steps() > 12)
+    process = study.start(WHET_STEP="0.1")
+
+    def in_the_middle() -> bool:
+        with Study.open(study.store, study.name) as opened:
+            return any(t.state is State.RUNNING and 3 <= t.step <= 6 for t in opened.trials)
+
+    wait_for(lambda: study.steps() > 3)
+    wait_for(in_the_middle)
     study.kill(process)
     with Study.open(study.store, study.name) as opened:
         running = [t for t in opened.trials if len(opened.checkpoints(t.id)) > 1 and t.id in opened.interrupted]
         spoilt = [opened.files.folder / opened.checkpoints(t.id)[-1][1] for t in running]
-    if not spoilt:
-        pytest.skip("it was killed where no trial had two checkpoints")
+    assert spoilt, "no running trial had two checkpoints"
     for path in spoilt:
         whole = path.read_bytes()
         if damage == "truncated":

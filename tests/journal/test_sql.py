@@ -112,7 +112,7 @@ def test_what_is_no_database_is_refused_and_left_alone(tmp_path):
     before = listing(tmp_path)
     refused(f"sqlite:///{tmp_path}/text.db", "not a whet database")
     refused(f"sqlite:///{tmp_path}/other.db", "not a whet database .*customers")
-    refused(f"sqlite:///{tmp_path}/folder.db", "cannot be written")
+    refused(f"sqlite:///{tmp_path}/folder.db", "is a folder")
     refused(f"sqlite:///{tmp_path}/nothing.db", "no such study database", create=False)
     after = listing(tmp_path)
     assert after.keys() == before.keys()
