@@ -110,6 +110,12 @@ class Shaken:
             self._seen = 0
         return self._seen
 
+    def writers(self) -> int:
+        """Return how many processes have written to the journal."""
+        if self.steps() == 0 or self._journal is None:
+            return 0
+        return len({e.who for e in self._journal.read() if e.kind == "asked"})
+
     def check(
         self, calm: list[tuple[object, ...]] | None = None, *, repeats: int | None = None, gaps: bool = False
     ) -> None:

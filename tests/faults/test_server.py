@@ -39,8 +39,9 @@ def test_one_worker_on_a_server_that_restarts_equals_one_on_a_file(server, tmp_p
 
 @pytest.mark.parametrize("restarts", [1, pytest.param(10, marks=pytest.mark.soak)])
 def test_several_processes_on_a_server_that_restarts(restarts, server, tmp_path):
-    study = shaken(server, tmp_path, trials=40 * (restarts + 1), workers=2)
-    processes = [study.start() for _ in range(2)]
+    study = shaken(server, tmp_path, trials=60 * (restarts + 1), workers=2)
+    processes = [study.start(WHET_STEP="0.02") for _ in range(2)]
+    wait_for(lambda: study.writers() >= 4)  # whoever comes to a server that is down is told so, and ends
     for i in range(restarts):
         wait_for(lambda i=i: study.steps() > 60 * (i + 1))
         server.restart()

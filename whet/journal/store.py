@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "check_name"]
 
+_RESTART = 60.0  # seconds that a server which restarts is waited for when a study is opened
+_RESTARTING = ("terminating connection", "is shutting down", "is starting up", "closed the connection unexpectedly")
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
 _EXAMPLES = "Use sqlite:///FILE, e.g. sqlite:///runs/whet.db, or postgresql://USER@HOST/NAME."
 
@@ -134,6 +137,17 @@ class Store:
         check_name(name)
         if self.url is None:
             return MemoryJournal(name)
+        from whet.journal.backend import Patience
+
+        waits = Patience(0.05, 1.0, limit=_RESTART)
+        while True:
+            try:
+                return self._opened(name, create)
+            except StoreError as e:
+                if not _passing(e) or not waits.more():
+                    raise
+
+    def _opened(self, name: str, create: bool) -> Journal:
         from whet.journal.sql import SqlJournal
 
         database = self.database(create=create)
@@ -141,6 +155,16 @@ class Store:
             known = ", ".join(names) or "none yet"
             raise StudyError(f"study '{name}': not in {database.where}.{nearest(name, names)} Studies: {known}.")
         return SqlJournal(database, name)
+
+
+def _passing(e: StoreError) -> bool:
+    """Return whether a database could not be opened because its server is just restarting.
+
+    A worker was started by a process that had it open, so to a worker a server that refuses is one that restarts.
+    """
+    text = str(e).lower()
+    signs = _RESTARTING + (("connection refused",) if os.environ.get("WHET_WORKER") else ())
+    return any(sign in text for sign in signs)
 
 
 def _hidden(url: str) -> str:

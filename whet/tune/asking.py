@@ -11,6 +11,7 @@ from whet.journal.event import Writer
 from whet.tune.book import Book
 from whet.tune.budget import Budget
 from whet.tune.claim import Claims
+from whet.tune.history import History
 from whet.tune.keeping import Keeping
 from whet.tune.propose import propose
 from whet.tune.strategy import Resume, Scheduler, Searcher, Start
@@ -51,6 +52,7 @@ class Asking:
                     continue
                 moment = history.moment()
                 decision = self._decide(moment, budget)
+                # what follows is decided for this very history: were it folded anew, its end might be another one
                 by = ""
                 if isinstance(decision, Start) and not self._room(budget, moment):
                     # no more may start: some schedulers can still bring the best to its end
@@ -85,9 +87,11 @@ class Asking:
         return space.size is None or len(history.keys) + history.unproposed < space.size
 
     def _resume(self, id: int, seen: int, by: str) -> int | None:
-        book = self._book
+        book, known = self._book, self._book.history
 
         def write(w: Writer) -> int | None:
+            if book.history is not known:
+                return None
             if book.history.progress[id].state is not State.PAUSED:
                 return None  # another worker was quicker
             book.append(w, "resumed", id, {"seen": seen} | ({"by": by} if by else {}))
@@ -97,10 +101,12 @@ class Asking:
         return book.change(write)
 
     def _start(self, start: Start, seen: int, budget: Budget) -> int | None:
-        book = self._book
+        book, known = self._book, self._book.history
 
         def write(w: Writer) -> int | None:
             history = book.history
+            if history is not known:
+                return None
             if not self._room(budget, history.moment()):
                 return None
             if history.waiting and start != Start():
@@ -144,6 +150,8 @@ class Asking:
         moment = None if history.progress[id].proposed else self._at(history.progress[id].seen)
         first = True
         while moment is not None:
+            if book.history is not history:  # folded anew: begin again with what it says now
+                return self._claims.still(id) and id < len(book.history.progress) and self._propose(id)
             seen = moment.seq
             given, again = history.progress[id].given, history.repeatable(id)
             try:
@@ -157,22 +165,27 @@ class Asking:
                 book.change(lambda w, error=error: self._close(w, id, error))  # type: ignore[misc]
                 return False
             data = {"params": dict(proposal.params), "origin": dict(proposal.origin), "seen": seen, "draw": draw}
-            named = book.change(lambda w, data=data, seen=seen: self._name(w, id, data, seen))  # type: ignore[misc]
+            named = book.change(
+                lambda w, data=data, seen=seen: self._name(w, id, data, seen, history)  # type: ignore[misc]
+            )
             if named is not None:
                 return named
-            history = book.history
-            moment, first = history.moment(), False
+            if book.history is history:
+                moment, first = history.moment(), False
         return True
 
-    def _name(self, w: Writer, id: int, data: Mapping[str, Any], seen: int) -> bool | None:
+    def _name(self, w: Writer, id: int, data: Mapping[str, Any], seen: int, known: History) -> bool | None:
         """Write the configuration of trial `id`, and return True; None when another worker has taken the same since.
 
-        False: another worker took the trial over, as this one hung, and has given it one perhaps.
+        None too when the history is no longer the `known` one, so that what was seen may not have been. False: another
+        worker took the trial over, as this one hung, and has given it one perhaps.
         """
         history = self._book.history
         if not self._claims.holds(w, id):
             self._claims.drop(w, id)
             return False
+        if history is not known:
+            return None
         if history.seq != seen and (history.taken(configuration(data["params"])) or 0) > seen:
             return None
         self._book.append(w, "proposed", id, data)

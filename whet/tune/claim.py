@@ -107,6 +107,11 @@ class Claims:
         lease = w.leases().get(trial)
         return lease is not None and lease.worker == self.worker
 
+    def still(self, trial: int) -> bool:
+        """Return whether the lease on `trial` is this worker's, as far as can be told without a transaction."""
+        lease = self._journal.leases().get(trial)
+        return lease is not None and lease.worker == self.worker
+
     def forgive(self, w: Writer, trial: int) -> None:
         """Forget how often `trial` lost its worker: it got further (inside the transaction `w`)."""
         lease = w.leases().get(trial)

@@ -208,7 +208,6 @@ class Telling:
 
     def holds(self, id: int) -> bool:
         """Return whether the trial is running and its lease this worker's."""
-        self.known(id)
         return self._book.change(lambda w: self._held(w, id) is not None)
 
     def _held(self, w: Writer, id: int) -> Draft | None:
