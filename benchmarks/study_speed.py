@@ -258,7 +258,7 @@ def main() -> None:
         table(["trials before", "whet", "Optuna", "ratio"], rows)
         print(f"opening a study, {REPORTS} reports a trial\n")
         rows = []
-        for n in (1_000, 10_000, options.large):
+        for n in sorted({1_000, 10_000, options.large}):
             url = f"sqlite:///{folder}/large-{n}.db"
             fill(url, n)
             found = [run(OPEN, url)[0] for _ in range(options.rounds)]
