@@ -135,3 +135,28 @@ def test_a_study_is_renamed_when_nobody_works_on_it(tmp_path):
     again = store.journal("new")
     assert (len(again.read()), again.uid) == (2, uid)
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "worker", "tries"),
+    [("terminating connection due to administrator command", "", 2), ("Connection refused", "1", 2), ("Connection refused", "", 1)],
+)  # fmt: skip
+def test_a_server_that_restarts_is_waited_for(message, worker, tries, tmp_path, monkeypatch):
+    """A server that is not there is said at once; to a worker, which was started by one that had it open, it restarts."""
+    opened, asked = Store._opened, []
+
+    def once(self, name, create):
+        asked.append(name)
+        if len(asked) == 1:
+            raise StoreError(f"the server cannot be reached ({message})")
+        return opened(self, name, create)
+
+    monkeypatch.setattr(Store, "_opened", once)
+    monkeypatch.setenv("WHET_WORKER", worker)
+    store = Store(f"{tmp_path}/s.db")
+    if tries == 2:
+        store.journal("s").close()
+    else:
+        with pytest.raises(StoreError, match="refused"):
+            store.journal("s")
+    assert len(asked) == tries

@@ -320,3 +320,24 @@ def test_a_forked_process_is_another_worker(make):
     assert study.holds(trial), "the other process closed this one's trials"
     study.tell(trial, 1.0)
     assert [t.value for t in study.trials] == [1.0, 2.0]
+
+
+def test_what_was_decided_from_a_history_that_is_folded_anew_is_decided_again():
+    """A server that crashed may have lost what a decision had seen, so none is written on the word of the old history."""
+    study = Study(Space(x=Float(0, 1)), search="random", schedule="full")
+    book, asking, decided = study._book, study._asking, []
+    decide, change = asking._decide, book.change
+
+    def counted(*args):
+        decided.append(book.history)
+        return decide(*args)
+
+    def folds_anew(act):
+        book.change = change
+        book.reload()
+        return change(act)
+
+    asking._decide, book.change = counted, folds_anew
+    assert study.ask().id == 0
+    assert len(decided) == 2
+    assert decided[1] is book.history
