@@ -138,7 +138,7 @@ class Shaken:
                 assert steps == (sorted(set(steps)) if gaps else list(range(1, len(steps) + 1))), (t.id, steps)
             lost = [t.id for t in trials if t.error and t.error["type"] == "WorkerLost"]
             assert not lost, (
-                f"{len(lost)} trials lost their worker three times without a step, the first are {lost[:5]}"
+                f"{len(lost)} trials lost their worker again and again without a step, the first are {lost[:5]}"
             )
             redone = replay(events)
             assert not redone.differences, redone.differences

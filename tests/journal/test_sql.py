@@ -384,3 +384,32 @@ def test_a_commit_waits_for_the_disk_when_it_is_to_survive_a_power_cut(durabilit
     assert journal._query("PRAGMA synchronous") == [(level,)]
     assert journal._query("PRAGMA journal_mode") == [("wal",)]
     journal.close()
+
+
+def test_who_waits_for_another_process_does_something_useful_meanwhile(tmp_path):
+    one, two = (SqlJournal(Database(f"sqlite:///{tmp_path}/s.db"), "s") for _ in range(2))
+    seen, waiting = [], threading.Event()
+
+    def meanwhile():
+        seen.append(len(two.read()))
+        waiting.set()
+
+    def write():
+        with two.write(meanwhile) as w:
+            w.append("noted", 1, {})
+
+    with one.write() as w:
+        w.append("noted", 0, {})
+    with one.write() as w:
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert waiting.wait(10)
+        w.append("noted", 0, {})
+    thread.join(10)
+    assert seen == [1], "once, and it sees what was committed"
+    assert [e.trial for e in one.read()] == [0, 0, 1]
+    with two.write(meanwhile):
+        pass
+    assert seen == [1], "nobody was in the way"
+    one.close()
+    two.close()

@@ -88,7 +88,7 @@ def test_what_a_worker_died_of_decides(name, kind, workers, tmp_path, flags):
             assert error["message"] == f"the interpreter died of {name}"
             assert "in dies_of_its_name" in error["traceback"]
         else:
-            assert error["message"] == "its worker died of SIGKILL, 3 times"
+            assert error["message"] == "its worker died of SIGKILL, 5 times"
 
 
 @pytest.mark.soak
@@ -104,17 +104,17 @@ def test_every_signal_that_comes_from_outside(name, tmp_path, flags):
     (flags / "signal").write_text(name)
     with new(tmp_path, steps=1) as study:
         study.run(work("dies_of_its_name"), workers=1, on="processes")
-        assert check(study, "WorkerLost").error["message"] == f"its worker died of {name}, 3 times"
+        assert check(study, "WorkerLost").error["message"] == f"its worker died of {name}, 5 times"
 
 
 @pytest.mark.parametrize("politely", [False, True])
-def test_an_objective_that_exits_has_three_chances(politely, tmp_path, flags):
+def test_an_objective_that_exits_has_five_chances(politely, tmp_path, flags):
     if politely:
         (flags / "politely").touch()
     with new(tmp_path, steps=1) as study:
         study.run(work("exits"), workers=2)
-        assert check(study, "WorkerLost").error["message"] == "its worker died of exit code 7, 3 times"
-        assert (flags / "exited").read_text() == "xxx"
+        assert check(study, "WorkerLost").error["message"] == "its worker died of exit code 7, 5 times"
+        assert (flags / "exited").read_text() == "xxxxx"
 
 
 def test_a_trial_that_takes_too_much_memory_fails_and_its_worker_is_replaced(tmp_path, flags):
@@ -166,13 +166,13 @@ def test_a_worker_whose_trials_leave_too_much_behind_is_replaced(tmp_path, flags
         assert max(map(pids.count, pids)) == 3  # the first trial's may be imports, then 40 MB, and 80 are too much
 
 
-def test_a_trial_that_hangs_has_three_chances(tmp_path, flags):
+def test_a_trial_that_hangs_has_five_chances(tmp_path, flags):
     with new(tmp_path) as study:
         study.run(work("blocks"), workers=2, stall="1s")
         trial = check(study, "Stalled")
-        assert trial.error["message"] == "it did not report for 1 s, 3 times"
+        assert trial.error["message"] == "it did not report for 1 s, 5 times"
         assert trial.step == 1  # what it reported stands
-        assert (flags / "blocked").read_text() == "xxx"
+        assert (flags / "blocked").read_text() == "xxxxx"
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])

@@ -85,9 +85,9 @@ def test_a_trial_whose_proposal_could_not_be_written_is_given_out_again(url):
 
 
 def gives_up_on_the_first(study):
-    """The searcher breaks three times, as a worker that is killed while it proposes does; the trial is given up."""
+    """The searcher breaks every time, as a worker that is killed while it proposes does; the trial is given up."""
     study._book.change(lambda w: study._book.append(w, "asked", 0, {"seen": 1}))
-    study._book.change(lambda w: study._asking._give_up(w, 0, 3))
+    study._book.change(lambda w: study._asking._give_up(w, 0, 5))
     assert study.trials[0].state is State.FAILED
 
 

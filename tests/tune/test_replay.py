@@ -141,15 +141,15 @@ def test_a_moment_that_was_not_seen_is_found_out(tmp_path):
     )
 
 
-def test_the_third_transient_failure_in_a_row_is_final():
+def test_the_fifth_transient_failure_in_a_row_is_final():
     study = Study(SPACE, search="random", schedule="full", steps=2, seed=1)
-    for _ in range(3):
+    for _ in range(5):
         study.fail(study.ask(), "lost", transient=True)
     events = study.journal.read()
-    assert [e.data["transient"] for e in events if e.kind == "failed"] == [True, True, False]
+    assert [e.data["transient"] for e in events if e.kind == "failed"] == [True, True, True, True, False]
     assert not replay(events).differences
     events[-1] = changed(events[-1], transient=True)
-    assert "redone it is False after 3 in a row" in str(replay(events).differences[0])
+    assert "redone it is False after 5 in a row" in str(replay(events).differences[0])
 
 
 def test_a_journal_somebody_else_wrote_into_is_found_out():

@@ -205,17 +205,17 @@ def test_failures_keep_their_reason(make):
         study.best
 
 
-def test_a_transient_failure_is_tried_again_until_the_third_in_a_row(make):
+def test_a_transient_failure_is_tried_again_until_the_fifth_in_a_row(make):
     study = make()
     params = study.ask().params
-    for _ in range(2):
+    for _ in range(4):
         study.fail(0, "connection lost", transient=True)
         assert study.trials[0].state is State.RUNNING
         again = study.ask()
         assert again.id == 0
         assert again.params == params
     study.report(0, 1, 0.5)  # it got further: what was is forgiven
-    for _ in range(2):
+    for _ in range(4):
         study.fail(0, "connection lost", transient=True)
         assert study.ask().id == 0
     study.fail(0, "connection lost", transient=True)
@@ -553,22 +553,20 @@ def test_a_lease_that_lives_is_not_stolen_and_one_that_lapsed_is(tmp_path, monke
     two.close()
 
 
-def test_a_trial_whose_workers_die_fails_at_the_third_unless_it_gets_further(tmp_path, monkeypatch):
+def test_a_trial_whose_workers_die_fails_at_the_fifth_unless_it_gets_further(tmp_path, monkeypatch):
     monkeypatch.setattr(claim, "dead", lambda name: True)
     monkeypatch.setattr(claim, "BEAT", 1e6)
-    workers = [new(store=f"sqlite:///{tmp_path}/s.db") for _ in range(9)]
+    workers = [new(store=f"sqlite:///{tmp_path}/s.db") for _ in range(10)]
     workers[0].ask()
-    assert workers[1].ask().id == 0
-    assert workers[2].ask().id == 0
-    workers[2].report(0, 1, 0.5)
-    assert workers[3].ask().id == 0
-    assert workers[4].ask().id == 0
-    assert workers[5].ask().id == 1
-    lost = workers[5].trials[0]
+    assert [w.ask().id for w in workers[1:5]] == [0, 0, 0, 0]
+    workers[4].report(0, 1, 0.5)
+    assert [w.ask().id for w in workers[5:9]] == [0, 0, 0, 0]
+    assert workers[9].ask().id == 1
+    lost = workers[9].trials[0]
     assert lost.state is State.FAILED
     assert lost.error["type"] == "WorkerLost"
-    assert "3 times" in lost.error["message"]
-    assert workers[4].report(0, 2, 0.5) is Verdict.STOP
+    assert "5 times" in lost.error["message"]
+    assert workers[8].report(0, 2, 0.5) is Verdict.STOP
     for w in workers:
         w.close()
 

@@ -50,8 +50,11 @@ class Connection:
             self.open()
         return self._raw
 
-    def patiently(self, act: Callable[[Any], T]) -> T:
-        """Return `act(raw)`, again and again while another process is in the way or the server is away."""
+    def patiently(self, act: Callable[[Any], T], meanwhile: Callable[[], object] | None = None) -> T:
+        """Return `act(raw)`, again and again while another process is in the way or the server is away.
+
+        meanwhile: work to do once instead of the first sleep, when another process is in the way.
+        """
         locked = away = None
         while True:
             try:
@@ -60,7 +63,11 @@ class Connection:
                 cause = e.__cause__ if isinstance(e, StoreError) else e  # of a StoreError: what failed in connecting
                 if cause is not None and not self._closed:
                     if self.backend.busy(cause):
-                        locked = locked or Patience(0.00005, 0.002, limit=PATIENCE)
+                        if meanwhile is not None:
+                            work, meanwhile = meanwhile, None
+                            work()
+                            continue
+                        locked = locked or Patience(0.0005, 0.005, limit=PATIENCE)
                         if locked.more():
                             continue
                     elif self.backend.lost(cause):

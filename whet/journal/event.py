@@ -134,9 +134,10 @@ class Journal(Protocol):
         """Return every lease of the study, by trial, without waiting for a writer."""
         ...
 
-    def write(self) -> AbstractContextManager[Writer]:
+    def write(self, meanwhile: Callable[[], object] | None = None) -> AbstractContextManager[Writer]:
         """Begin a transaction.
 
+        meanwhile: something useful to do, outside any transaction, should another process be in the way; it may read.
         Raises LostConnection when the database was lost before its end: nothing was written, do it again.
         """
         ...

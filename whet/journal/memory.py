@@ -43,8 +43,8 @@ class MemoryJournal:
             after += len(events)
 
     @contextmanager
-    def write(self) -> Iterator[MemoryJournal]:
-        """Begin a transaction: an exception undoes it."""
+    def write(self, meanwhile: Callable[[], object] | None = None) -> Iterator[MemoryJournal]:
+        """Begin a transaction: an exception undoes it. `meanwhile` is not needed: there is nobody to wait for."""
         with self._lock:
             length, leases = len(self._events), dict(self._leases)
             self._after: list[Callable[[], object]] = []

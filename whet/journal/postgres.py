@@ -2,12 +2,14 @@
 
 A transaction that writes takes the lock of its study's row, so the numbers of events stay dense, studies do not wait
 for each other, and readers wait for nobody. It takes two round trips: one brings the lock, the events that are new and
-the leases, the other carries what is written and the commit.
+the leases, the other carries what is written and the commit. Each is one message of several statements, which the
+server has prepared when the connection began: a third of the CPU time of sending them one by one in a pipeline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +43,7 @@ class PostgresServer:
         self._url, self._durability = made, durability
         self.where = shown(made)
         self.errors: tuple[type[Exception], ...] = (psycopg.Error,)
+        self._cursor = psycopg.ClientCursor  # it puts the values into the text: only so can a message have several
         options = {
             # a server that vanished is noticed in about half a minute, not after the two hours TCP gives it
             "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
@@ -53,6 +56,7 @@ class PostgresServer:
             connect_args={k: v for k, v in options.items() if k not in made.query},
         )
         sa.event.listen(self.engine, "connect", self._settings)
+        self._prepared, self._executes = _named(Statements(self.engine.dialect).takes)
 
     def _settings(self, connection: Any, _: Any) -> None:
         limit = int(PATIENCE * 1000)
@@ -72,38 +76,37 @@ class PostgresServer:
         return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def raw(self, c: sa.Connection) -> Any:
-        """Return the driver's connection behind `c`."""
-        return c.connection.driver_connection
+        """Return the driver's connection behind `c`, with the statements of a journal prepared."""
+        raw: Any = c.connection.driver_connection
+        raw.execute("; ".join(self._prepared), prepare=False)
+        return raw
 
     def begin(self, raw: Any, texts: Statements, study: int, after: int) -> tuple[list[Any], list[Any]] | None:
         """Take the lock of the study's row; return its events from `after` on (when it is not 0) and its leases."""
-        events = None
-        with raw.pipeline():
-            raw.execute("BEGIN")
-            row = raw.execute(texts.lock, (study,))
-            # at READ COMMITTED each statement sees what was committed before it began: these two, all before the lock
-            if after:
-                events = raw.execute(texts.read, (study, after, LAST))
-            leases = raw.execute(texts.leases, (study,))
-        if not row.fetchall():
+        calls: list[Call] = [(texts.lock, (study,))]
+        # at READ COMMITTED each statement sees what was committed before it began: these two, all before the lock
+        if after:
+            calls += [(texts.read, (study, after, LAST)), (texts.leases, (study,))]
+        cursor = self._send(raw, "BEGIN; ", calls)
+        found = []
+        while cursor.nextset():
+            found.append(cursor.fetchall())
+        if not found[0]:
             raise StoreError(f"{self.where}: the study was deleted meanwhile. Begin it anew.")
-        return (events.fetchall(), leases.fetchall()) if events is not None else None
+        return (found[1], found[2]) if after else None
 
     def run(self, raw: Any, calls: Sequence[Call]) -> None:
         """Run `calls` in one round trip."""
-        with raw.pipeline():
-            for text, values in calls:
-                raw.execute(text, values)
+        self._send(raw, "", calls)
 
     def commit(self, raw: Any, calls: Sequence[Call]) -> None:
         """Run `calls` and commit, in one round trip."""
-        if not calls:
-            raw.execute("COMMIT")
-            return
-        with raw.pipeline():
-            for text, values in calls:
-                raw.execute(text, values)
-            raw.execute("COMMIT")
+        self._send(raw, "", calls, "; COMMIT" if calls else "COMMIT")
+
+    def _send(self, raw: Any, first: str, calls: Sequence[Call], last: str = "") -> Any:
+        """Run `calls` as one message, between what comes first and last; return the cursor with all their results."""
+        text = first + "; ".join(self._executes[t] for t, _ in calls) + last
+        return self._cursor(raw).execute(text, [v for _, values in calls for v in values])
 
     def roll_back(self, raw: Any) -> None:
         """End a transaction, if there is one; hang up when that does not work, and the server undoes it."""
@@ -182,6 +185,20 @@ class PostgresServer:
                 "then run again: a study goes on where it was."
             )
         return StoreError(f"{self.where}: {said}")
+
+
+def _named(takes: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
+    """Return how each statement is prepared under a name, and how it is called by that name.
+
+    >>> _named({"DELETE FROM leases WHERE study = %s AND trial = %s": 2})
+    (['PREPARE whet_0 AS DELETE FROM leases WHERE study = $1 AND trial = $2'], {'DELETE FROM leases WHERE study = %s AND trial = %s': 'EXECUTE whet_0(%s, %s)'})
+    """
+    prepared, executes = [], {}
+    for i, (text, count) in enumerate(takes.items()):
+        numbers = (f"${n}" for n in range(1, count + 1))
+        prepared.append(f"PREPARE whet_{i} AS " + re.sub("%s", lambda _: next(numbers), text))  # noqa: B023
+        executes[text] = f"EXECUTE whet_{i}({', '.join(['%s'] * count)})"
+    return prepared, executes
 
 
 def shown(url: sa.URL) -> str:

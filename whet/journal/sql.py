@@ -129,7 +129,7 @@ class SqlJournal:
         if rows:  # the last one is what the next read is held against
             end = self._query(self._texts.read, self._study, rows[-1][0], rows[-1][0])
             self._remember(rows[-1][0], end[0][4], end[0][5])
-        return self._made([(*row, 0.0, "") for row in rows]) if rows else []
+        return self._made(rows) if rows else []
 
     def _made(self, rows: list[Any]) -> list[Event]:
         # the collector of cycles looks at every new object again and again, and JSON has none
@@ -142,6 +142,8 @@ class SqlJournal:
             except ValueError:
                 data = [self._decode(row[0], row[3]) for row in rows]
             make = tuple.__new__  # three times as fast as Event(...), which looks at each argument
+            if len(rows[0]) == 4:
+                return [make(Event, (s, k, t, d, 0.0, "")) for (s, k, t, _), d in zip(rows, data, strict=True)]
             return [make(Event, (s, k, t, d, a, w)) for (s, k, t, _, a, w), d in zip(rows, data, strict=True)]
         finally:
             if pause:
@@ -173,12 +175,13 @@ class SqlJournal:
     # -- a transaction
 
     @contextmanager
-    def write(self) -> Iterator[SqlJournal]:
-        """Begin a transaction; any exception undoes it."""
+    def write(self, meanwhile: Callable[[], object] | None = None) -> Iterator[SqlJournal]:
+        """Begin a transaction; any exception undoes it. `meanwhile` is called once when another process is in the way."""
         with self._lock:
             end = self._end
             try:
-                self._begin()
+                self._begin(meanwhile)
+                end = self._end  # it may have read on
                 tx = self._inside
                 yield self
                 self._commit()
@@ -190,10 +193,10 @@ class SqlJournal:
             for act in tx.after:
                 act()
 
-    def _begin(self) -> None:
+    def _begin(self, meanwhile: Callable[[], object] | None = None) -> None:
         assert self._tx is None, "a transaction inside a transaction"
         begin, end, study = self._backend.begin, self._end, self._study
-        came = self._connection.patiently(lambda raw: begin(raw, self._texts, study, end))
+        came = self._connection.patiently(lambda raw: begin(raw, self._texts, study, end), meanwhile)
         self._tx = _Transaction()
         if came is not None:
             self._tx.fetched = (end, came[0])

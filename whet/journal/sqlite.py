@@ -1,8 +1,8 @@
 """A whet database in one SQLite file, in write-ahead mode: one writer at a time, and readers never wait for it.
 
 A transaction takes the write lock at its beginning (`BEGIN IMMEDIATE`), so one that has read cannot fail to write.
-SQLite's own way to wait for that lock sleeps up to 0.1 s at a time; a journal waits by itself (`Patience`), in steps as
-short as its transactions.
+SQLite's own way to wait for that lock sleeps up to 0.1 s at a time; a journal waits by itself (`Patience`), in steps of a
+few transactions: whoever has the lock does several, and the lock changes hands less often.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ a second, so their text is made once and handed to the driver itself.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,7 +66,11 @@ class Statements:
             made = statement.compile(dialect=dialect)
             found = tuple(getattr(made, "positiontup", None) or ())
             assert found == tuple(order.split()), f"{made}: takes {found}"
-            return " ".join(str(made).split())
+            shown = " ".join(str(made).split())
+            self.takes[shown] = len(found)
+            return shown
+
+        self.takes: dict[str, int] = {}  # the texts of all statements, and how many values each takes
 
         e, l, s, b = events.c, leases.c, sessions.c, sa.bindparam  # noqa: E741
         own, mine = e.study == b("study"), (l.study == b("study"), l.worker == b("holder"))
@@ -90,8 +95,6 @@ class Statements:
 
 
 def _upsert(dialect: sa.Dialect, table: sa.Table, key: str) -> Any:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    made: Any = {"sqlite": sqlite, "postgresql": postgresql}[dialect.name].insert(table)
+    made: Any = import_module(f"sqlalchemy.dialects.{dialect.name}").insert(table)  # the other one is not loaded
     rest = {c.name: made.excluded[c.name] for c in table.c if c.name not in key.split()}
     return made.on_conflict_do_update(index_elements=key.split(), set_=rest)

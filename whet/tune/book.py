@@ -72,6 +72,10 @@ class Book:
                 self.reload()
             return self.history
 
+    def _catch_up(self) -> None:
+        """Take in what others wrote while one of them is in the way: so much less to do with the lock held."""
+        self.history.apply(self.journal.read(self.history.seq))
+
     @contextmanager
     def _writing(self) -> Iterator[Writer]:
         seen = None
@@ -79,7 +83,7 @@ class Book:
             if self._torn:
                 self.reload()
             try:
-                with self.journal.write() as w:
+                with self.journal.write(self._catch_up) as w:
                     self.history.apply(w.read(self.history.seq))
                     seen = self.history.seq
                     yield w

@@ -28,7 +28,9 @@ __all__ = ["CHANCES", "Claims", "worker_name"]
 LAPSE = parse_duration(os.environ.get("WHET_LAPSE", "30") + "s", "WHET_LAPSE")  # without a beat: others take over
 BEAT = LAPSE / 15  # seconds between beats
 GONE = "gone"  # the worker of a lease whose owner says that it lapsed
-CHANCES = 3  # times a trial may be begun without getting further, for a lost worker or another transient cause
+# Times a trial may be begun without getting further, for a lost worker or another transient cause. Three were too few: when
+# something kills a process every few seconds for 30 minutes, one trial in 16,000 met it three times before its first report.
+CHANCES = 5
 
 
 def worker_name() -> str:

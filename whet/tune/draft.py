@@ -65,10 +65,15 @@ class Draft:
         """Whether no frozen trial was made since the last change, so that nobody else holds the curve."""
         return self._trial is None and self.curve is not _EMPTY
 
-    def go_on(self, step: int, value: float) -> int:
-        """Take in a report of a `fresh` draft that cost as much as it has steps; return how many these are."""
-        steps = step - self.curve.last
-        self.curve.grow(step, value, steps, _NOTHING)
+    def go_on(self, step: int, value: float) -> int | None:
+        """Take in a report that cost as much as it has steps; return how many these are.
+
+        A draft that is not `fresh` takes nothing in, and None is returned.
+        """
+        curve = self.curve
+        if self._trial is not None or curve is _EMPTY:
+            return None
+        steps = curve.go_on(step, value)
         self.value = value
         self.cost += steps
         self.reported, self.strikes = True, 0

@@ -70,22 +70,25 @@ class History:
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in the next events, in order; raise StudyError when one is missing."""
-        progress, log, stale = self.progress, self._moments.log.ids, self._moments.stale
+        progress, log, touched = self.progress, self._moments.log.ids.append, self._moments.stale.add
+        here, last = self.seq, None
         for seq, kind, id, data, _, _ in events:
-            if seq != self.seq + 1:
-                raise StudyError(f"journal: event {self.seq + 1} is missing (next is {seq}). Restore a backup.")
+            if seq != here + 1:
+                raise StudyError(f"journal: event {here + 1} is missing (next is {seq}). Restore a backup.")
             if id is not None:
-                if id == len(progress):
-                    progress.append(Draft(id))
-                    self.unproposed += 1
-                elif not 0 <= id < len(progress):
-                    raise StudyError(f"journal: event {seq} is about trial {id}, which there is not. Restore a backup.")
-                draft = progress[id]
-                stale.add(id)
+                if id != last:
+                    if id == len(progress):
+                        progress.append(Draft(id))
+                        self.unproposed += 1
+                    elif not 0 <= id < len(progress):
+                        raise StudyError(
+                            f"journal: event {seq} is about trial {id}, which there is not. Restore a backup."
+                        )
+                    draft, last = progress[id], id
+                    touched(id)
                 if kind == "reported":  # nine events of ten
                     # step, value and seconds alone, on a curve nobody has seen: the bulk of a long journal
-                    if len(data) == 3 and draft.fresh:
-                        steps = draft.go_on(data["step"], data["value"])
+                    if len(data) == 3 and (steps := draft.go_on(data["step"], data["value"])) is not None:
                         self.steps += steps
                         self.cost += steps
                     else:
@@ -102,8 +105,8 @@ class History:
                 self._gone(data["names"])
             else:
                 raise _unknown(kind)
-            log.append(-1 if id is None else id)
-            self.seq = seq
+            log(-1 if id is None else id)
+            self.seq = here = seq
 
     def _other(self, kind: str, seq: int, draft: Draft, data: Mapping[str, Any]) -> None:
         match kind:

@@ -165,7 +165,7 @@ class Study:
         """Record that a trial failed, and close it: failures are data, the study goes on.
 
         transient: it was not the configuration's fault (a worker was killed, a connection lost); the trial goes back
-        and is tried again, until it failed so 3 times without getting further.
+        and is tried again, until it failed so 5 times without getting further.
         """
         self._telling.fail(number(trial), error, transient=transient)
 

@@ -146,7 +146,7 @@ class Telling:
         self._keeping.remove(self._book.change(write))
 
     def fail(self, id: int, error: str | BaseException | Mapping[str, Any], *, transient: bool) -> None:
-        """Record a failure; after a transient one the trial is tried again, unless it is the third in a row."""
+        """Record a failure; after a transient one the trial is tried again, unless it has used up its chances."""
         self.known(id)
         described = (dict(error) if isinstance(error, Mapping) else describe(error)) | self._claims.measured(id)
 
@@ -169,7 +169,7 @@ class Telling:
         return old
 
     def hand_back(self, workers: Collection[str], error: Mapping[str, Any] | None, *, transient: bool) -> None:
-        """End the leases of other processes, by name; with an error fail their trials, after a transient one at the third."""
+        """End the leases of other processes, by name; with an error fail their trials, after a transient one when its chances are used up."""
 
         def write(w: Writer) -> list[str]:
             old: list[str] = []
