@@ -159,7 +159,7 @@ def check_place(on: str, workers: int, memory: str | None, gpus: str | None, sta
 
     if on not in ("processes", "ray") and not on.startswith("ray://"):
         raise UsageError(
-            f"--on {on}: no such place.{nearest(on, ['processes', 'ray'])} Use processes, ray or ray://HOST:PORT."
+            f"--on {on or repr(on)}: no such place.{nearest(on, ['processes', 'ray'])} Use processes, ray or ray://HOST:PORT."
         )
     start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
     assert start is not None

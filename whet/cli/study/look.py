@@ -141,7 +141,7 @@ def _filtered(trials: Trials, states: Sequence[str] | None, tags: Sequence[str] 
     known = [s.value for s in State]
     for s in wanted:
         if s not in known:
-            raise UsageError(f"--state {s}: no such state.{nearest(s, known)} Allowed: {', '.join(known)}.")
+            raise UsageError(f"--state {s or repr(s)}: no such state.{nearest(s, known)} Allowed: {', '.join(known)}.")
     have = sorted({t for trial in trials for t in trial.tags})
     for name in tags or ():
         if name not in have:
@@ -159,7 +159,7 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
     if name not in names and len(inner := [n for n in names if n.endswith("." + name)]) == 1:
         name = inner[0]  # lr for optimizer.lr, as with --set
     if name not in names:
-        raise UsageError(f"--sort {key}: no such key.{nearest(name, names)} Allowed: {', '.join(names)}.")
+        raise UsageError(f"--sort {key or repr(key)}: no such key.{nearest(name, names)} Allowed: {', '.join(names)}.")
 
     def place(t: Trial) -> Any:
         return t.params.get(name) if name not in _SORTS else t.state.value if name == "state" else getattr(t, name)
