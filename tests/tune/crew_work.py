@@ -38,7 +38,10 @@ def fails_late(params, run):
 def dies_of_its_name(params):
     """k 1: a fault of each kind; what the flag folder names."""
     if params["k"] == 2:
-        os.kill(os.getpid(), getattr(signal, flag("signal").read_text()))
+        died_of = getattr(signal, flag("signal").read_text())
+        if died_of is signal.SIGHUP:
+            signal.signal(died_of, signal.SIG_DFL)  # under nohup it is ignored, and children inherit that
+        os.kill(os.getpid(), died_of)
         time.sleep(60)
     return params["k"]
 

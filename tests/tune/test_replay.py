@@ -182,7 +182,7 @@ processes_work.drive(sys.argv[1], "s", int(sys.argv[2]))
 """
 
 
-def crowd(url, trials, workers, kills, rnd, study):
+def crowd(url, trials, workers, kills, rnd, study, guesses):
     """Run worker processes until nothing is left, killing one after so many more events, at random."""
 
     def begin():
@@ -199,7 +199,7 @@ def crowd(url, trials, workers, kills, rnd, study):
             crew[i].wait()
             crew[i] = begin()
             if n % 2:
-                study.enqueue({"k": n % 10}, note="guess", again=True)
+                study.enqueue({"k": guesses[n % len(guesses)]}, note="guess", again=True)
         assert [p.wait(timeout=120) for p in crew] == [0] * workers
     finally:
         for p in crew:
@@ -209,8 +209,9 @@ def crowd(url, trials, workers, kills, rnd, study):
 
 def undisturbed(url, trials, search, schedule, space, kills, seed=0, workers=4):
     with Study(space, search=search, schedule=schedule, steps=9, seed=seed, store=url, name="s") as study:
-        study.enqueue({"k": 3})
-        crowd(url, trials, workers, kills, random.Random(seed), study)
+        guesses = space["k"].values if space is SPACE else range(10)
+        study.enqueue({"k": guesses[2]})
+        crowd(url, trials, workers, kills, random.Random(seed), study, guesses)
         events = study.journal.read()
         assert len({e.who for e in events}) > 1
         assert not any(t.state is State.RUNNING for t in study.trials)  # a guess that came too late waits
