@@ -89,7 +89,8 @@ Stall = Annotated[
     typer.Option("--stall", metavar="TIME", envvar="WHET_STALL", help="Longest time between two reports, e.g. 30m."),
 ]
 Search = Annotated[
-    str, typer.Option("--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid.")
+    str,
+    typer.Option("--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid, gp."),
 ]
 Schedule = Annotated[
     str,

@@ -55,5 +55,5 @@ def strategy(strategy: Any) -> str:
     'asha (factor 3 first 1)'
     """
     options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
-    told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed")
+    told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed" and v is not None)
     return type(strategy).__name__.lower() + (f" ({told})" if told else "")

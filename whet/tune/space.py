@@ -106,6 +106,11 @@ class Space(Mapping[str, Domain]):
         """The constraints, as written; those of the branches belong to the branches."""
         return tuple(c.text for c in self.own)
 
+    @property
+    def constrained(self) -> bool:
+        """Whether there is a constraint, here or in a branch."""
+        return bool(self._rules)
+
     def where(self, text: str) -> Space:
         """Return this space with a constraint between its values, e.g. "width * depth <= 2048".
 

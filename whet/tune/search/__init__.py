@@ -6,6 +6,7 @@
 | random | independent draws: the baseline of every comparison |
 | sobol | evenly spread points |
 | grid | every combination of a few values each |
+| gp | where a Gaussian process expects the largest improvement |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -29,6 +30,7 @@ NAMES = Names(
         "random": "whet.tune.search.random:Random",
         "sobol": "whet.tune.search.sobol:Sobol",
         "grid": "whet.tune.search.grid:Grid",
+        "gp": "whet.tune.search.gp:GP",
     },
 )
 

@@ -1,0 +1,98 @@
+"""Rows and features are what the space says they are, for every shape of space."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whet.testing import SPACES
+from whet.tune.search.model.climb import climb, fingerprint
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.features import Features
+from whet.tune.search.model.outcomes import settle
+
+NAMES = [n for n in SPACES if n != "one point"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_what_the_space_encodes(name):
+    space, cube = SPACES[name], Cube(SPACES[name])
+    points = np.random.default_rng(0).random((300, cube.d))
+    rows = cube.rows(points)
+    for row in rows:
+        params = cube.params(row)
+        again = space.encode(params)
+        np.testing.assert_allclose(again, row, atol=1e-12)
+        assert fingerprint(again) == fingerprint(cube.encode([params])[0])
+    np.testing.assert_array_equal(np.isnan(rows), ~cube.exists(cube.snap(points)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_tell_configurations_apart_and_nothing_else(name):
+    space, cube = SPACES[name], Cube(SPACES[name])
+    features, rng = Features(cube), np.random.default_rng(1)
+    made = [space.sample(rng) for _ in range(40)]
+    columns = features.of(cube.encode(made))
+    assert np.isfinite(columns).all()
+    assert columns.shape[1] == len(features.groups)
+    apart = features.apart(columns, columns).sum(0)
+    for i in range(40):
+        for j in range(40):
+            assert (apart[i, j] < 1e-18) == (made[i] == made[j])
+
+
+def test_different_options_and_a_missing_branch_are_at_distance_one():
+    cube = Cube(SPACES["branches"])
+    features = Features(cube)
+    rows = cube.encode(
+        [
+            {"optimizer": "sgd", "optimizer.momentum": 0.0, "optimizer.nesterov": True, "decay": 1e-4},
+            {"optimizer": "sgd", "optimizer.momentum": 0.99, "optimizer.nesterov": True, "decay": 1e-4},
+            {"optimizer": "adam", "decay": 1e-4},
+        ]
+    )
+    apart = features.apart(features.of(rows), features.of(rows))
+    names = [d.name for d in cube.dims]
+    momentum, optimizer = names.index("optimizer.momentum"), names.index("optimizer")
+    assert apart[momentum].round(9).tolist() == [[0, 2, 1], [2, 0, 1], [1, 1, 0]]
+    assert apart[optimizer].round(9).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_climb_finds_the_point_that_was_hidden(name, seed):
+    cube, rng = Cube(SPACES[name]), np.random.default_rng(seed)
+    features = Features(cube)
+    hidden = features.of(cube.encode([SPACES[name].sample(rng)]))
+
+    def score(rows):
+        return -features.apart(features.of(rows), hidden).sum(0)[:, 0]
+
+    found = climb(score, cube, rng, near=np.zeros((0, cube.d)), draws=200)
+    assert score(found[None])[0] > -2e-3
+    SPACES[name].check(cube.params(found))
+    other = climb(score, cube, rng, near=found[None], tried={fingerprint(found)}, draws=200)
+    assert fingerprint(other) != fingerprint(found)
+
+
+def test_a_climb_in_a_space_that_is_used_up_finds_nothing():
+    space = SPACES["finite"]
+    cube = Cube(space)
+    tried = {fingerprint(row) for row in cube.encode(space.points())}
+    assert (
+        climb(lambda rows: rows[:, 0], cube, np.random.default_rng(0), near=np.zeros((0, cube.d)), tried=tried) is None
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_settled_scores_keep_their_order_and_have_no_tails(seed):
+    rng = np.random.default_rng(seed)
+    scores = np.exp(3 * rng.standard_normal(80))
+    settled = settle(scores)
+    order = np.argsort(scores)
+    assert (np.diff(settled[order]) >= 0).all()
+    assert settled.mean() == pytest.approx(0.0, abs=1e-9)
+    assert settled.std() == pytest.approx(1.0)
+    assert np.abs(settled).max() < 4
+    assert settle(1e6 * scores + 5) == pytest.approx(settled, abs=1e-6)
+    assert settle(np.full(5, 2.0)).tolist() == [0.0] * 5

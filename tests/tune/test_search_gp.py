@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whet import Choice, Float, Idle, Int, Space, StudyError
+from whet import seed as streams
+from whet.testing import SEARCHER, SPACES, Play
+from whet.tune.search.gp import GP
+from whet.tune.study import Study
+from whet.tune.trial import State
+
+CRASH = Space(a=Float(0, 1), b=Float(0, 1), c=Float(0, 1), k=Choice(["x", "y", "z"]))
+
+
+@pytest.mark.parametrize("clause", SEARCHER, ids=lambda c: c.__name__)
+def test_contract(clause):
+    clause(GP)
+
+
+@pytest.mark.parametrize("acquisition", ["ei", "pi", "ucb"])
+@pytest.mark.parametrize("clause", [c for c in SEARCHER if "rebuilt" in c.__name__ or "allows" in c.__name__])
+def test_contract_of_the_other_acquisitions(acquisition, clause):
+    clause(lambda: GP(acquisition=acquisition, start=5))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"acquisition": "log_ei"}, "gp: no acquisition 'log_ei'. Did you mean 'log-ei'"),
+        ({"start": 0}, "start must be a whole number >= 1, got 0"),
+        ({"start": True}, "start must be"),
+        ({"seed": -1}, "seed must be a whole number"),
+    ],
+)
+def test_options_that_make_no_sense(options, why):
+    with pytest.raises(StudyError, match=why):
+        GP(**options)
+
+
+def branin(p):
+    x, y = p["x"] * 15 - 5, p["y"] * 15
+    return (y - 5.1 / (4 * np.pi**2) * x * x + 5 / np.pi * x - 6) ** 2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(x) + 10
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("acquisition", ["log-ei", "ei", "ucb"])
+def test_it_finds_the_minimum_of_branin(acquisition, seed):
+    with Study(
+        Space(x=Float(0, 1), y=Float(0, 1)), goal="min loss", search=GP(acquisition=acquisition, seed=seed),
+        schedule="full", seed=seed,
+    ) as study:  # fmt: skip
+        for _ in range(40):
+            trial = study.ask()
+            study.tell(trial, branin(trial.params))
+        assert study.best.value < 0.397887 + 0.05  # random search: 0.25 to 1.75 above it after 50
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_failures_teach_it_where_not_to_go(seed):
+    """The loss improves towards what crashes, half of the space (random search fails every other time)."""
+    failed = []
+    with Study(CRASH, goal="min loss", search=GP(seed=seed), schedule="full", seed=seed) as study:
+        for _ in range(60):
+            trial = study.ask()
+            p = trial.params
+            failed.append(p["a"] + p["b"] > 1)
+            if failed[-1]:
+                study.fail(trial, "out of memory")
+            else:
+                study.tell(trial, 2 - p["a"] - p["b"] + (p["c"] - 0.3) ** 2 + 0.2 * (p["k"] != "x"))
+        assert np.mean(failed) <= 0.35
+        assert study.best.value < 1.05
+
+
+def test_workers_that_ask_at_once_get_different_places():
+    """Running trials are taken to become what is expected of them, so the next one looks elsewhere."""
+    study, made = Play(Space(x=Float(0, 1), y=Float(0, 1))), GP()
+    for n in range(10):
+        id = study.ask()
+        u = streams.rng(n).random(2)
+        study.set(id, params={"x": float(u[0]), "y": float(u[1])}, state=State.RUNNING)
+        study.tell(id, float(np.sin(9 * u[0]) * np.cos(7 * u[1])))
+    places = []
+    for _ in range(6):
+        id = study.ask()
+        said = made.propose(study.trials, streams.rng(5, id))
+        study.set(id, params=said.params, origin=said.origin, state=State.RUNNING)
+        places.append([said.params["x"], said.params["y"]])
+    apart = np.linalg.norm(np.array(places)[:, None] - np.array(places)[None], axis=2)
+    assert apart[~np.eye(6, dtype=bool)].min() > 0.02
+
+
+def test_a_fit_is_on_record_and_is_begun_from():
+    with Study(SPACES["mixed"], goal="min loss", search="gp", schedule="full") as study:
+        for _ in range(60):
+            trial = study.ask()
+            study.tell(trial, np.log(trial.params["lr"]) ** 2 + trial.params["width"] / 100)
+        fits = [t.origin["fit"]["n"] for t in study.trials if "fit" in t.origin]
+        assert fits == sorted(fits)
+        assert fits[:5] == [fits[0] + i for i in range(5)]
+        late = [n for n in fits if n > 40]
+        assert len(late) == len([n for n in late if n in (44, 45, 49, 50, 54, 55, 60)])
+        assert len(study.trials[-1].origin.get("fit", {"theta": [0] * 6})["theta"]) == 6
+
+
+def test_trials_that_were_stopped_early_are_learnt_from():
+    """Values after one step are worse by far, and would look bad if how far a trial was trained played no part."""
+
+    def value(p, step):
+        return (p["x"] - 0.7) ** 2 + 5.0 / step
+
+    with Study(Space(x=Float(0, 1), k=Int(1, 3)), goal="min loss", search="gp", schedule="asha", steps=9) as study:
+        while not isinstance(trial := study.ask(), Idle) and len(study.trials) < 30:
+            for step in range(trial.step + 1, 10):
+                if study.report(trial, step, value(trial.params, step)) is not step and step == 9:
+                    study.tell(trial, value(trial.params, 9))
+                elif study.trials[trial.id].state is not State.RUNNING:
+                    break
+        late = [t.params["x"] for t in study.trials[15:]]
+        assert np.median(np.abs(np.array(late) - 0.7)) < 0.15

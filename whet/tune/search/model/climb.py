@@ -1,0 +1,116 @@
+"""Where a score is largest over the unit cube of a space: many random points, then a climb from the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+
+import numpy as np
+
+from whet.tune.search.model.cube import Cube
+
+__all__ = ["climb", "fingerprint"]
+
+Score = Callable[[np.ndarray], np.ndarray]
+
+_CLIMBERS = 8
+_ROUNDS = 24
+_STEPS = (0.2, 0.05, 0.0125)  # standard deviations of moves along a real number, each tried
+
+
+def fingerprint(row: np.ndarray) -> bytes:
+    """Return bytes that are equal for equal rows (d,)."""
+    return np.asarray(row, dtype=np.float64).tobytes()
+
+
+def climb(
+    score: Score,
+    cube: Cube,
+    rng: np.random.Generator,
+    *,
+    near: np.ndarray,
+    tried: Set[bytes] = frozenset(),
+    draws: int = 1000,
+    drawn: Callable[[int], np.ndarray] | None = None,
+) -> np.ndarray | None:
+    """Return the row (d,) with the largest score found that is not `tried` and is allowed; None when there is none.
+
+    near: points (k, d) to begin at beside the random ones, such as the best so far; drawn: how n random points (n, d) are
+    made (default: evenly). Each round moves every climber along each dimension, to neighbouring values or by normal steps,
+    and keeps the best; it ends when the best does not get better.
+    """
+
+    def fresh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        points = cube.snap(points)
+        rows = cube.rows(points)
+        seen = set(tried)
+        keep = []
+        for i, row in enumerate(rows):
+            mark = fingerprint(row)
+            if mark not in seen:
+                seen.add(mark)
+                keep.append(i)
+        points, rows = points[keep], rows[keep]
+        if len(rows) and cube.constrained:
+            allowed = [cube.space.allows(cube.params(row)) for row in rows]
+            points, rows = points[allowed], rows[allowed]
+        return points, rows
+
+    made = drawn(draws) if drawn is not None else rng.random((draws, cube.d))
+    near = np.where(np.isnan(near), rng.random(near.shape), near)
+    points, rows = fresh(np.vstack([near, _moves(near, cube, rng), made]))
+    if not len(rows):
+        return None
+    scores = score(rows)
+    points, rows, scores = _best(points, rows, scores)
+    for _ in range(_ROUNDS):
+        more, more_rows = fresh(_moves(points, cube, rng))
+        if not len(more):
+            break
+        top = scores[0]
+        points, rows, scores = _best(
+            np.vstack([points, more]), np.vstack([rows, more_rows]), np.concatenate([scores, score(more_rows)])
+        )
+        if not scores[0] > top + 1e-9 * abs(top):
+            break
+    return rows[0]
+
+
+def _best(points: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, kind="stable")
+    marks: set[bytes] = set()
+    first = []
+    for i in order:  # the same row may have been reached twice
+        if (mark := fingerprint(rows[i])) not in marks:
+            marks.add(mark)
+            first.append(i)
+            if len(first) == _CLIMBERS:
+                break
+    return points[first], rows[first], scores[first]
+
+
+def _moves(points: np.ndarray, cube: Cube, rng: np.random.Generator) -> np.ndarray:
+    """Return the points (m, d) one move away from points (k, d)."""
+    found = []
+    there = cube.exists(cube.snap(points)) if len(points) else np.zeros((0, cube.d), bool)
+    for j, levels in enumerate(cube.levels):
+        here = points[there[:, j]]
+        if not len(here):
+            continue
+        if cube.options[j]:
+            k = cube.options[j]
+            targets = [np.full(len(here), (i + 0.5) / k) for i in range(k)]
+        elif levels is not None and len(levels) <= 64:
+            at = np.clip(np.searchsorted(levels, here[:, j]), 0, len(levels) - 1)
+            targets = [levels[np.clip(at + by, 0, len(levels) - 1)] for by in (-2, -1, 1, 2)]
+        else:
+            targets = [np.clip(here[:, j] + s * rng.standard_normal(len(here)), 0.0, 1.0) for s in _STEPS]
+        for target in targets:
+            moved = here.copy()
+            moved[:, j] = target
+            found.append(moved)
+    # and all real numbers at once, for ridges that no axis follows
+    real = np.array([not o and (v is None or len(v) > 64) for o, v in zip(cube.options, cube.levels, strict=True)])
+    if real.sum() > 1 and len(points):
+        for s in _STEPS:
+            found.append(np.clip(points + s * rng.standard_normal(points.shape) * real, 0.0, 1.0))
+    return np.vstack(found) if found else np.zeros((0, cube.d))

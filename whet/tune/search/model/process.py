@@ -1,0 +1,216 @@
+"""A Gaussian process over the columns of `Features`: Matern 5/2, a length scale for each dimension, noise estimated.
+
+Rasmussen and Williams 2006: posterior eq. 2.25-26, marginal likelihood eq. 5.8, its gradient eq. 5.9. The mean is zero:
+outcomes are standardised before. With m the Matern correlation, x a configuration and s how far it was trained,
+
+    k = variance m(x, x') + drift m(x, x') m(s, s') + offset m(s, s')
+
+of which only the first term is there when all were trained equally far. So how good a configuration is, is one function
+whatever the fidelity, plus what the fidelity does to all of them, plus a small part that changes with both. (A product
+alone, as in Klein et al. 2017, forgets what early values say of late ones when its length scale of s is short.)
+
+Hyperparameters are logarithms, `theta` = (length scales (d,), [length scale of s, drift, offset,] variance, noise
+variance), and are set to their most probable values under the priors of `Priors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from whet.tune.search.model.features import Features
+
+__all__ = ["Priors", "Process", "fit", "matern"]
+
+_JITTER = 1e-8
+_LOGARITHMS, _NOISE = (-7.0, 5.0), (-14.0, 2.0)  # bounds of the logarithms; of that of the noise
+
+
+def matern(apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Matern 5/2 correlation at squared distances, and its derivative by the squared distance.
+
+    >>> k, slope = matern(np.array([0.0, 1.0]))
+    >>> k.round(4), slope.round(4)
+    (array([1.   , 0.524]), array([-0.8333, -0.2882]))
+    """
+    r = np.sqrt(5.0 * apart)
+    e = np.exp(-r)
+    return (1.0 + r + r * r / 3.0) * e, (-5.0 / 6.0) * (1.0 + r) * e
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Normal priors of the logarithms, as (mean, standard deviation). Outcomes have variance 1, the cube has side 1."""
+
+    lengths: tuple[float, float] = (0.0, 1.0)
+    reach: tuple[float, float] = (0.0, 1.0)
+    drift: tuple[float, float] = (-3.0, 1.0)
+    offset: tuple[float, float] = (0.0, 1.0)
+    variance: tuple[float, float] = (0.0, 1.0)
+    noise: tuple[float, float] = (-6.0, 1.5)
+
+    def of(self, features: Features) -> np.ndarray:
+        """Return the (mean, standard deviation) of every hyperparameter as an array (2, p)."""
+        more = [self.reach, self.drift, self.offset] if features.reach else []
+        return np.array([*[self.lengths] * features.cube.d, *more, self.variance, self.noise], float).T
+
+    def cost(self, theta: np.ndarray, features: Features) -> tuple[float, np.ndarray]:
+        """Return minus the log density at `theta`, up to a constant, and its gradient."""
+        mean, sd = self.of(features)
+        z = (theta - mean) / sd
+        return 0.5 * float(z @ z), z / sd
+
+
+class Process:
+    """A Gaussian process that has seen `values` (n,) at `rows` (n, d), with the hyperparameters `theta`.
+
+    >>> from whet.tune.search.model.cube import Cube
+    >>> from whet.tune.space import Float, Space
+    >>> features = Features(Cube(Space(x=Float(0, 1))))
+    >>> process = Process(features, np.array([[0.2], [0.8]]), np.array([-1.0, 1.0]), np.array([-1.0, 0.0, -9.0]))
+    >>> mean, sd = process.predict(np.array([[0.2], [0.5]]))
+    >>> mean.round(2).tolist(), sd.round(2).tolist()
+    ([-1.0, 0.0], [0.01, 0.59])
+    """
+
+    def __init__(self, features: Features, rows: np.ndarray, values: np.ndarray, theta: np.ndarray) -> None:
+        self.features, self.rows, self.values, self.theta = features, rows, np.asarray(values, float), theta
+        d = features.cube.d
+        self._scale = np.exp(-theta[: features.d])[features.groups]  # (m,): one over the length of each column
+        self.variance, self.noise = float(np.exp(theta[-2])), float(np.exp(theta[-1]))
+        drift, offset = np.exp(theta[d + 1 : d + 3]) if features.reach else (0.0, 0.0)
+        self._drift, self._offset = float(drift), float(offset)
+        self.prior = self.variance + self._drift + self._offset  # the variance where nothing was seen
+        self._columns = features.of(rows) * self._scale
+        k = self._cross(self._columns)
+        k[np.diag_indices(len(k))] += self.noise + _JITTER
+        self._set(cholesky(k, lower=True, check_finite=False) if len(k) else k)
+
+    def _set(self, lower: np.ndarray) -> None:
+        self._lower = lower
+        self._weights = cho_solve((lower, True), self.values, check_finite=False) if len(lower) else self.values
+
+    def _cross(self, columns: np.ndarray) -> np.ndarray:
+        """Return the covariances (k, n) of scaled columns (k, m) with the points seen."""
+        a, b = columns, self._columns
+        if not self.features.reach:
+            return self.variance * _near(a, b)
+        x = _near(a[:, :-1], b[:, :-1])
+        return self.variance * x + (self._drift * x + self._offset) * _near(a[:, -1:], b[:, -1:])
+
+    def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (mean, standard deviation) of the function (without noise) at rows (k, d), each (k,)."""
+        if not len(self._lower):
+            return np.zeros(len(rows)), np.full(len(rows), np.sqrt(self.prior))
+        k = self._cross(self.features.of(rows) * self._scale)
+        left = solve_triangular(self._lower, k.T, lower=True, check_finite=False)
+        variance = np.maximum(self.prior - np.einsum("ij,ij->j", left, left), 1e-12)
+        return k @ self._weights, np.sqrt(variance)
+
+    def given(self, rows: np.ndarray, values: np.ndarray) -> Process:
+        """Return the process that has also seen `values` at `rows`: the Cholesky factor grows, O(n^2) a point."""
+        more = object.__new__(Process)
+        more.__dict__.update(self.__dict__)
+        columns = self.features.of(rows) * self._scale
+        more.rows, more.values = np.vstack([self.rows, rows]), np.concatenate([self.values, values])
+        more._columns = np.vstack([self._columns, columns])
+        n, k = len(self.rows), len(rows)
+        cross = more._cross(columns)  # (k, n + k)
+        corner = cross[:, n:]
+        corner[np.diag_indices(k)] += self.noise + _JITTER
+        left = solve_triangular(self._lower, cross[:, :n].T, lower=True, check_finite=False) if n else np.zeros((0, k))
+        lower = np.zeros((n + k, n + k))
+        lower[:n, :n], lower[n:, :n] = self._lower, left.T
+        lower[n:, n:] = cholesky(corner - left.T @ left, lower=True, check_finite=False)
+        more._set(lower)
+        return more
+
+    def likelihood(self) -> float:
+        """Return the log marginal likelihood of what was seen."""
+        n = len(self.values)
+        logs = np.log(np.diag(self._lower)).sum()
+        return float(-0.5 * self.values @ self._weights - logs - 0.5 * n * np.log(2 * np.pi))
+
+
+def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the correlations (k, n) between scaled columns (k, m) and (n, m)."""
+    apart = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T
+    return matern(np.maximum(apart, 0.0))[0]
+
+
+def likelihood(
+    theta: np.ndarray, apart: np.ndarray, values: np.ndarray, *, reach: bool = False
+) -> tuple[float, np.ndarray]:
+    """Return the log marginal likelihood and its gradient (p,) at `theta`.
+
+    apart: squared distances (d, n, n) by dimension, unscaled, that of reach the last; -inf where the matrix is not
+    positive definite.
+    """
+    d = len(apart) - reach
+    weights = np.exp(-2.0 * theta[: d + reach])
+    variance, noise = np.exp(theta[-2]), np.exp(theta[-1])
+    n = len(values)
+    x, x_slope = matern(np.tensordot(weights[:d], apart[:d], 1) if d else np.zeros((n, n)))
+    k = variance * x
+    by_x = np.full((n, n), variance)  # the derivative of k by x
+    if reach:
+        drift, offset = np.exp(theta[d + 1 : d + 3])
+        s, s_slope = matern(weights[d] * apart[d])
+        k = k + (drift * x + offset) * s
+        by_x = by_x + drift * s
+    k[np.diag_indices(n)] += noise + _JITTER
+    try:
+        lower = cholesky(k, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return -np.inf, np.zeros_like(theta)
+    inverse = cho_solve((lower, True), np.eye(n), check_finite=False)
+    a = inverse @ values
+    value = -0.5 * values @ a - np.log(np.diag(lower)).sum() - 0.5 * n * np.log(2 * np.pi)
+    outer = 0.5 * (np.outer(a, a) - inverse)  # the derivative of the value by k
+    gradient = np.empty_like(theta)
+    gradient[:d] = -2.0 * weights[:d] * np.tensordot(apart[:d], outer * by_x * x_slope, 2)
+    if reach:
+        gradient[d] = -2.0 * weights[d] * np.einsum("ij,ij,ij,ij->", apart[d], outer, drift * x + offset, s_slope)
+        gradient[d + 1] = drift * np.einsum("ij,ij,ij->", outer, x, s)
+        gradient[d + 2] = offset * np.einsum("ij,ij->", outer, s)
+    gradient[-2] = variance * np.einsum("ij,ij->", outer, x)
+    gradient[-1] = noise * np.trace(outer)
+    return float(value), gradient
+
+
+def fit(
+    features: Features,
+    rows: np.ndarray,
+    values: np.ndarray,
+    *,
+    starts: Iterable[np.ndarray] = (),
+    priors: Priors | None = None,
+    iterations: int = 60,
+) -> Process:
+    """Return the process with the most probable hyperparameters found from `starts` and from the means of the priors."""
+    priors = priors or Priors()
+    columns = features.of(rows)
+    apart = features.apart(columns, columns)
+
+    def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = likelihood(theta, apart, values, reach=features.reach)
+        if not np.isfinite(value):
+            return 1e10, np.zeros_like(theta)
+        extra, slope = priors.cost(theta, features)
+        return extra - value, slope - gradient
+
+    mean = priors.of(features)[0]
+    bounds = [*[_LOGARITHMS] * (len(mean) - 1), _NOISE]
+    low, high = np.array(bounds).T
+    found = [
+        minimize(
+            cost, np.clip(start, low, high), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations}
+        )
+        for start in [mean, *starts]
+    ]
+    best = min(found, key=lambda r: float(r.fun))
+    return Process(features, rows, values, np.asarray(best.x))
