@@ -7,8 +7,9 @@ from whet import Choice, Float, Idle, Int, Space, StudyError
 from whet import seed as streams
 from whet.testing import SEARCHER, SPACES, Play
 from whet.tune.search.gp import GP
+from whet.tune.search.model.threads import one_thread
 from whet.tune.study import Study
-from whet.tune.trial import State
+from whet.tune.trial import Curve, Point, State, Trial, Trials
 
 CRASH = Space(a=Float(0, 1), b=Float(0, 1), c=Float(0, 1), k=Choice(["x", "y", "z"]))
 
@@ -119,3 +120,24 @@ def test_trials_that_were_stopped_early_are_learnt_from():
                     break
         late = [t.params["x"] for t in study.trials[15:]]
         assert np.median(np.abs(np.array(late) - 0.7)) < 0.15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_how_far_a_trial_was_trained_is_told_from_how_good_it_is(seed):
+    """Fully trained ones have the small values, all at the wrong end; after one step the right end is the better one."""
+    trials = [
+        Trial(i, {"x": x}, State.PAUSED, curve=Curve([Point(1, (x - 0.7) ** 2 + 5)]), value=(x - 0.7) ** 2 + 5)
+        for i, x in enumerate(np.linspace(0.02, 0.98, 12))
+    ]
+    for x in (0.1, 0.2, 0.3):
+        value = (x - 0.7) ** 2 + 0.55
+        trials.append(Trial(len(trials), {"x": x}, State.DONE, curve=Curve([Point(9, value)]), value=value))
+    shown = Trials(trials, space=Space(x=Float(0, 1)), steps=9)
+    assert GP(seed=seed).propose(shown, streams.rng(seed)).params["x"] > 0.5
+
+
+def test_linear_algebra_runs_in_one_thread_while_it_proposes():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    with threadpool_limits(2, user_api="blas"), one_thread():
+        assert {x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"} == {1}

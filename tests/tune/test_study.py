@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -587,3 +589,21 @@ def test_a_value_that_is_not_finite_names_the_metrics_that_are_not_either():
     trial = study.ask()
     assert study.report(trial, 1, np.nan, train_loss=np.inf, rate=0.1) is Verdict.STOP
     assert study.trials[0].error["message"] == "accuracy is nan at step 1, and so is train_loss"
+
+
+def test_who_waits_for_the_lock_takes_in_what_was_written_meanwhile(tmp_path):
+    one, two = (new(store=f"sqlite:///{tmp_path}/s.db") for _ in range(2))
+    one.report(one.ask(), 1, 0.5)
+    known, written = two._book.history.seq, one.trials.seq
+    asked = threading.Thread(target=two.ask)
+    with one.journal.write():
+        asked.start()
+        until = time.monotonic() + 20
+        while two._book.history.seq == known and time.monotonic() < until:
+            time.sleep(0.005)
+        seen = two._book.history.seq
+    asked.join(20)
+    assert seen == written > known, "it waited without looking"
+    assert [t.id for t in two.trials] == [0, 1]
+    one.close()
+    two.close()
