@@ -593,9 +593,10 @@ def test_a_value_that_is_not_finite_names_the_metrics_that_are_not_either():
 
 def test_who_waits_for_the_lock_takes_in_what_was_written_meanwhile(tmp_path):
     one, two = (new(store=f"sqlite:///{tmp_path}/s.db") for _ in range(2))
-    one.report(one.ask(), 1, 0.5)
+    mine, theirs = one.ask(), two.ask()
+    one.report(mine, 1, 0.5)
     known, written = two._book.history.seq, one.trials.seq
-    asked = threading.Thread(target=two.ask)
+    asked = threading.Thread(target=two.report, args=(theirs, 1, 0.5))  # which does not look before it wants the lock
     with one.journal.write():
         asked.start()
         until = time.monotonic() + 20
@@ -604,6 +605,6 @@ def test_who_waits_for_the_lock_takes_in_what_was_written_meanwhile(tmp_path):
         seen = two._book.history.seq
     asked.join(20)
     assert seen == written > known, "it waited without looking"
-    assert [t.id for t in two.trials] == [0, 1]
+    assert [t.value for t in two.trials] == [0.5, 0.5]
     one.close()
     two.close()
