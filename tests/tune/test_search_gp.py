@@ -141,3 +141,50 @@ def test_linear_algebra_runs_in_one_thread_while_it_proposes():
 
     with threadpool_limits(2, user_api="blas"), one_thread():
         assert {x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"} == {1}
+
+
+RIGHT, WRONG = (Space(x=Float(0, 1, prior=(at, 0.05)), y=Float(0, 1), k=Choice(["a", "b", "c"])) for at in (0.8, 0.1))
+
+
+def narrow(p):
+    return 1 - np.exp(-(((p["x"] - 0.8) / 0.1) ** 2)) + (p["y"] - 0.3) ** 2 + 0.1 * (p["k"] != "b")
+
+
+@pytest.mark.parametrize("search", ["gp", "sobol", "random"])
+def test_a_person_who_is_right_is_believed_at_once(search):
+    with Study(RIGHT, goal="min loss", search=search, schedule="full") as study:
+        for _ in range(16):
+            trial = study.ask()
+            study.tell(trial, narrow(trial.params))
+        near = [abs(t.params["x"] - 0.8) < 0.15 for t in study.trials]
+        assert sum(near) >= 6  # 0.3 of 16 without a prior: 5 or fewer
+        assert study.best.value < 0.25
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_person_who_is_wrong_is_unlearnt(seed):
+    with Study(WRONG, goal="min loss", search=GP(seed=seed), schedule="full", seed=seed) as study:
+        for _ in range(40):
+            trial = study.ask()
+            p = trial.params
+            study.tell(trial, (p["x"] - 0.8) ** 2 + (p["y"] - 0.3) ** 2 + 0.1 * (p["k"] != "b"))
+        assert study.best.value < 0.002
+        assert abs(study.best.params["x"] - 0.8) < 0.05
+
+
+def test_its_posterior_and_acquisition_are_values():
+    with Study(Space(x=Float(0, 1), y=Float(0, 1)), goal="min loss", search="gp", schedule="full") as study:
+        with pytest.raises(StudyError, match="gp: no trial has a value yet"):
+            GP().worth(study.trials)
+        for _ in range(20):
+            trial = study.ask()
+            study.tell(trial, branin(trial.params))
+        worth = GP().worth(study.trials)
+        rows = np.array([study.space.encode(t.params) for t in study.trials])
+        mean, sd = worth.posterior.predict(rows)
+        told = np.array([t.value for t in study.trials])
+        assert np.abs(worth.posterior.scale.back(mean) - np.minimum(told, worth.posterior.scale.worst)).max() < 2.0
+        assert sd.max() < 0.2 < worth.posterior.predict(rows + 5)[1].min()
+        next_ = study.ask()
+        random_rows = streams.rng(0).random((500, 2))
+        assert worth(study.space.encode(next_.params)[None])[0] > worth(random_rows).max()

@@ -7,12 +7,16 @@ from functools import cached_property
 
 import numpy as np
 
-from whet.tune.search.untried import Tried, draw
+from whet.tune.search.design import believed, has_priors
+from whet.tune.search.untried import Tried, draw, key
 from whet.tune.space import Space
 from whet.tune.strategy import Proposal
 from whet.tune.trial import Trials
 
 __all__ = ["Random"]
+
+_BELIEVED = 0.5  # the chance that a draw follows the priors
+_DRAWS = 20  # of those, until one is allowed and new
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Random:
     """Draw every configuration evenly from the space (logarithms where the domain says so).
 
     Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", 2012. Unlike there, a finite space is drawn
-    from without repetition; `propose` raises StudyError when it is used up.
+    from without repetition; `propose` raises StudyError when it is used up. When numbers have priors, every other draw, by chance,
+    follows them.
 
     >>> from whet.tune.space import Float
     >>> trials = Trials([], space=Space(lr=Float(1e-4, 1e-1, log=True)))
@@ -36,6 +41,11 @@ class Random:
         """Return a configuration drawn with `rng`."""
         if trials.space.size is not None:
             self._tried.see(trials)
+        if has_priors(trials.space) and rng.random() < _BELIEVED:
+            for _ in range(_DRAWS):
+                params = believed(trials.space, rng)
+                if trials.space.allows(params) and (trials.space.size is None or key(params) not in self._tried.keys):
+                    return Proposal(params, {"search": "random", "from": "prior"})
         return Proposal(draw(trials.space, self._tried, rng), {"search": "random"})
 
     def size(self, space: Space) -> int | None:

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from whet import seed as keyed
 from whet.errors import StudyError
+from whet.tune.search.design import design
 from whet.tune.search.untried import Line, Tried, draw
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Proposal
@@ -17,7 +17,6 @@ from whet.tune.trial import Trials
 
 __all__ = ["Sobol"]
 
-_BLOCK = 64  # points made at a time; a power of two keeps the sequence balanced
 _PATIENCE = 64  # points looked at per trial before a draw takes the place of the sequence
 _DIMENSIONS = 21_201  # the direction numbers SciPy has
 
@@ -30,6 +29,9 @@ class Sobol:
     (Matousek 1998), as in SciPy. The sequence depends on `seed` and the number of dimensions only; the next point is
     the first that no trial has. Every branch of a choice has columns of its own, ignored where it does not exist, so
     each branch is covered evenly too.
+
+    When numbers have priors, the first point is the most likely configuration, and then every other point is one of a second
+    sequence, moved to the same quantiles of the priors.
 
     Points that a constraint forbids, and repetitions in a finite space, are skipped. When the first 64 (n + 1) points
     have nothing for a study of n trials, or the space has more than 21,201 dimensions, the proposal is a random draw
@@ -63,13 +65,7 @@ class Sobol:
             yield space.decode(())
         if not 0 < d <= _DIMENSIONS:
             return
-        from scipy.stats import qmc  # half a second of import that only this needs
-
-        engine = qmc.Sobol(d, scramble=True, rng=keyed.rng(self.seed, "sobol"))
-        while True:
-            for u in engine.random(_BLOCK):  # (64, d)
-                params = space.decode(u)
-                yield params if space.allows(params) else None
+        yield from design(space, seed=self.seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the next point; `rng` is used only when the sequence has none."""

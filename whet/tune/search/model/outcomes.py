@@ -1,33 +1,83 @@
-"""What the trials of a study say, as numbers for a model: rows, values that behave, and which configurations failed."""
+"""The values of trials as a model likes them: no tails that rule it, mean 0, variance 1; and back."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.stats import yeojohnson
+from dataclasses import dataclass
 
-__all__ = ["settle"]
+import numpy as np
+from scipy.special import inv_boxcox1p
+from scipy.stats import yeojohnson, yeojohnson_normmax
+
+__all__ = ["Scale", "settle"]
 
 _FAR = 4.0  # values worse than the median by so many times what the best is better are pulled in
+_POWER = 5  # values from which on the exponent is fitted
 
 
-def settle(scores: np.ndarray) -> np.ndarray:
-    """Return scores (n,), of which the smallest is best, with mean 0, variance 1 and tails that do not rule a model.
+@dataclass(frozen=True)
+class Scale:
+    """The transform of scores, of which the smallest is best, to values with mean 0 and variance 1.
 
     What is far worse than the median is pulled in to `4` times as far as the best is on the other side; then the power
     transform of Yeo and Johnson 2000 with the most likely exponent makes the rest as normal as it can be (as in Cowen-Rivers
     et al. 2022, "HEBO", section 4.2). The order is kept, ties beyond the bound aside.
 
+    worst: scores above are pulled in to it; mean, spread: of the scores; power: the exponent; middle, width: mean and standard deviation
+    after the power.
+
+    >>> scale = Scale.of(np.array([1.0, 2.0, 3.0, 1e9]))
+    >>> scale.to(np.array([1.0, 2.0, 3.0, 1e9])).round(2).tolist()
+    [-0.9, -0.56, -0.22, 1.68]
+    >>> scale.back(np.array([-0.9, 1.68])).round(1).tolist()
+    [1.0, 8.5]
+    """
+
+    worst: float
+    mean: float
+    spread: float
+    power: float
+    middle: float
+    width: float
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> Scale:
+        """Return the transform for scores (n,), n >= 1."""
+        scores = np.asarray(scores, float)
+        best, median = float(scores.min()), float(np.median(scores))
+        worst = median + _FAR * (median - best) if median > best else np.inf
+        scores = np.minimum(scores, worst)
+        mean, spread = float(scores.mean()), float(scores.std())
+        if not spread > 1e-300:
+            return cls(worst, mean, 0.0, 1.0, 0.0, 1.0)
+        scores = (scores - mean) / spread
+        power = float(yeojohnson_normmax(scores)) if len(scores) >= _POWER else 1.0
+        scores = yeojohnson(scores, power)
+        return cls(worst, mean, spread, power, float(scores.mean()), float(scores.std()) or 1.0)
+
+    def to(self, scores: np.ndarray) -> np.ndarray:
+        """Return the values of scores."""
+        if not self.spread:
+            return np.zeros(len(scores))
+        scores = (np.minimum(np.asarray(scores, float), self.worst) - self.mean) / self.spread
+        return (yeojohnson(scores, self.power) - self.middle) / self.width
+
+    def back(self, values: np.ndarray) -> np.ndarray:
+        """Return the scores of values; infinite where the power has no value so large or small."""
+        if not self.spread:
+            return np.full(np.shape(values), self.mean)
+        y, p = np.asarray(values, float) * self.width + self.middle, self.power
+        with np.errstate(all="ignore"):
+            up = inv_boxcox1p(np.maximum(y, 0.0), p)
+            down = -inv_boxcox1p(np.maximum(-y, 0.0), 2.0 - p)
+        up = np.where(np.isnan(up), np.inf, up)
+        down = np.where(np.isnan(down), -np.inf, down)
+        return np.where(y >= 0, up, down) * self.spread + self.mean
+
+
+def settle(scores: np.ndarray) -> np.ndarray:
+    """Return scores (n,) by the `Scale` of their own.
+
     >>> settle(np.array([1.0, 2.0, 3.0, 1e9])).round(2).tolist()
     [-0.9, -0.56, -0.22, 1.68]
     """
-    scores = np.asarray(scores, float)
-    best, median = scores.min(), float(np.median(scores))
-    if median > best:
-        scores = np.minimum(scores, median + _FAR * (median - best))
-    spread = scores.std()
-    if not spread > 1e-300:
-        return np.zeros(len(scores))
-    scores = (scores - scores.mean()) / spread
-    if len(scores) > 4:
-        scores, _ = yeojohnson(scores)
-    return (scores - scores.mean()) / (scores.std() or 1.0)
+    return Scale.of(scores).to(scores)

@@ -1,0 +1,98 @@
+"""What the values of a study's trials say of every configuration: a Gaussian process fitted at fixed numbers of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.features import Features
+from whet.tune.search.model.outcomes import Scale
+from whet.tune.search.model.process import Process, fit
+from whet.tune.search.model.seen import View
+from whet.tune.search.model.sound import Sound, sound
+from whet.tune.trial import Trials
+
+__all__ = ["Posterior", "due", "last_fit"]
+
+_FITTED = 150  # points that hyperparameters are fitted to
+_KEPT = 300  # points that the posterior is made of
+_ALWAYS = 40  # points up to which every proposal fits anew
+_GROWTH = 1.1  # then a fit each time there are so many times more
+
+
+def last_fit(trials: Trials, view: View) -> dict[str, Any] | None:
+    """Return the last fit on record among proposals, None when there is none that knows no more than `view`."""
+    found = (t.origin["fit"] for t in reversed(trials) if "fit" in t.origin)
+    n = len(view.ids) + len(view.failed)
+    return next((f for f in found if isinstance(f, dict) and f.get("n", 0) <= n), None)
+
+
+def due(n: int, last: Mapping[str, Any] | None) -> bool:
+    """Return whether hyperparameters are fitted anew when `n` trials have ended: always up to 40, then each time a tenth more have.
+
+    >>> due(40, {"n": 39}), due(43, {"n": 40}), due(44, {"n": 40})
+    (True, False, True)
+    """
+    return last is None or n <= _ALWAYS or n >= _GROWTH * last["n"]
+
+
+class Posterior:
+    """Mean and standard deviation of the value of every configuration, trained to the end, and the chance that it does not fail.
+
+    Values are those of `scale`, small is good. best: the smallest mean at a configuration that was tried: noise flatters the best value.
+    Running trials are taken to have become what is expected of them (Ginsbourger et al. 2010, "kriging believer"). record: what to write
+    down of a fit that was made, for the next posterior to begin from; empty when the last one was kept.
+    """
+
+    def __init__(self, cube: Cube, view: View, last: Mapping[str, Any] | None = None) -> None:
+        n = len(view.ids) + len(view.failed)
+        self._partial = bool((view.reach < 1.0).any())
+        features = Features(cube, reach=self._partial)
+        chosen = _most_telling(view.scores, _KEPT)
+        self.scale = Scale.of(view.scores)
+        rows, values = self._at(view.rows, view.reach)[chosen], self.scale.to(view.scores)[chosen]
+        old, refit = _theta(last, "theta", features.d + 2 * self._partial), due(n, last)
+        self.record: dict[str, Any] = {}
+        if refit or old is None:
+            some = _most_telling(values, _FITTED)
+            made = fit(features, rows[some], values[some], starts=[] if old is None else [old])
+            old = made.theta.round(4)
+            self.record = {"fit": {"n": n, "theta": old.tolist()}}
+        self.process = Process(features, rows, values, old)
+        if len(view.running):
+            running = self._at(view.running)
+            self.process = self.process.given(running, self.process.predict(running)[0])
+        before = _theta(last, "sound", cube.d)
+        self.sound: Sound | None = sound(cube, view, before, refit=bool(self.record))
+        if self.sound is not None and (self.record or before is None):
+            self.record.setdefault("fit", {"n": n, "theta": old.tolist()})
+            self.record["fit"]["sound"] = self.sound.process.theta.tolist()
+        self.best = float(self.predict(view.rows)[0].min())
+
+    def _at(self, rows: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
+        if not self._partial:
+            return rows
+        return np.column_stack([rows, np.ones(len(rows)) if reach is None else reach])
+
+    def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (mean, standard deviation), each (k,), of rows (k, d)."""
+        return self.process.predict(self._at(rows))
+
+
+def _theta(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:
+    """Return the recorded hyperparameters when they are of as many dimensions."""
+    found = (last or {}).get(key)
+    return np.array(found, float) if found is not None and len(found) == dimensions + 2 else None
+
+
+def _most_telling(scores: np.ndarray, most: int) -> np.ndarray:
+    """Return the numbers of at most so many points: the better half, and of the rest every so many."""
+    if len(scores) <= most:
+        return np.arange(len(scores))
+    order = np.argsort(scores, kind="stable")
+    best, rest = order[: most // 2], np.sort(order[most // 2 :])
+    even = rest[np.linspace(0, len(rest) - 1, most - most // 2).astype(int)]
+    return np.sort(np.concatenate([best, even]))

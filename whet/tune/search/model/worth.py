@@ -1,0 +1,40 @@
+"""What a configuration is worth trying: the acquisition of a posterior, the chance of not failing, and what a person believes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from whet.tune.search.model.belief import Belief
+from whet.tune.search.model.improvement import ACQUISITIONS
+from whet.tune.search.model.posterior import Posterior
+
+__all__ = ["Worth"]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What rows are worth, once `n` trials have a value.
+
+    acquisition: a name of `ACQUISITIONS`. All but "ei" and "ucb" are logarithms; to those the logarithm of the chance not to fail
+    and of the density of the beliefs are added, "ei" is multiplied by them. "ucb", which may have any sign, is lowered by what their
+    logarithms are below 0, in units of the values.
+    """
+
+    acquisition: str
+    posterior: Posterior
+    belief: Belief
+    n: int
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the worth (k,) of rows (k, d)."""
+        mean, sd = self.posterior.predict(rows)
+        value = ACQUISITIONS[self.acquisition](mean, sd, self.posterior.best)
+        product = self.acquisition == "ei"
+        if self.belief.any:
+            density = self.belief.weight(self.n) * self.belief.log(rows)
+            value = value * np.exp(density) if product else value + density
+        if self.posterior.sound is not None:
+            value = self.posterior.sound.weigh(value, rows, logarithm=not product)
+        return value
