@@ -117,6 +117,8 @@ def test_a_round_trains_what_the_table_says():
         for i, (n, r) in enumerate(rows):
             assert sum(reached[b, later] for _, later in rows[i:]) == n, f"bracket {b}, {r} steps"
     assert sum(reached.values()) == 81 + 27 + 9 + 6 + 5  # nobody stands anywhere else
+    spent = [sum(t.step for t in study.trials if t.origin["bracket"] == b) for b in range(5)]
+    assert spent == [297, 243, 189, 270, 405]  # as docs/scheduling.md says; 81 + 27 * 2 + 9 * 6 + 3 * 18 + 54 the first
 
 
 def test_promotions_by_hand():
@@ -416,3 +418,17 @@ def test_several_workers_share_the_brackets(tmp_path):
     assert all(abs(counts[b] - share) <= 2 for b, share in enumerate((18, 6, 6)))
     assert str(replay(events)).endswith("all equal")
     assert spent.steps == sum(t.step for t in trials)
+
+
+def test_a_trial_that_names_another_bracket_later_moves_there():
+    made, study = Hyperband(), Play(SPACES["line"], 9)
+    for id in start(study, 0, 0, 0):
+        report(made, study, id, 1, float(id))
+    assert pick(made, study) == Resume(0)  # the best of three
+    study.set(0, origin={"bracket": 1})  # e.g. by a searcher that has brackets of its own
+    assert pick(made, study) == Resume(0)  # paused where nobody is compared
+    study.set(0, state=State.RUNNING)
+    assert pick(made, study) == Start(
+        origin={"bracket": 0}
+    )  # 2 of 9, 1 of 3 and 0 of 3 were given; the two have no place
+    assert pick(Hyperband(), study) == Start(origin={"bracket": 0})
