@@ -422,13 +422,14 @@ def test_several_workers_share_the_brackets(tmp_path):
 
 def test_a_trial_that_names_another_bracket_later_moves_there():
     made, study = Hyperband(), Play(SPACES["line"], 9)
-    for id in start(study, 0, 0, 0):
-        report(made, study, id, 1, float(id))
+    ids = start(study, 0, 0, 0)
+    assert pick(made, study) == Start(origin={"bracket": 1})  # 3 of 9, 0 of 3 and 0 of 3 were given
+    assert [report(made, study, id, 1, float(id)) for id in ids] == [PAUSE] * 3
     assert pick(made, study) == Resume(0)  # the best of three
     study.set(0, origin={"bracket": 1})  # e.g. by a searcher that has brackets of its own
     assert pick(made, study) == Resume(0)  # paused where nobody is compared
     study.set(0, state=State.RUNNING)
     assert pick(made, study) == Start(
         origin={"bracket": 0}
-    )  # 2 of 9, 1 of 3 and 0 of 3 were given; the two have no place
+    )  # 2 of 9, 1 of 3, 0 of 3; of two in a rung none may go on
     assert pick(Hyperband(), study) == Start(origin={"bracket": 0})
