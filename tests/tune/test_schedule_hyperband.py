@@ -134,7 +134,7 @@ def test_promotions_by_hand():
     assert report(made, study, c, 1, 6.0) is PAUSE  # three: one place, that of b
     assert pick(made, study) == Resume(b)
     study.set(b, state=State.RUNNING)
-    assert [report(made, study, g, step, 9.0) for step in (2, 3, 4, 8)] == [GO] * 4
+    assert [report(made, study, g, step, 9.0) for step in (2, 3, 4, 8, 9)] == [GO] * 5  # to the last step
     assert [report(made, study, d, step, 0.5) for step in (2, 3)] == [GO, PAUSE]  # the first in rung 3 of bracket 1
     assert [report(made, study, b, step, 0.1) for step in (2, 3)] == [GO, PAUSE]  # the first in rung 3 of bracket 0
     assert [report(made, study, e, step, 0.4) for step in (1, 2, 3)] == [
@@ -180,11 +180,13 @@ def test_a_trial_goes_on_only_where_it_would_be_the_next_to_be_resumed():
         assert pick(made, study) == Resume(0)
     study = two(1, 5.0)
     mine, other, cut = start(study, 0, 0, 3)
-    study.report(other, 1, 3.0)
+    study.report(other, 2, 3.0, State.PAUSED)
     study.set(cut, state=State.PAUSED)  # interrupted before its first step, in another bracket
     study.report(mine, 1, 1.0)
-    assert report(made, study, mine, 2, 1.0) is PAUSE
+    assert report(made, study, mine, 2, 1.0) is PAUSE  # the better of two, but not the next
     assert pick(made, study) == Resume(cut)
+    study.set(cut, state=State.RUNNING)
+    assert pick(made, study) == Resume(mine)
 
 
 def rounds_after(study, made, n):
@@ -220,9 +222,12 @@ def test_finish_takes_the_best_of_the_highest_rung_of_all_brackets():
     assert made.finish(study.trials) is Idle.WAIT
     for step in (1, 2, 3):
         report(made, study, c, step, 9.0)
-    assert made.finish(study.trials) == Resume(c)
+    assert made.finish(study.trials) == Resume(c)  # in a higher rung
+    study.report(b, 3, 8.0, State.PAUSED)
+    assert made.finish(study.trials) == Resume(b)  # better, in the same one
+    study.report(b, 4, 8.0, State.PAUSED)
     study.set(c, state=State.FAILED, error={"type": "ValueError", "message": ""})
-    assert made.finish(study.trials) == Resume(a)
+    assert made.finish(study.trials) == Resume(a)  # b is interrupted, which is for `pick` to resume
     (d,) = start(study, 2)
     study.tell(d, 5.0)
     assert made.finish(study.trials) is Idle.DONE
@@ -429,7 +434,5 @@ def test_a_trial_that_names_another_bracket_later_moves_there():
     study.set(0, origin={"bracket": 1})  # e.g. by a searcher that has brackets of its own
     assert pick(made, study) == Resume(0)  # paused where nobody is compared
     study.set(0, state=State.RUNNING)
-    assert pick(made, study) == Start(
-        origin={"bracket": 0}
-    )  # 2 of 9, 1 of 3, 0 of 3; of two in a rung none may go on
+    assert pick(made, study) == Start(origin={"bracket": 0})  # 2 of 9, 1 of 3, 0 of 3; of two in a rung none may go on
     assert pick(Hyperband(), study) == Start(origin={"bracket": 0})
