@@ -57,7 +57,7 @@ class Place(NamedTuple):
 class Rungs:
     """Who stands where. `see` first, then ask.
 
-    Only trials of which `mine` says so stand here at all; of all of them when it is not given.
+    A trial that `mine` is not true of does not stand here at all; when it is not given, every trial does.
 
     The value of a trial at a rung is that of its first point at or past it. A trial that was told to be done has reached
     every rung, with its final value where it has no point. A failed trial is the worst in every rung it reached, and in
