@@ -20,7 +20,9 @@ def calm(tmp_path, **options):
 
 
 @pytest.mark.parametrize("kills", [3, MANY])
-@pytest.mark.parametrize("schedule", ["asha", pytest.param("median", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "schedule", ["asha", *(pytest.param(n, marks=pytest.mark.soak) for n in ("median", "hyperband"))]
+)
 def test_one_worker_killed_at_random_instants_equals_one_that_was_not(kills, schedule, tmp_path):
     options = {"trials": 4 * kills + 8, "schedule": schedule}
     undisturbed = calm(tmp_path, **options)

@@ -136,7 +136,7 @@ def test_the_same_state_twice_is_one_file(make):
     agree(study)
 
 
-@pytest.mark.parametrize("schedule", ["full", "asha"])
+@pytest.mark.parametrize("schedule", ["full", "asha", "hyperband"])
 def test_the_quota_holds_and_the_best_stays(schedule, make):
     size = len(make(name="probe").files.pack({"plain": 1})) + 3 * SIZE
     study = make(schedule, quota=5 * size, steps=9, name="q")

@@ -56,7 +56,7 @@ def made(search="sobol", schedule="asha", trials=14, space=SPACE, steps=9):
     return study.journal.read()
 
 
-@pytest.mark.parametrize("schedule", ["asha", "median", "full"])
+@pytest.mark.parametrize("schedule", ["asha", "hyperband", "median", "full"])
 @pytest.mark.parametrize("search", ["random", "sobol", "grid"])
 def test_every_decision_of_one_worker_is_made_again(search, schedule):
     events = made(search, schedule, 40)
@@ -231,7 +231,7 @@ def test_the_decisions_of_killed_processes_are_made_again(tmp_path):
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("space", [SPACE, SMALL], ids=["large", "small"])
-@pytest.mark.parametrize("schedule", ["asha", "median", "full"])
+@pytest.mark.parametrize("schedule", ["asha", "hyperband", "median", "full"])
 @pytest.mark.parametrize("search", ["random", "sobol", "grid"])
 def test_the_decisions_of_four_processes_killed_fifty_times(search, schedule, space, seed, tmp_path):
     undisturbed(f"sqlite:///{tmp_path}/s.db", 120, search, schedule, space, kills=50, seed=seed)

@@ -25,7 +25,7 @@ def proceed(study, trials):
     """Ask and tell, as one worker does, until there are as many trials; some fail, some are told early."""
     from whet.tune.budget import Budget
 
-    failing = 1 if type(study.scheduler).__name__ == "Asha" else 2
+    failing = 1 if type(study.scheduler).__name__ in ("Asha", "Hyperband") else 2
     while not isinstance(t := study.ask_within(Budget(trials=trials)), Idle):
         verdict = Verdict.GO
         for step in range(t.step + 1, study.steps + 1):
@@ -43,7 +43,8 @@ def proceed(study, trials):
 
 
 @pytest.mark.parametrize(
-    ("search", "schedule"), [("random", "asha"), ("sobol", "full"), ("sobol", "median"), ("random", "full")]
+    ("search", "schedule"),
+    [("random", "asha"), ("sobol", "full"), ("sobol", "median"), ("random", "full"), ("sobol", "hyperband")],
 )
 def test_a_study_cut_off_after_any_event_goes_on_as_if_it_had_not_been(search, schedule, monkeypatch):
     terms = {"search": search, "schedule": schedule, "steps": 9, "seed": 3}

@@ -12,6 +12,7 @@ from whet.tune import named, schedule, search
 from whet.tune.schedule import scheduler
 from whet.tune.schedule.asha import Asha
 from whet.tune.schedule.full import Full
+from whet.tune.schedule.hyperband import Hyperband
 from whet.tune.schedule.median import Median
 from whet.tune.search import searcher
 from whet.tune.search.gp import GP
@@ -67,7 +68,14 @@ def test_searchers_by_name(name, made):
 
 @pytest.mark.parametrize(
     ("name", "steps", "made"),
-    [("auto", 1, Full()), ("auto", 2, Asha()), ("asha", 1, Asha()), ("median", 9, Median()), ("full", 9, Full())],
+    [
+        ("auto", 1, Full()),
+        ("auto", 2, Asha()),
+        ("asha", 1, Asha()),
+        ("median", 9, Median()),
+        ("full", 9, Full()),
+        ("hyperband", 9, Hyperband()),
+    ],
 )
 def test_schedulers_by_name(name, steps, made):
     found = scheduler(name, SPACE, steps)
@@ -88,7 +96,8 @@ def test_unknown_names_say_what_is_allowed_and_near():
     ):
         searcher("sobel", SPACE, 1)
     with pytest.raises(
-        StudyError, match=r"schedule: no strategy 'asher'\. Did you mean 'asha'\? Allowed: asha, auto, full, median"
+        StudyError,
+        match=r"schedule: no strategy 'asher'\. Did you mean 'asha'\? Allowed: asha, auto, full, hyperband, median",
     ):
         scheduler("asher", SPACE, 1)
 
@@ -108,6 +117,8 @@ def test_what_is_no_searcher_is_refused_in_one_line(given):
         (lambda: Grid(points=2.5), "grid: points"),
         (lambda: Asha(factor=1), "asha: factor must be a whole number >= 2, got 1"),
         (lambda: Asha(first=True), "asha: first"),
+        (lambda: Hyperband(factor=1.5), "hyperband: factor must be a whole number >= 2, got 1.5"),
+        (lambda: Hyperband(first=0), "hyperband: first must be a whole number >= 1, got 0"),
         (lambda: Median(grace=-1), "median: grace must be a whole number >= 0"),
         (lambda: Median(least=0), "median: least must be a whole number >= 1"),
         (
@@ -153,7 +164,7 @@ def test_other_packages_add_names_that_are_looked_up_only_when_needed(monkeypatc
 def test_importing_strategies_loads_neither_scipy_nor_torch():
     code = (
         "import sys, whet.tune.search.sobol, whet.tune.search.grid, whet.tune.search.random\n"
-        "import whet.tune.schedule.asha, whet.tune.schedule.median, whet.tune.schedule.full\n"
+        "import whet.tune.schedule.asha, whet.tune.schedule.hyperband, whet.tune.schedule.median, whet.tune.schedule.full\n"
         "bad = [m for m in ('scipy', 'torch', 'pandas', 'sklearn', 'pytest') if m in sys.modules]\n"
         "sys.exit(', '.join(bad) or 0)\n"
     )

@@ -58,7 +58,7 @@ class TwiceSchedule:
         return self._both("keep", trials)
 
 
-@pytest.mark.parametrize("schedule", ["full", "median", "asha"])
+@pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband"])
 @pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp"])
 def test_a_study(search, schedule):
     space = SPACES["mixed"]

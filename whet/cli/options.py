@@ -94,7 +94,9 @@ Search = Annotated[
 ]
 Schedule = Annotated[
     str,
-    typer.Option("--schedule", metavar="NAME", envvar="WHET_SCHEDULE", help="How long: auto, full, median, asha."),
+    typer.Option(
+        "--schedule", metavar="NAME", envvar="WHET_SCHEDULE", help="How long: auto, full, median, asha, hyperband."
+    ),
 ]
 Epochs = Annotated[
     int | None,

@@ -159,7 +159,7 @@ def play(
         if start.params is None:
             study.decisions.append(Decision("propose", trials, said, stream=stream))
         space.check(said.params)
-        study.set(id, params=said.params, origin=said.origin, state=State.RUNNING)
+        study.set(id, params=said.params, origin={**start.origin, **said.origin}, state=State.RUNNING)
         return id
 
     def move(id: int) -> bool:

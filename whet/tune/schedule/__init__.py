@@ -6,6 +6,7 @@
 | full | trains every trial to the end |
 | median | stops a trial whose best is worse than the median of the others' running averages |
 | asha | pauses trials at rungs and promotes the best third |
+| hyperband | the same in several brackets, with later and later first rungs |
 
 Other packages add names as entry points of the group `whet.schedule`.
 """
@@ -29,6 +30,7 @@ NAMES = Names(
         "full": "whet.tune.schedule.full:Full",
         "median": "whet.tune.schedule.median:Median",
         "asha": "whet.tune.schedule.asha:Asha",
+        "hyperband": "whet.tune.schedule.hyperband:Hyperband",
     },
 )
 

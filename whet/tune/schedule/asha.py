@@ -8,10 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from whet.errors import StudyError
+from whet.tune.schedule.brackets import Brackets
 from whet.tune.schedule.paused import Standing
-from whet.tune.schedule.rungs import Rungs, levels
+from whet.tune.schedule.rungs import levels
 from whet.tune.strategy import Resume, Start
-from whet.tune.trial import Idle, State, Trial, Trials, Verdict
+from whet.tune.trial import Idle, Trial, Trials, Verdict
 
 __all__ = ["Asha"]
 
@@ -47,16 +48,8 @@ class Asha:
                 raise StudyError(f"asha: {name} must be a whole number >= {low}, got {value!r}. Use e.g. Asha().")
 
     @cached_property
-    def _seen(self) -> dict[int, Rungs]:
-        return {}
-
-    def _rungs(self, trials: Trials) -> Rungs:
-        if trials.steps not in self._seen:
-            self._seen.clear()
-            self._seen[trials.steps] = Rungs(self.factor, self.rungs(trials.steps))
-        found = self._seen[trials.steps]
-        found.see(trials)
-        return found
+    def _brackets(self) -> Brackets:
+        return Brackets(self.factor, self.first)
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Return the steps at which trials of at most `steps` steps are compared; the last is `steps`."""
@@ -68,11 +61,7 @@ class Asha:
 
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
         """Return Resume of an interrupted trial, else of the best promotable one, else Start."""
-        rungs = self._rungs(trials)
-        for id in (rungs.interrupted(), rungs.best()):
-            if id is not None:
-                return Resume(id)
-        return Start()
+        return self._brackets.pick(trials) or Start()
 
     def finish(self, trials: Trials) -> Resume | Idle:
         """Return what to do in place of a Start when no more trials may start.
@@ -80,26 +69,12 @@ class Asha:
         When no trial has got to the last step: resume the best of the highest rung that has one, WAIT while others
         run; else DONE.
         """
-        rungs = self._rungs(trials)
-        if rungs.finished():
-            return Idle.DONE
-        if any(t.state is State.RUNNING or (t.state is State.WAITING and _asked(t)) for t in trials):
-            return Idle.WAIT
-        id = rungs.foremost()
-        return Idle.DONE if id is None else Resume(id)
+        return self._brackets.finish(trials)
 
     def judge(self, trial: Trial, trials: Trials) -> Verdict:
         """Return GO between rungs and at the last step, and where `pick` would resume this very trial; else PAUSE."""
-        rungs = self._rungs(trials)
-        k = rungs.arrived(trial)
-        if k is None or trial.step >= trials.steps:
-            return Verdict.GO
-        return Verdict.GO if rungs.interrupted() is None and rungs.leads(trial.id, k) else Verdict.PAUSE
+        return self._brackets.judge(trial, trials)
 
     def keep(self, trials: Trials) -> set[tuple[int, int]]:
         """Return the last checkpoint of every trial that is not closed: as a rung fills, any may be promoted."""
         return self._standing.on(trials)
-
-
-def _asked(t: Trial) -> bool:
-    return t.origin.get("search") != "enqueue"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from typing import NamedTuple
 
 from whet.tune.follow import Follow
 from whet.tune.trial import Goal, State, Trial, Trials
 
-__all__ = ["Rungs", "levels"]
+__all__ = ["Rank", "Rungs", "levels"]
 
 Key = tuple[float, int]  # score (lower is better), id: equal scores are ranked by age
 
@@ -31,6 +32,20 @@ def levels(first: int, factor: int, steps: int) -> tuple[int, ...]:
     return (*found, steps)
 
 
+class Rank(NamedTuple):
+    """Which trial goes on first, the least of several: that in the highest rung, then the best, then the oldest.
+
+    below: minus the step of the rung, so that the ranks of different brackets can be compared.
+
+    >>> min(Rank(-3, 0.9, 7), Rank(-3, 0.8, 8), Rank(-1, 0.1, 9)).id
+    8
+    """
+
+    below: int
+    score: float
+    id: int
+
+
 class Place(NamedTuple):
     """Where a trial stands: its key in every rung it reached; the rung it waits in; whether it was interrupted."""
 
@@ -41,6 +56,8 @@ class Place(NamedTuple):
 
 class Rungs:
     """Who stands where. `see` first, then ask.
+
+    A trial that `mine` is not true of does not stand here at all; when it is not given, every trial does.
 
     The value of a trial at a rung is that of its first point at or past it. A trial that was told to be done has reached
     every rung, with its final value where it has no point. A failed trial is the worst in every rung it reached, and in
@@ -55,11 +72,12 @@ class Rungs:
     >>> rungs = Rungs(3, (1, 3))
     >>> rungs.see(trials)
     >>> rungs.best()
-    1
+    Rank(below=-1, score=0.1, id=1)
     """
 
-    def __init__(self, factor: int, at: tuple[int, ...]) -> None:
+    def __init__(self, factor: int, at: tuple[int, ...], mine: Callable[[Trial], bool] = lambda _: True) -> None:
         self.factor, self.at = factor, at
+        self._mine = mine
         self._follow = Follow()
         self._clear()
 
@@ -81,19 +99,16 @@ class Rungs:
         """Return the first trial that was paused where nobody compares it, None when there is none."""
         return min(self._cut, default=None)
 
-    def best(self, above: int = -1) -> int | None:
-        """Return the trial to promote: the best that may go on in the highest rung that has one; None when none may.
-
-        above: look only at rungs above that one.
-        """
-        for k in range(len(self.at) - 2, above, -1):
+    def best(self) -> Rank | None:
+        """Return the trial to promote: the best that may go on in the highest rung that has one; None when none may."""
+        for k in range(len(self.at) - 2, -1, -1):
             if self._waiting[k] and self._promotable(k, self._waiting[k][0]):
-                return self._waiting[k][0][1]
+                return self._rank(k, self._waiting[k][0])
         return None
 
-    def foremost(self) -> int | None:
+    def foremost(self) -> Rank | None:
         """Return the best trial waiting in the highest rung in which any waits, None when none waits."""
-        return next((w[0][1] for w in reversed(self._waiting) if w), None)
+        return next((self._rank(k, w[0]) for k, w in reversed([*enumerate(self._waiting)]) if w), None)
 
     def arrived(self, trial: Trial) -> int | None:
         """Return the number of the highest rung that the last point of `trial` reached, None when it reached none."""
@@ -101,11 +116,10 @@ class Rungs:
         k = bisect.bisect_right(self.at, step) - 1
         return k if k >= 0 and before < self.at[k] else None
 
-    def leads(self, id: int, k: int) -> bool:
-        """Return whether trial `id`, which just reached rung `k`, is the one to promote, were it waiting there."""
+    def promotion(self, id: int, k: int) -> Rank | None:
+        """Return where trial `id`, which just reached rung `k`, would stand if it waited there; None: it may not go on."""
         key = self._places[id].keys[k]
-        ahead = self._waiting[k] and self._waiting[k][0] < key
-        return not ahead and self._promotable(k, key) and self.best(above=k) is None
+        return self._rank(k, key) if self._promotable(k, key) else None
 
     def finished(self) -> bool:
         """Return whether a trial that did not fail has reached the last rung."""
@@ -116,8 +130,11 @@ class Rungs:
         ranked = self._ranked[k]
         return bisect.bisect_left(ranked, key) < len(ranked) // self.factor
 
+    def _rank(self, k: int, key: Key) -> Rank:
+        return Rank(-self.at[k], *key)
+
     def _put(self, t: Trial, goal: Goal) -> None:
-        old, new = self._places.get(t.id, Place()), self._place(t, goal)
+        old, new = self._places.get(t.id, Place()), self._place(t, goal) if self._mine(t) else Place()
         if old == new:
             return
         for k in range(max(len(old.keys), len(new.keys))):
@@ -134,18 +151,23 @@ class Rungs:
     def _place(self, t: Trial, goal: Goal) -> Place:
         reached = bisect.bisect_right(self.at, t.step)
         if t.state is State.FAILED:
-            return Place(((_WORST, t.id),) * max(1, reached))
-        keys = []
-        for step in self.at if t.state is State.DONE else self.at[:reached]:
-            i = t.curve.place(step)
-            value = t.curve[i].value if i < len(t.curve) else t.value
-            keys.append((_WORST if value is None else goal.score(value), t.id))
+            reached = max(1, reached)
+        if t.state is State.DONE:
+            reached = len(self.at)
+        keys = tuple(_key(t, step, goal) for step in self.at[:reached])
         if t.state is not State.PAUSED:
-            return Place(tuple(keys))
+            return Place(keys)
         waits = self.arrived(t)
         if waits is None or waits == len(self.at) - 1:
-            return Place(tuple(keys), None, True)
-        return Place(tuple(keys), waits)
+            return Place(keys, None, True)
+        return Place(keys, waits)
+
+
+def _key(t: Trial, step: int, goal: Goal) -> Key:
+    """Return what trial `t`, which counts as having reached the rung at `step`, is ranked by there."""
+    i = t.curve.place(step)
+    value = t.curve[i].value if i < len(t.curve) else t.value
+    return (_WORST if value is None or t.state is State.FAILED else goal.score(value), t.id)
 
 
 def _swap(keys: list[Key], out: tuple[Key, ...], into: tuple[Key, ...]) -> None:
