@@ -53,7 +53,7 @@ def test_without_priors_nothing_changes():
 
 def test_a_design_begins_with_the_most_likely_and_keeps_half_of_itself_even():
     space = Space(x=Float(0, 1, prior=(0.9, 0.02)), y=Float(0, 1))
-    points = [p for p in islice(design(space, seed=3), 129)]
+    points = list(islice(design(space, seed=3), 129))
     assert points[0] == {"x": 0.9, "y": 0.5}
     even, likely = (np.array([p["x"] for p in points[i::2]]) for i in (1, 2))
     assert len(even) == len(likely) == 64

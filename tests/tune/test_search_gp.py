@@ -130,8 +130,8 @@ def test_how_far_a_trial_was_trained_is_told_from_how_good_it_is(seed):
         for i, x in enumerate(np.linspace(0.02, 0.98, 12))
     ]
     for x in (0.1, 0.2, 0.3):
-        value = (x - 0.7) ** 2 + 0.55
-        trials.append(Trial(len(trials), {"x": x}, State.DONE, curve=Curve([Point(9, value)]), value=value))
+        curve = Curve([Point(k, (x - 0.7) ** 2 + 5 / k) for k in range(1, 10)])
+        trials.append(Trial(len(trials), {"x": x}, State.DONE, curve=curve, value=curve[-1].value))
     shown = Trials(trials, space=Space(x=Float(0, 1)), steps=9)
     assert GP(seed=seed).propose(shown, streams.rng(seed)).params["x"] > 0.5
 

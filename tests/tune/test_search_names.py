@@ -11,6 +11,7 @@ from whet.errors import StudyError, WhetError
 from whet.tune import named, schedule, search
 from whet.tune.schedule import scheduler
 from whet.tune.schedule.asha import Asha
+from whet.tune.schedule.freezethaw import FreezeThaw
 from whet.tune.schedule.full import Full
 from whet.tune.schedule.hyperband import Hyperband
 from whet.tune.schedule.median import Median
@@ -75,6 +76,7 @@ def test_searchers_by_name(name, made):
         ("median", 9, Median()),
         ("full", 9, Full()),
         ("hyperband", 9, Hyperband()),
+        ("freeze-thaw", 9, FreezeThaw()),
     ],
 )
 def test_schedulers_by_name(name, steps, made):
@@ -97,7 +99,7 @@ def test_unknown_names_say_what_is_allowed_and_near():
         searcher("sobel", SPACE, 1)
     with pytest.raises(
         StudyError,
-        match=r"schedule: no strategy 'asher'\. Did you mean 'asha'\? Allowed: asha, auto, full, hyperband, median",
+        match=r"schedule: no strategy 'asher'\. Did you mean 'asha'\? Allowed: asha, auto, freeze-thaw, full, hyperband, median",
     ):
         scheduler("asher", SPACE, 1)
 
@@ -165,6 +167,7 @@ def test_importing_strategies_loads_neither_scipy_nor_torch():
     code = (
         "import sys, whet.tune.search.sobol, whet.tune.search.grid, whet.tune.search.random\n"
         "import whet.tune.schedule.asha, whet.tune.schedule.hyperband, whet.tune.schedule.median, whet.tune.schedule.full\n"
+        "import whet.tune.schedule.freezethaw\n"
         "bad = [m for m in ('scipy', 'torch', 'pandas', 'sklearn', 'pytest') if m in sys.modules]\n"
         "sys.exit(', '.join(bad) or 0)\n"
     )

@@ -95,7 +95,10 @@ Search = Annotated[
 Schedule = Annotated[
     str,
     typer.Option(
-        "--schedule", metavar="NAME", envvar="WHET_SCHEDULE", help="How long: auto, full, median, asha, hyperband."
+        "--schedule",
+        metavar="NAME",
+        envvar="WHET_SCHEDULE",
+        help="How long: auto, full, median, asha, hyperband, freeze-thaw.",
     ),
 ]
 Epochs = Annotated[

@@ -31,6 +31,7 @@ NAMES = Names(
         "median": "whet.tune.schedule.median:Median",
         "asha": "whet.tune.schedule.asha:Asha",
         "hyperband": "whet.tune.schedule.hyperband:Hyperband",
+        "freeze-thaw": "whet.tune.schedule.freezethaw:FreezeThaw",
     },
 )
 

@@ -49,12 +49,11 @@ class Posterior:
 
     def __init__(self, cube: Cube, view: View, last: Mapping[str, Any] | None = None) -> None:
         n = len(view.ids) + len(view.failed)
-        self._partial = bool((view.reach < 1.0).any())
-        features = Features(cube, reach=self._partial)
+        features = Features(cube)
         chosen = _most_telling(view.scores, _KEPT)
         self.scale = Scale.of(view.scores)
-        rows, values = self._at(view.rows, view.reach)[chosen], self.scale.to(view.scores)[chosen]
-        old, refit = _theta(last, "theta", features.d + 2 * self._partial), due(n, last)
+        rows, values = view.rows[chosen], self.scale.to(view.scores)[chosen]
+        old, refit = _theta(last, "theta", features.d), due(n, last)
         self.record: dict[str, Any] = {}
         if refit or old is None:
             some = _most_telling(values, _FITTED)
@@ -63,8 +62,7 @@ class Posterior:
             self.record = {"fit": {"n": n, "theta": old.tolist()}}
         self.process = Process(features, rows, values, old)
         if len(view.running):
-            running = self._at(view.running)
-            self.process = self.process.given(running, self.process.predict(running)[0])
+            self.process = self.process.given(view.running, self.process.predict(view.running)[0])
         before = _theta(last, "sound", cube.d)
         self.sound: Sound | None = sound(cube, view, before, refit=bool(self.record))
         if self.sound is not None and (self.record or before is None):
@@ -72,14 +70,9 @@ class Posterior:
             self.record["fit"]["sound"] = self.sound.process.theta.tolist()
         self.best = float(self.predict(view.rows)[0].min())
 
-    def _at(self, rows: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
-        if not self._partial:
-            return rows
-        return np.column_stack([rows, np.ones(len(rows)) if reach is None else reach])
-
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""
-        return self.process.predict(self._at(rows))
+        return self.process.predict(rows)
 
 
 def _theta(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from whet.tune.follow import Follow
+from whet.tune.forecast import Forecast
 from whet.tune.search.model.climb import fingerprint
 from whet.tune.search.model.cube import Cube
 from whet.tune.trial import State, Trial, Trials
@@ -17,15 +17,14 @@ __all__ = ["Seen", "View"]
 
 @dataclass(frozen=True)
 class View:
-    """What a study has to say. ids (n,), rows (n, d), scores (n,): of trials with a value, the smallest is the best;
-    reach (n,): how far each was trained, 1 for all the way, on a logarithmic scale; failed (f, d), failed_ids (f,): of those
-    that failed; running (r, d): of those that have no value yet.
+    """What a study has to say. ids (n,), rows (n, d), scores (n,): of trials with a value, the smallest is the best, that of a
+    trial that was not trained to the end being what it is forecast to end with; failed (f, d), failed_ids (f,): of those that failed;
+    running (r, d): of those that have no value yet.
     """
 
     ids: np.ndarray
     rows: np.ndarray
     scores: np.ndarray
-    reach: np.ndarray
     failed: np.ndarray
     failed_ids: np.ndarray
     running: np.ndarray
@@ -50,7 +49,7 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._follow = Follow()
+        self._follow, self._forecast = Follow(), Forecast()
         self._rows: dict[int, np.ndarray] = {}
         self.tried: set[bytes] = set()
 
@@ -60,15 +59,20 @@ class Seen:
         if again:
             self.cube = Cube(trials.space)
             self._rows, self.tried = {}, set()
-            self._ok: dict[int, tuple[float, float]] = {}
+            self._ok: dict[int, float] = {}
+            self._partial: set[int] = set()
             self._failed: dict[int, None] = {}
             self._running: dict[int, None] = {}
         for t in news:
             self._take(t, trials)
         ok = sorted(self._ok)  # by id, whenever each was seen: the same trials are the same arrays to the last bit
-        told = np.array([self._ok[i] for i in ok], dtype=float).reshape(len(ok), 2)
+        scores = np.array([self._ok[i] for i in ok], dtype=float)
+        if self._partial:
+            self._forecast.see(trials)
+            part = sorted(self._partial & self._forecast.stands.keys())
+            scores[np.searchsorted(ok, part)] = self._forecast.final(part)
         return View(
-            np.array(ok, dtype=int), self._of(ok), told[:, 0], told[:, 1], self._of(sorted(self._failed)),
+            np.array(ok, dtype=int), self._of(ok), scores, self._of(sorted(self._failed)),
             np.array(sorted(self._failed), dtype=int), self._of(sorted(self._running)),
         )  # fmt: skip
 
@@ -78,6 +82,7 @@ class Seen:
     def _take(self, t: Trial, trials: Trials) -> None:
         for group in (self._ok, self._failed, self._running):
             group.pop(t.id, None)
+        self._partial.discard(t.id)
         if not t.params or t.state is State.WAITING:
             return
         if t.id not in self._rows:
@@ -88,6 +93,6 @@ class Seen:
         elif t.value is None:
             self._running[t.id] = None
         else:
-            steps = trials.steps
-            reach = 1.0 if steps <= 1 else math.log(max(1, trials.reach(t))) / math.log(steps)
-            self._ok[t.id] = (trials.goal.score(t.value), min(1.0, reach))
+            self._ok[t.id] = trials.goal.score(t.value)
+            if trials.reach(t) < trials.steps:
+                self._partial.add(t.id)

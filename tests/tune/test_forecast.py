@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from whet import Space
+from whet.testing import SPACES, Play
+from whet.tune.forecast import Forecast, marks
+from whet.tune.trial import Point, State, Trial, Trials
+
+
+def trials(curves, steps, goal="min loss", state=State.PAUSED):
+    from whet.tune.trial import parse_goals
+
+    made = [
+        Trial(
+            i, {}, state if len(c) < steps else State.DONE, curve=[Point(k, v) for k, v in enumerate(c, 1)], value=c[-1]
+        )
+        for i, c in enumerate(curves)
+    ]
+    return Trials(made, space=Space(), steps=steps, goals=parse_goals(goal))
+
+
+def test_marks_are_each_half_as_much_more():
+    for steps in range(1, 400):
+        at = marks(steps)
+        assert at[-1] == steps
+        assert list(at) == sorted(set(at))
+        assert all(b <= 2.01 * a for a, b in itertools.pairwise(at))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_forecast_is_the_mean_of_what_happened_weighted_by_likeness(seed):
+    """The same by plain loops over pairs of marks, from the definition."""
+    rng = np.random.default_rng(seed)
+    curves = [list(1 + 0.1 * rng.normal() - np.cumsum(rng.exponential(0.02 * (i % 3), 9))) for i in range(14)]
+    curves += [c[: 2 + i] for i, c in enumerate(curves[:3])]
+    forecast, at = Forecast(), marks(9)
+    forecast.see(trials(curves, 9))
+    low = [np.minimum.accumulate(c) for c in curves]
+    best, began = min(x[-1] for x in low), np.median([c[0] for c in curves])
+
+    def level(v):
+        return min(max((v - best) / (began - best), 0.0), 3.0)
+
+    def state(x, k, further):
+        half = max([m for m in at if m <= k // 2], default=1)
+        slope = level(x[half - 1]) - level(x[k - 1])
+        return np.array([np.log(level(x[k - 1]) + 0.1), np.log(slope + 0.03), np.log(k), further]) / [
+            0.35,
+            0.35,
+            0.7,
+            0.35,
+        ]
+
+    for id in (14, 15, 16):
+        k = len(curves[id])
+        asked, apart, gain = state(low[id], k, np.log(9 / k)), [], []
+        for x in low:
+            for a in at:
+                for b in at:
+                    if a < b <= len(x):
+                        apart.append(((state(x, a, np.log(b / a)) - asked) ** 2).sum())
+                        gain.append(level(x[a - 1]) - level(x[b - 1]))
+        weights = np.exp(-np.array(apart) / max(np.sort(apart)[9], 0.25))
+        expected = level(low[id][-1]) - (weights * gain).sum() / weights.sum()
+        assert forecast.final([id])[0] == pytest.approx(best + (began - best) * expected)
+
+
+def test_it_is_the_same_to_maximise():
+    curves = [[1.0, 0.8, 0.5, 0.4], [1.0, 0.9, 0.9, 0.9], [1.0, 0.7], [1.0, 0.95]]
+    low, high = Forecast(), Forecast()
+    low.see(trials(curves, 4))
+    high.see(trials([[-v for v in c] for c in curves], 4, "max score"))
+    assert low.final([2, 3]).tolist() == high.final([2, 3]).tolist()
+
+
+def test_without_any_longer_trial_nothing_is_forecast_to_change():
+    forecast = Forecast()
+    forecast.see(trials([[1.0], [0.5], [0.7]], 9))
+    assert forecast.final([0, 1, 2]).tolist() == [1.0, 0.5, 0.7]
+    assert forecast.final([]).tolist() == []
+
+
+def test_failed_trials_and_those_that_never_reported_are_not_in_it():
+    made = list(trials([[1.0, 0.5], [1.0, 0.9], [1.0, 0.1]], 3))
+    made[2] = Trial(2, {}, State.FAILED, curve=made[2].curve, value=0.1)
+    forecast = Forecast()
+    forecast.see(Trials([*made, Trial(3)], space=Space(), steps=3))
+    assert sorted(forecast.stands) == [0, 1]
+    assert forecast.best == 0.5
+
+
+def test_points_that_come_one_by_one_are_as_if_they_came_at_once():
+    """Curves are taken in as they grow: only what is new is looked at."""
+    rng, study, grown = np.random.default_rng(0), Play(SPACES["line"], 20), Forecast()
+    for _ in range(12):
+        id = study.ask()
+        study.set(id, params={"x": 0.5}, state=State.RUNNING)
+        step = 0
+        while (step := step + int(rng.integers(1, 5))) <= 20:
+            study.report(id, step, float(rng.normal()))
+            grown.see(study.trials)
+            if rng.random() < 0.1:
+                break
+        study.set(id, state=State.PAUSED)
+    fresh = Forecast()
+    fresh.see(study.trials)
+    grown.see(study.trials)
+    assert fresh.stands == grown.stands
+    assert fresh.final(list(range(12))).tolist() == grown.final(list(range(12))).tolist()
+
+
+def test_steps_that_are_not_reported_are_no_cases():
+    """A trial that reports at its end only does not say that nothing was gained on the way."""
+    made = [
+        *trials([[1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.2, 0.2, 0.1]] * 3, 9),
+        Trial(3, {}, State.PAUSED, curve=[Point(1, 1.0)], value=1.0),
+    ]
+    alone, beside = Forecast(), Forecast()
+    alone.see(Trials(made, space=Space(), steps=9))
+    ends = [Trial(i, {}, State.DONE, curve=[Point(9, 0.5)], value=0.5) for i in range(4, 40)]
+    beside.see(Trials([*made, *ends], space=Space(), steps=9))
+    assert beside.final([3])[0] == pytest.approx(alone.final([3])[0])
+    assert alone.final([3])[0] < 0.3

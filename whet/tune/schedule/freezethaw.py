@@ -1,0 +1,206 @@
+"""Freeze and thaw: at every mark, go on with the trial that is forecast to gain the most for its steps, or start another."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from whet.errors import StudyError
+from whet.tune.follow import Follow
+from whet.tune.forecast import Forecast, marks
+from whet.tune.schedule.paused import Standing
+from whet.tune.strategy import Resume, Start
+from whet.tune.trial import Idle, State, Trial, Trials, Verdict
+
+__all__ = ["FreezeThaw"]
+
+_BEGIN = 10  # trials that are started before any goes on
+_FURTHER = (1.5, 2.5, 5.0, 12.0, np.inf)  # how many times as far it is looked
+_SHORT = 1e-3  # of a level: a gain below counts as none
+_EACH = 8  # the best so many at each mark are looked at
+_DIVERGED = 3.0  # levels above where it began
+_SEVENTEENTH = 17  # of a full training is what a new trial has before it is compared
+
+
+@dataclass(frozen=True)
+class FreezeThaw:
+    """Train every trial a little, then always the one whose expected improvement on the best value, per step, is largest.
+
+    After Swersky, Snoek and Adams, "Freeze-Thaw Bayesian Optimization", 2014 (arXiv:1406.3896), in which a basket of paused
+    trials is kept too, and any of them may be revived. What differs:
+
+    - curves are forecast as those of trials that stood alike went on (`Forecast`), not by a Gaussian process with exponential decay:
+      nothing is assumed of their shape;
+    - the best trial is the one with the largest expected improvement per step, over five horizons, not the one that tells the most
+      about the minimum;
+    - new trials have a fixed share of all steps. What a new trial is, the searcher says.
+
+    At each mark (1, 2, 3, 5, 8, 11, 17 ... steps) the trial that trains is compared with those that wait. One that has got worse
+    than where it began, by three times what the best has gained, is stopped for good.
+
+    share: of all steps that are the first of a trial, in (0, 1]; first: how many steps these are for each trial (default: a
+    seventeenth of `steps`, at least 1). Raises StudyError when they are not.
+
+    >>> FreezeThaw().at(51), FreezeThaw(first=1).at(9)
+    ((3, 5, 8, 11, 17, 26, 38, 51), (1, 2, 3, 5, 9))
+    """
+
+    share: float = 0.6
+    first: int | None = None
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.share, (int, float)) and not isinstance(self.share, bool)
+        if not number or not 0.0 < self.share <= 1.0:
+            raise StudyError(f"freeze-thaw: share must be above 0 and at most 1, got {self.share!r}. Use e.g. 0.6.")
+        whole = isinstance(self.first, int) and not isinstance(self.first, bool)
+        if self.first is not None and (not whole or self.first < 1):
+            raise StudyError(f"freeze-thaw: first must be a whole number >= 1, got {self.first!r}. Use e.g. 3.")
+
+    def at(self, steps: int) -> tuple[int, ...]:
+        """Return the steps at which trials of at most `steps` steps are compared; the last is `steps`."""
+        first = min(self.first or max(1, round(steps / _SEVENTEENTH)), steps)
+        return (first, *(m for m in marks(steps) if m > first))
+
+    @cached_property
+    def _forecast(self) -> Forecast:
+        return Forecast()
+
+    @cached_property
+    def _basket(self) -> _Basket:
+        return _Basket()
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing()
+
+    def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
+        """Return Resume of an interrupted trial; else Start when new trials have had less than their share, else Resume of the best."""
+        basket = self._see(trials)
+        if basket.interrupted:
+            return Resume(min(basket.interrupted))
+        if self._due(basket):
+            return Start()
+        best = self._best(basket)
+        return Start() if best is None else Resume(best)
+
+    def finish(self, trials: Trials) -> Resume | Idle:
+        """Return what to do in place of a Start when no more trials may start.
+
+        Resume the best of those that are forecast to end better than what has ended; when there is none, DONE, or WAIT while others run.
+        """
+        basket = self._see(trials)
+        ended = min((s.low for i, s in self._forecast.stands.items() if i in basket.done), default=np.inf)
+        waiting = sorted(basket.waiting)
+        final = self._forecast.final(waiting)
+        hopeful = {i for i, score in zip(waiting, final, strict=True) if score < ended}
+        if (best := self._best(basket, hopeful)) is not None:
+            return Resume(best)
+        return Idle.WAIT if basket.running or basket.asked else Idle.DONE
+
+    def judge(self, trial: Trial, trials: Trials) -> Verdict:
+        """Return GO between marks, at the last step, and where `pick` would resume this very trial; STOP when it diverged; else PAUSE."""
+        step, at = trial.step, self.at(trials.steps)
+        before = trial.curve[-2].step if len(trial.curve) > 1 else 0
+        if step >= trials.steps or bisect.bisect_right(at, step) == bisect.bisect_right(at, before):
+            return Verdict.GO
+        basket = self._see(trials)
+        if self._diverged(trial):
+            return Verdict.STOP
+        if basket.interrupted or self._due(basket):
+            return Verdict.PAUSE
+        return Verdict.GO if self._best(basket, basket.waiting | {trial.id}) == trial.id else Verdict.PAUSE
+
+    def keep(self, trials: Trials) -> set[tuple[int, int]]:
+        """Return the last checkpoint of every trial that is not closed: any may be revived."""
+        return self._standing.on(trials)
+
+    def _see(self, trials: Trials) -> _Basket:
+        self._forecast.see(trials)
+        self._basket.see(trials, self.at(trials.steps))
+        return self._basket
+
+    def _due(self, basket: _Basket) -> bool:
+        return basket.begun < _BEGIN or basket.fresh <= self.share * basket.steps
+
+    def _diverged(self, trial: Trial) -> bool:
+        stand, n = self._forecast.stands[trial.id], len(self._forecast.stands)
+        return n >= _BEGIN and stand.last > stand.first + _DIVERGED * self._forecast.scale
+
+    def _best(self, basket: _Basket, among: set[int] | None = None) -> int | None:
+        """Return which trial gains most per step; when none is forecast to gain, the best of them; None when there is none."""
+        ids = self._foremost(basket.waiting if among is None else among)
+        if not ids:
+            return None
+        last = self._forecast.marks[-1]
+        stands = [self._forecast.stands.get(i) for i in ids]
+        known = [(i, s) for i, s in zip(ids, stands, strict=True) if s is not None]
+        if not known:
+            return min(ids)
+        step = np.array([s.step for _, s in known], float)
+        asked = np.array([np.minimum(np.ceil(step * f), last) for f in _FURTHER])  # (horizons, n)
+        levels, weights = self._forecast.outcomes([i for i, _ in known] * len(_FURTHER), asked.ravel())
+        gain = (np.maximum(-_SHORT - levels, 0.0) * weights).sum(1).reshape(asked.shape)
+        rate = (gain / np.maximum(asked - step, 1.0)).max(0)
+        return min(zip(-rate, [s.low for _, s in known], [i for i, _ in known], strict=True))[2]
+
+    def _foremost(self, ids: set[int]) -> list[int]:
+        """Return the best few at each mark: those behind have less to gain in as many steps."""
+        groups: dict[int, list[tuple[float, int]]] = {}
+        for i in ids:
+            s = self._forecast.stands.get(i)
+            groups.setdefault(len(s.lows) if s else 0, []).append((s.low if s else np.inf, i))
+        return sorted(i for group in groups.values() for _, i in sorted(group)[:_EACH])
+
+
+class _Basket:
+    """Which trials wait at a mark, and how many steps were the first of a trial.
+
+    begun: trials started; steps, fresh: steps of all trials, and those of them up to the first mark, of which running trials
+    are given in advance what they are about to have.
+    """
+
+    def __init__(self) -> None:
+        self._follow = Follow()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.waiting: set[int] = set()
+        self.interrupted: set[int] = set()
+        self.running: set[int] = set()
+        self.asked: set[int] = set()
+        self.done: set[int] = set()
+        self._counted: dict[int, int] = {}
+        self.begun = self.steps = self.fresh = 0
+
+    def see(self, trials: Trials, at: tuple[int, ...]) -> None:
+        again, news = self._follow.news(trials)
+        if again:
+            self._clear()
+        for t in news:
+            self._take(t, trials.steps, at)
+
+    def _take(self, t: Trial, steps: int, at: tuple[int, ...]) -> None:
+        for group in (self.waiting, self.interrupted, self.running, self.asked, self.done):
+            group.discard(t.id)
+        if t.state is State.PAUSED:
+            before = t.curve[-2].step if len(t.curve) > 1 else 0
+            marked = bisect.bisect_right(at, t.step) > bisect.bisect_right(at, before)
+            (self.waiting if marked and t.step < steps else self.interrupted).add(t.id)
+        elif t.state is State.RUNNING:
+            self.running.add(t.id)
+        elif t.state is State.WAITING and t.origin.get("search") != "enqueue":
+            self.asked.add(t.id)
+        elif t.state is State.DONE:
+            self.done.add(t.id)
+        had = t.step
+        if t.id in self.running or t.id in self.asked:
+            had = max(had, at[0])
+        before = self._counted.pop(t.id, 0)
+        if had:
+            self._counted[t.id] = had
+        self.begun += bool(had) - bool(before)
+        self.steps += had - before
+        self.fresh += min(had, at[0]) - min(before, at[0])
