@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from curves.bench import TaskSet
+from curves.bench import LCBench, TaskSet
 from curves.figures import Results, measure
 from curves.play import Ledger, optunas, ours
 
@@ -62,6 +62,32 @@ def test_the_optimum_is_of_all_finite_values_and_the_median_of_the_finite_last_o
 
 
 WHOLE = [ours("random", "full", n, 0.5) for n in (1, 4)]
+
+
+class Surrogate:
+    """Stands in for the model: an accuracy that is the best at momentum 0.5, and grows with the epochs."""
+
+    largest = 0
+
+    def run(self, names, given):
+        assert given["x_cat"].dtype == np.int32
+        assert set(given["x_cat"].ravel()) == {7}
+        assert given["x_cont"].dtype == np.float32
+        self.largest = max(self.largest, len(given["x_cont"]))
+        epoch, batch, momentum = given["x_cont"][:, 0], given["x_cont"][:, 1], given["x_cont"][:, 3]
+        return [np.stack([epoch, epoch - 10 * np.abs(momentum - 0.5), batch], 1)]
+
+
+def test_a_surrogate_is_asked_for_whole_curves_in_calls_of_bounded_size() -> None:
+    names = {n: Float(0.0, 1.0) for n in LCBench.INPUTS[1:]}
+    model = Surrogate()
+    bench = LCBench(model, Space(**names), 7, "fitted")
+    assert model.largest <= 64 * bench.steps
+    assert 51.999 < bench.optimum <= 52.0
+    assert 49.0 < bench.median < 50.0  # |momentum - 0.5| is 0.25 in the middle
+    curve = bench.answers()(dict.fromkeys(names, 0.2))
+    assert curve is not None
+    assert np.allclose(curve, np.arange(1, 53) - 3.0)
 
 
 @pytest.mark.parametrize(
