@@ -22,15 +22,20 @@ Run: python benchmarks/schedule_curves.py [--pairs gp+asha,random+asha] [--peers
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from curves.bench import Bench, LCBench, TaskSet
 from curves.figures import AT, measure
 from curves.play import PEERS, Player, optunas, ours
+
+from whet.tune import schedule, search
+from whet.tune.strategy import Scheduler, Searcher
 
 PAIRS = "gp+asha,random+asha,sobol+asha,gp+median,auto+auto"
 
@@ -48,20 +53,35 @@ def benches(data: Path, tasks: str, lcbench: str) -> Iterator[tuple[str, Sequenc
         yield "LCBench", LCBench.read(folder / "lcbench_surrogate", some)
 
 
-def named(text: str) -> list[tuple[str, str]]:
-    """Return pairs (search, schedule) from "gp+asha,random+full"."""
-    found = [tuple(p.split("+")) for p in text.split(",") if p not in ("", "none")]
-    for p in found:
-        if len(p) != 2:
-            raise SystemExit(f"schedule_curves: {'+'.join(p)}: not SEARCH+SCHEDULE. Write e.g. gp+asha.")
-    return found  # type: ignore[return-value]
+def named(text: str) -> dict[str, tuple[str | Searcher, str | Scheduler]]:
+    """Return pairs (search, schedule) by name, from "gp+asha,random+asha:first=3;factor=4": options follow a colon."""
+    found: dict[str, tuple[str | Searcher, str | Scheduler]] = {}
+    for pair in (p for p in text.split(",") if p not in ("", "none")):
+        if pair.count("+") != 1:
+            raise SystemExit(f"schedule_curves: {pair}: not SEARCH+SCHEDULE. Write e.g. gp+asha.")
+        a, b = pair.split("+")
+        found[pair] = (_strategy(a, search.rebuild), _strategy(b, schedule.rebuild))
+    return found
+
+
+def _strategy(text: str, rebuild: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return the name as it is, or, when options follow it, the strategy with them (then without the study's seed)."""
+    name, _, options = text.partition(":")
+    if not options:
+        return name
+    pairs = (o.partition("=") for o in options.split(";"))
+    return rebuild({"name": name, "options": {k: json.loads(v) for k, _, v in pairs}})
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("WHET_DATA", "../shared/data")))
-    parser.add_argument("--pairs", default=PAIRS, help=f"SEARCH+SCHEDULE of whet, with commas (default: {PAIRS})")
+    parser.add_argument(
+        "--pairs",
+        default=PAIRS,
+        help=f"SEARCH+SCHEDULE of whet, with commas; options so: random+asha:first=3;factor=4 (default: {PAIRS})",
+    )
     parser.add_argument("--peers", default=",".join(PEERS), help=f"of Optuna: {', '.join(PEERS)}; or none")
     parser.add_argument("--tasks", default="", help="only TaskSet tasks with this in the name; or none")
     parser.add_argument("--lcbench", default="6", help="how many data sets, or their numbers with commas, all or none")
@@ -73,7 +93,7 @@ def main() -> None:
     )
     parser.add_argument("--plot", type=Path, help="write a page with the curves of mean regret; one a kind of bench")
     options = parser.parse_args()
-    mine: dict[str, Player] = {f"{a}+{b}": ours(a, b) for a, b in named(options.pairs)}
+    mine: dict[str, Player] = {name: ours(*pair) for name, pair in named(options.pairs).items()}
     peers = {
         f"Optuna {n}": optunas(*PEERS[n], options.first) for n in options.peers.split(",") if n not in ("", "none")
     }

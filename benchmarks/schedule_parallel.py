@@ -41,21 +41,21 @@ def main() -> None:
     counts = [int(n) for n in options.workers.split(",")]
     at = [n for n in AT if n <= options.trainings]
     players: dict[str, Player] = {}
-    for a, b in named(options.pairs):
-        players |= {f"{a}+{b} x{n}": ours(a, b, n, options.spread) for n in counts}
+    for name, pair in named(options.pairs).items():
+        players |= {f"{name} x{n}": ours(*pair, n, options.spread) for n in counts}
     for kind, some in benches(options.data, options.tasks, options.lcbench):
         print(f"\n{kind}: {options.seeds} seeds, regret after {', '.join(map(str, at))} full trainings\n")
         results = measure(some, players, options.seeds, options.trainings)
         times = {p: statistics.mean(options.trainings / t for t in results.times[p]) for p in players}
         print("| speed-up | " + " | ".join(f"{t:.2f}" for t in times.values()) + " |\n")
-        for a, b in named(options.pairs):
-            alone = results.mean(f"{a}+{b} x{counts[0]}")
+        for name in named(options.pairs):
+            alone = results.mean(f"{name} x{counts[0]}")
             for n in counts[1:]:
-                both = results.mean(f"{a}+{b} x{n}")
+                both = results.mean(f"{name} x{n}")
                 ratios = results.at(both)[0] / results.at(alone)[0]
                 error = results.at(both - alone)[1][-1]
                 print(
-                    f"- {a}+{b}: regret with {n} workers is {', '.join(f'{r:.2f}' for r in ratios)} of that with "
+                    f"- {name}: regret with {n} workers is {', '.join(f'{r:.2f}' for r in ratios)} of that with "
                     f"{counts[0]} (difference at the end {(both - alone)[:, -1].mean():+.4f} +- {error:.4f})"
                 )
 
