@@ -31,7 +31,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from curves.bench import Bench, LCBench, TaskSet
-from curves.figures import AT, measure
+from curves.figures import at, measure
 from curves.play import PEERS, Player, optunas, ours
 
 from whet.tune import schedule, search
@@ -97,9 +97,9 @@ def main() -> None:
     peers = {
         f"Optuna {n}": optunas(*PEERS[n], options.first) for n in options.peers.split(",") if n not in ("", "none")
     }
-    at = ", ".join(str(n) for n in AT if n <= options.trainings)
+    after = ", ".join(map(str, at(options.trainings)))
     for kind, some in benches(options.data, options.tasks, options.lcbench):
-        print(f"\n{kind}: {options.seeds} seeds, regret after {at} full trainings\n")
+        print(f"\n{kind}: {options.seeds} seeds, regret after {after} full trainings\n")
         results = measure(some, mine | peers, options.seeds, options.trainings)
         print("\n" + "\n".join(results.summary(list(mine), list(peers), options.target)), flush=True)
         if options.plot:

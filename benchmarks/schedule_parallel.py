@@ -19,7 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from curves.figures import AT, measure
+from curves.figures import at, measure
 from curves.play import Player, ours
 from schedule_curves import benches, named
 
@@ -39,12 +39,13 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=30, help="the budget in full trainings")
     options = parser.parse_args()
     counts = [int(n) for n in options.workers.split(",")]
-    at = [n for n in AT if n <= options.trainings]
     players: dict[str, Player] = {}
     for name, pair in named(options.pairs).items():
         players |= {f"{name} x{n}": ours(*pair, n, options.spread) for n in counts}
     for kind, some in benches(options.data, options.tasks, options.lcbench):
-        print(f"\n{kind}: {options.seeds} seeds, regret after {', '.join(map(str, at))} full trainings\n")
+        print(
+            f"\n{kind}: {options.seeds} seeds, regret after {', '.join(map(str, at(options.trainings)))} full trainings\n"
+        )
         results = measure(some, players, options.seeds, options.trainings)
         times = {p: statistics.mean(options.trainings / t for t in results.times[p]) for p in players}
         print("| speed-up | " + " | ".join(f"{t:.2f}" for t in times.values()) + " |\n")
@@ -52,8 +53,8 @@ def main() -> None:
             alone = results.mean(f"{name} x{counts[0]}")
             for n in counts[1:]:
                 both = results.mean(f"{name} x{n}")
-                ratios = results.at(both)[0] / results.at(alone)[0]
-                error = results.at(both - alone)[1][-1]
+                ratios = results.found(both)[0] / results.found(alone)[0]
+                error = results.found(both - alone)[1][-1]
                 print(
                     f"- {name}: regret with {n} workers is {', '.join(f'{r:.2f}' for r in ratios)} of that with "
                     f"{counts[0]} (difference at the end {(both - alone)[:, -1].mean():+.4f} +- {error:.4f})"

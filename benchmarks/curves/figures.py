@@ -12,9 +12,16 @@ import numpy as np
 from curves.bench import Bench
 from curves.play import Player
 
-__all__ = ["AT", "Results", "cell", "measure"]
+__all__ = ["Results", "at", "cell", "measure"]
 
-AT = (10, 15, 20, 30)  # full trainings
+
+def at(trainings: int) -> list[int]:
+    """Return after how many full trainings the regret is printed, the last being all.
+
+    >>> at(30), at(12)
+    ([10, 15, 20, 30], [10, 12])
+    """
+    return [n for n in (10, 15, 20, 30) if n < trainings] + [trainings]
 
 
 class Results:
@@ -45,9 +52,9 @@ class Results:
         """Return the regret averaged over benches (seeds, points)."""
         return np.mean(list(self.regrets[player].values()), 0)
 
-    def at(self, regrets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean over the seeds after `AT` full trainings, and its standard error."""
-        some = regrets[:, [100 * n - 1 for n in AT if n <= self.trainings]]
+    def found(self, regrets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean over the seeds after the full trainings of `at`, and its standard error."""
+        some = regrets[:, [100 * n - 1 for n in at(self.trainings)]]
         error = some.std(0, ddof=1) / np.sqrt(len(some)) if len(some) > 1 else np.full(some.shape[1], np.nan)
         return some.mean(0), error
 
@@ -75,7 +82,7 @@ class Results:
     def rows(self, players: Sequence[str]) -> list[str]:
         """Return the last rows of the table: the means, trials and CPU seconds of a study."""
         cells: Mapping[str, list[str]] = {
-            "mean": [cell(*self.at(self.mean(p))) for p in players],
+            "mean": [cell(*self.found(self.mean(p))) for p in players],
             "trials a study": [f"{statistics.mean(self.trials[p]):.0f}" for p in players],
             "CPU s a study": [f"{statistics.mean(self.seconds[p]):.1f}" for p in players],
         }
@@ -116,7 +123,7 @@ def measure(benches: Sequence[Bench], players: Mapping[str, Player], seeds: int,
         cells = []
         for name, play in players.items():
             results.add(name, bench, seeds, play)
-            cells.append(cell(*results.at(results.regrets[name][bench.name])))
+            cells.append(cell(*results.found(results.regrets[name][bench.name])))
         print(f"| {bench.name} | " + " | ".join(cells) + " |", flush=True)
     print("\n".join(results.rows(list(players))), flush=True)
     return results

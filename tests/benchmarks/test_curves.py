@@ -10,8 +10,10 @@ import pytest
 from curves.bench import LCBench, TaskSet
 from curves.figures import Results, measure
 from curves.play import Ledger, optunas, ours
+from schedule_curves import named
 
 from whet import Float, Idle, Space, State, Verdict
+from whet.tune.schedule.asha import Asha
 from whet.tune.strategy import Start
 
 STEPS = 9
@@ -171,6 +173,14 @@ def test_who_is_told_to_wait_asks_again_and_a_trial_at_its_end_is_told() -> None
     ledger = ours("random", OneByOne(), 3)(marked(), 0, 4 * STEPS)
     assert ledger.time == 4 * STEPS, "nothing runs side by side"
     assert [told(v)[1] for v in ledger.values] == 4 * [*range(1, STEPS + 1)]
+
+
+def test_pairs_are_named_with_their_options() -> None:
+    found = named("gp+asha,random+asha:first=3;factor=4,none")
+    assert found == {"gp+asha": ("gp", "asha"), "random+asha:first=3;factor=4": ("random", Asha(factor=4, first=3))}
+    for wrong in ("gp", "gp+asha+full"):
+        with pytest.raises(SystemExit, match=r"not SEARCH\+SCHEDULE"):
+            named(wrong)
 
 
 def test_eight_workers_are_given_different_rows_by_one_study() -> None:
