@@ -7,7 +7,7 @@ order of their reports; "speed-up" is the total of epochs over the time on the c
 where some had to wait; with `--spread` it also depends on the drawn durations.
 Needs the data (`--data`, or WHET_DATA). Benches, budget and regret are those of schedule_curves.py.
 
-Run: python benchmarks/schedule_parallel.py [--workers 1,8] [--spread 0.5] [--pairs gp+asha] [--seeds 10]
+Run: python benchmarks/schedule_parallel.py [--workers 1,8] [--spread 0.5] [--pairs random+asha] [--seeds 10]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("WHET_DATA", "../shared/data")))
-    parser.add_argument("--pairs", default="gp+asha,auto+auto", help="SEARCH+SCHEDULE of whet, with commas")
+    parser.add_argument("--pairs", default="random+asha,auto+auto", help="SEARCH+SCHEDULE of whet, with commas")
     parser.add_argument("--workers", default="1,8", help="how many, with commas")
     parser.add_argument("--spread", type=float, default=0.0, help="of the logarithm of an epoch's duration")
     parser.add_argument("--tasks", default="", help="only TaskSet tasks with this in the name; or none")
