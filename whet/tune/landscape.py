@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -92,6 +92,11 @@ class Landscape:
         scores = self.posterior.scale.back(values)
         return scores if self.trials.goal.better == "min" else -scores
 
+    @property
+    def kinds(self) -> set[Kind]:
+        """What kinds of trials there are."""
+        return {self._kind(t) for t in self._told}
+
     def expected(self, params: Params) -> tuple[float, float, float]:
         """Return (median, low, high) of the value of a configuration, in the metric's units."""
         mean, sd = self.posterior.predict(self.trials.space.encode(self.trials.space.clean(params))[None])
@@ -107,7 +112,7 @@ class Landscape:
 
         points: how many values of each are looked at, all there are when they are fewer. Raises StudyError for a name that is no dimension at `around`.
         """
-        columns = [self._find(name) for name in ((x,) if y is None else (x, y))]
+        columns = [self._column[self.find(name)] for name in ((x,) if y is None else (x, y))]
         if len(set(columns)) < len(columns):
             raise StudyError(f"{x}: is given twice. A map needs two dimensions: {', '.join(self.weights)}.")
         axes = tuple(self._axis(j, points) for j in columns)
@@ -135,20 +140,36 @@ class Landscape:
             self._marks(columns), self._next(columns),
         )  # fmt: skip
 
-    def _find(self, name: str) -> int:
-        if name not in self._column and len(inner := [n for n in self._column if n.endswith("." + name)]) == 1:
-            name = inner[0]  # lr for optimizer.lr
-        if name in self._column:
-            return self._column[name]
+    def find(self, name: str) -> str:
+        """Return the name of the dimension meant: lr is enough for optimizer.lr; raise StudyError when there is none at `around`."""
+        inner = [n for n in self._column if name and n.endswith("." + name)]
+        if name in self._column or len(inner) == 1:
+            return name if name in self._column else inner[0]
+        if inner:
+            raise StudyError(f"{name}: may be {' or '.join(inner)}. Write it out.")
         elsewhere = [d for d in self.trials.space.dims if name in (d.name, d.name.rpartition(".")[2])]
         if elsewhere:
             choice, option = elsewhere[0].when[-1]
             has = self.around.get(choice)
             why = f"{choice} {option}" + (f", and {self.origin} has {has}" if has is not None else "")
-            raise StudyError(f"{name}: exists only with {why}. Go through a trial that has it.")
+            raise StudyError(f"{name}: exists only with {why}. Give a trial that has it as around.")
         raise StudyError(
             f"{name or repr(name)}: no such dimension.{nearest(name, self._column)} Allowed: {', '.join(self._column)}."
         )
+
+    def json(self) -> dict[str, Any]:
+        """Return what the model is, what it would try next and which dimensions matter, as JSON values."""
+        process = self.posterior.process
+        ahead: dict[str, Any] | None = None
+        if self.next is not None:
+            names = ("params", "expected", "low", "high")
+            ahead = dict(zip(names, (dict(self.next), *self.expected(self.next)), strict=True))
+        return {
+            "goal": str(self.trials.goal), "trials": len(self.trials), "values": self.worth.n,
+            "model": {"kind": "gp", "variance": process.variance, "noise": process.noise, "acquisition": self.worth.acquisition},
+            "around": self.around, "next": ahead,
+            "dimensions": [{"name": n, "weight": w, "length": self.lengths[n]} for n, w in self.weights.items()],
+        }  # fmt: skip
 
     def _axis(self, j: int, points: int) -> Axis:
         dim, levels = self.cube.dims[j], self.cube.levels[j]
