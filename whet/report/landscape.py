@@ -9,7 +9,7 @@ from whet.report.frame import Frame
 from whet.report.maps import maps
 from whet.report.marks import shown, word
 from whet.report.parallel import listed
-from whet.report.quantity import clean, count
+from whet.report.quantity import clean, count, show
 from whet.report.slices import slice_plot
 from whet.tune.landscape import Landscape, landscape
 from whet.tune.slice import Slice
@@ -76,8 +76,10 @@ def _how(found: Landscape) -> str:
     text += "; a ring was not trained to the end" if "partial" in kinds else ""
     text += "; a cross failed" if "failed" in kinds else ""
     text += "; a triangle still runs" if "running" in kinds else ""
+    worst = found.pulled
     if found.next is not None:
         text += "; the diamond is what the model would try next, with its own other values"
+    text += f". To the model what is worse than {show(worst)} is no worse than that" if worst is not None else ""
     return text + ". The strip below says how much a place is worth trying, 1 being the best of the picture."
 
 

@@ -9,15 +9,16 @@ import numpy as np
 
 from whet.report.block import Plot, Table, label
 from whet.report.frame import Frame
-from whet.report.marks import aside, axis_of, columns, dots, numbers, value_of, word
-from whet.report.quantity import Share, clean, show
+from whet.report.marks import aside, axis_of, columns, dots, numbers, shown, value_of, word
+from whet.report.quantity import clean, show
 from whet.report.scale import Scale
-from whet.tune.slice import Slice
+from whet.tune.slice import Axis, Slice
 from whet.tune.space import Choice, Float
 
 __all__ = ["maps"]
 
 _SIDE = 8  # values of each axis in the table
+_SAFE = 0.05  # a chance of failing that is no finding
 _CELLS = 5  # ticks beside the colours
 
 
@@ -47,7 +48,7 @@ def _map(
         "zsmooth": "best" if smooth else False, "colorscale": [[p, c] for p, c in zip(steps, colours, strict=True)],
         "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 1.0, "x": 1.02, "xpad": 4, "ypad": 0, **bar},
         "text": texts, "hovertemplate": "%{text}<extra></extra>", "hoverongaps": False,
-        "xgap": 0 if isinstance(x.domain, Float) else 1, "ygap": 0 if isinstance(y.domain, Float) else 1,
+        "xgap": _gap(x), "ygap": _gap(y),
     }  # fmt: skip
     layout = {
         "xaxis": {**axis_of(x), "showgrid": False, "range": _range(x.places), "constrain": "domain"},
@@ -55,6 +56,11 @@ def _map(
     }
     points = dots(s, lambda m: aside(m, y, m.places[1]), best)
     return Plot(title, {"data": [heat, *points], "layout": layout}, _table(s), 400, half=True)
+
+
+def _gap(axis: Axis) -> int:
+    """Return the pixels between cells: few values are seen to be separate ones."""
+    return 0 if isinstance(axis.domain, Float) or len(axis.values) > 16 else 1
 
 
 def _range(places: np.ndarray) -> list[float]:
@@ -133,7 +139,7 @@ def _doubt(s: Slice, best: int | None) -> Plot:
     half = np.where(np.isfinite(half), half, np.nan)
     top = float(np.nanmax(half)) or 1.0
     at = _top(half)
-    title = f"Least sure near {_near(s, at)}: +- {show(float(half[at]))} {clean(s.goal.name)}"
+    title = f"Least sure near {_near(s, at)}: {clean(s.goal.name)} +- {show(float(f'{half[at]:.2g}'))}"
     texts = _texts(s, lambda i, j: f"95 %: +- {show(float(half[i, j]))}")
     marks = [0.0, top / 2, top]
     bar = {"tickvals": marks, "ticktext": [show(float(f"{v:.2g}")) for v in marks]}
@@ -143,7 +149,10 @@ def _doubt(s: Slice, best: int | None) -> Plot:
 def _failing(s: Slice, best: int | None) -> Plot:
     assert s.failing is not None
     at = _top(s.failing)
-    title = f"Most likely to fail near {_near(s, at)}: {show(Share(round(float(s.failing[at]), 2)))}"
+    chance = float(s.failing[at])
+    title = f"Most likely to fail near {_near(s, at)}: {shown(chance)}"
+    if chance < _SAFE:
+        title = f"No place of this map fails with more than {shown(_SAFE)}"
     texts = _texts(s, lambda i, j: f"fails with chance {s.failing[i, j]:.2f}")
     bar = {"tickvals": [0, 0.5, 1], "ticktext": ["0 %", "50 %", "100 %"]}
     return _map(s, s.failing, title=title, best=best, colours=["@panel", "@bad"], bar=bar, ends=(0.0, 1.0), texts=texts)

@@ -40,12 +40,19 @@ def shown(share: float) -> str:
 def axis_of(axis: Axis, *, room: float = 0.11) -> dict[str, Any]:
     """Return Plotly's axis for a dimension drawn by its places in [0, 1]."""
     marks = spaced(ticks(Dim(axis.name, axis.domain), 5), room if not isinstance(axis.domain, Choice) else 0.0)
-    logarithm = isinstance(axis.domain, (Float, Int)) and axis.domain.log
     return {
-        "title": {"text": label(axis.name, 32) + (" (log scale)" if logarithm else "")},
+        "title": {"text": f"{label(axis.name, 32)} ({_unit(axis)})"},
         "tickmode": "array", "tickvals": [u for u, _ in marks], "ticktext": [t for _, t in marks],
         "range": [-0.025, 1.025],
     }  # fmt: skip
+
+
+def _unit(axis: Axis) -> str:
+    """Return what stands for a unit: what kind of dimension it is."""
+    d = axis.domain
+    if not isinstance(d, (Float, Int)):
+        return "choice" if isinstance(d, Choice) else "in order"
+    return "log scale" if d.log else f"{d.low:g} to {d.high:g}"
 
 
 def aside(mark: Mark, axis: Axis, place: float) -> float:

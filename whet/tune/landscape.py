@@ -93,6 +93,15 @@ class Landscape:
         return scores if self.trials.goal.better == "min" else -scores
 
     @property
+    def pulled(self) -> float | None:
+        """The value that the model takes for all worse ones, None when there is none so bad."""
+        worst, goal = self.posterior.scale.worst, self.trials.goal
+        far = any(
+            t.value is not None and t.state is not State.FAILED and goal.score(t.value) > worst for t in self._told
+        )
+        return (worst if goal.better == "min" else -worst) if far else None
+
+    @property
     def kinds(self) -> set[Kind]:
         """What kinds of trials there are."""
         return {self._kind(t) for t in self._told}
