@@ -459,5 +459,6 @@ def test_sections_come_in_the_order_of_reading_and_only_where_there_is_something
         "answer",
         "belief",
         "happened",
+        "landscape",
         "again",
     ]

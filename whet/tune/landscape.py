@@ -12,6 +12,7 @@ import numpy as np
 
 from whet.errors import StudyError, UsedUp, nearest
 from whet.tune.domain import Value
+from whet.tune.effects import total_effects
 from whet.tune.search.gp import GP
 from whet.tune.search.model.threads import one_thread
 from whet.tune.search.model.worth import Worth
@@ -22,7 +23,6 @@ from whet.tune.trial import State, Trial, Trials
 __all__ = ["LEAST", "Landscape", "landscape"]
 
 LEAST = 4  # trials with a value below which there is nothing to believe
-_DRAWS = 256  # configurations from which it is told which dimensions matter
 
 
 class Landscape:
@@ -48,7 +48,8 @@ class Landscape:
         self._base = self._filled()
         self._there = ~np.isnan(self._row)
         names = [d.name for d in space.dims]
-        effects = self._effects()
+        with one_thread():
+            effects = total_effects(lambda points: self.posterior.predict(self.cube.rows(points))[0], self.cube.d)
         order = [j for j in np.argsort(-effects, kind="stable") if self._there[j]]
         self._column = {names[j]: int(j) for j in order}
         self.weights = {names[j]: float(effects[j]) for j in order}
@@ -65,19 +66,6 @@ class Landscape:
             if have:
                 base[j] = self._rows[min(have, key=lambda i: (score(self._told[i].value or 0.0), self._told[i].id)), j]
         return base
-
-    def _effects(self) -> np.ndarray:
-        """Return the total effects (d,), adding up to 1 (all 0 when nothing differs)."""
-        rng, d = np.random.default_rng(0), self.cube.d
-        a, b = rng.random((2, _DRAWS, d))
-        points = np.tile(a, (d + 1, 1)).reshape(d + 1, _DRAWS, d)
-        for j in range(d):
-            points[j + 1, :, j] = b[:, j]
-        with one_thread():
-            mean = self.posterior.predict(self.cube.rows(points.reshape(-1, d)))[0].reshape(d + 1, _DRAWS)
-        effects = 0.5 * ((mean[1:] - mean[0]) ** 2).mean(1)
-        total = float(effects.sum())
-        return effects / total if total > 1e-12 else np.zeros(d)
 
     @cached_property
     def _ahead(self) -> tuple[np.ndarray, float, float] | None:
