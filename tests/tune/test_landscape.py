@@ -258,6 +258,25 @@ def test_a_value_that_is_not_finite_is_a_failure():
     assert np.isfinite(s.median).all()
 
 
+def test_a_trial_tells_of_a_slice_as_far_as_its_other_values_are_like():
+    space = Space(a=Float(0, 1), b=Float(0, 1))
+    points = [(0.5, 0.5), (0.1, 0.5), (0.9, 0.5), (0.5, 0.1), (0.5, 0.6), (0.2, 0.95), (0.8, 0.2)]
+    done = [
+        Trial(i, {"a": a, "b": b}, State.DONE, value=(a - 0.5) ** 2 + (b - 0.5) ** 2) for i, (a, b) in enumerate(points)
+    ]
+    found = landscape(Trials(done, space=space))
+    near = {m.id: m.near for m in found.slice("a").marks}
+    assert [near[i] for i in (0, 1, 2)] == [pytest.approx(1.0)] * 3  # only a differs
+    assert 1 > near[4] > near[3] > near[5]  # the further away in b, the less
+    other = {m.id: m.near for m in found.slice("b").marks}
+    assert other[1] < 1
+    assert [other[i] for i in (0, 3, 4)] == [pytest.approx(1.0)] * 3
+    scale = np.exp(-found.posterior.process.theta[1])
+    r = math.sqrt(5) * 0.45 * scale
+    assert near[5] == pytest.approx((1 + r + r * r / 3) * math.exp(-r))  # the kernel's own correlation
+    assert {m.near for m in found.slice("a", "b").marks} == {1.0}
+
+
 # -- the acquisition and the next proposal
 
 
