@@ -52,7 +52,8 @@ def gp(s: Slice) -> str:
     base = HEIGHT + GAP + STRIP
     band = points([*across(x), *across(x[::-1])], [*up(s.low), *up(s.high[::-1])])
     worth = points([LEFT, *across(x), WIDTH - LEFT], [base, *(base - STRIP * s.worth), base])
-    assert s.next is not None and s.next.value is not None
+    assert s.next is not None
+    assert s.next.value is not None
     nx, ny = float(across(np.array([s.next.places[0]]))[0]), float(up(np.array([s.next.value]))[0])
     dots = "".join(
         f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4.5" fill="{INK}"/>'

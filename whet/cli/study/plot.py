@@ -46,9 +46,9 @@ def plot(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Plot what a model expects: slices along each dimension, a map over two, what to try next.
+    """Plot what a model expects, and what it would try next.
 
-    The model is that of --search gp, fitted to the trials, whatever made them. With --json the values; a file then only with -o.
+    Slices along each dimension and a map over two. The model is that of --search gp, fitted to the trials, whatever made them. With --json the values; a file then only with -o.
     """
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.words import count
