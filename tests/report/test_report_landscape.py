@@ -186,6 +186,10 @@ def test_one_far_worse_trial_does_not_flatten_the_picture() -> None:
     s = landscape(Trials(trials, space=SPACE)).slice("lr")
     frame = Frame.of(s.goal, [s])
     assert (frame.scale.kind, frame.high < 4) == ("linear", True)
+    assert "2 worse trials outside the picture." in slice_plot(s, frame).note
+    # what is expected is always in it, however bad
+    assert min(frame.line(v) for v in s.median) > frame.low
+    assert max(frame.line(v) for v in s.median) < frame.high
     section = expected(Trials(trials, space=SPACE))
     assert section is not None
     assert "no worse than that" in section.blocks[0].json()["text"]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from whet.report.curves import window
 from whet.report.scale import Scale
 from whet.tune.slice import Slice
 from whet.tune.trial import Goal
 
 __all__ = ["Frame"]
 
+_FAR = 2.0  # trials worse than the median by so many times what the best is better are left out
 _ROOM = 0.25  # how far, of the height of the rest, a band may reach out of it
 _EDGE = 0.09  # free room at either end
 
@@ -35,10 +36,12 @@ class Frame:
         slices = list(slices)
         told = {m.id: float(m.value) for s in slices for m in s.marks if m.kind != "failed" and m.value is not None}
         medians = _finite(v for s in slices for v in s.median.ravel())
-        every = [*told.values(), *medians]
-        if cut := window(every, goal.better):
-            every = [v for v in every if cut[0] <= v <= cut[1]]
-        scale = Scale.of(goal, [v for v in told.values() if min(every) <= v <= max(every)] or every)
+        scores = [goal.score(v) for v in told.values()]
+        middle = statistics.median(scores) if scores else 0.0
+        worst = middle + _FAR * (middle - min(scores, default=0.0))
+        values = [v for v in told.values() if goal.score(v) <= worst]
+        every = [*values, *medians]  # these are never far worse: the model pulls in what is
+        scale = Scale.of(goal, values or every)
         lines = [e for v in every if math.isfinite(e := cls(scale, 0.0, 0.0).line(v))]
         low, high = min(lines), max(lines)
         room = _ROOM * (high - low)

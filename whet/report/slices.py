@@ -10,7 +10,7 @@ import numpy as np
 from whet.report.block import Plot, Table, label
 from whet.report.frame import Frame
 from whet.report.marks import axis_of, columns, dots, numbers, shown, value_of, word
-from whet.report.quantity import clean, show
+from whet.report.quantity import clean, count, show
 from whet.tune.slice import Slice
 from whet.tune.space import Choice, Float
 
@@ -42,7 +42,7 @@ def slice_plot(s: Slice, frame: Frame, *, first: bool = False, best: int | None 
         layout["shapes"] = [
             {"type": "line", "x0": s.next.places[0], "x1": s.next.places[0], "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
         ]  # fmt: skip
-    return Plot(_title(s, first), {"data": data, "layout": layout}, _table(s), 360, half=True, note=_note(s))
+    return Plot(_title(s, first), {"data": data, "layout": layout}, _table(s), 360, half=True, note=_note(s, frame))
 
 
 def _texts(s: Slice) -> list[str]:
@@ -132,11 +132,15 @@ def _labels(s: Slice) -> list[dict[str, Any]]:
     return labels
 
 
-def _note(s: Slice) -> str:
-    """Return how much the best of the lower strip is worth beside the next trial."""
-    if s.peak is None or s.peak > 1.0:
-        return ""
-    return f"At its best this line is worth {shown(s.peak)} of what the next trial is."
+def _note(s: Slice, frame: Frame) -> str:
+    """Return how much the best of the lower strip is worth beside the next trial, and how many trials are not seen."""
+    note = (
+        "" if s.peak is None or s.peak > 1.0 else f"At its best this line is worth {shown(s.peak)} of the next trial. "
+    )
+    told = [frame.line(m.value) for m in s.marks if m.value is not None and m.kind != "failed"]
+    if outside := sum(not frame.low <= v <= frame.high for v in told):
+        note += f"{count(outside, 'worse trial')} outside the picture."
+    return note.strip()
 
 
 def _title(s: Slice, first: bool) -> str:
