@@ -234,7 +234,7 @@ def test_it_prints_light_and_within_the_sheet(show: Any, study: Any) -> None:
     sheet = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
     assert len(browser.execute_cdp_cmd("Page.printToPDF", sheet)["data"]) > 20_000
     printed = browser.execute_script("return window.printed")
-    assert len(printed) == 8
+    assert len(printed) == 14
     assert all(0 < width <= 660 for width, *_ in printed)
     assert {colour for _, colour, _ in printed} == {LIGHT["muted"]}
     assert [texts for *_, texts in printed if texts] == []
@@ -248,3 +248,34 @@ def test_odd_trials_are_drawn_too(show: Any, odd_trials: Any, name: str) -> None
     space = Space(lr=Float(1e-4, 1.0, log=True), act=Choice(["relu", "gelu"]))
     report = study_report(name, Trials(odd_trials[name], space=space, goals=(Goal("accuracy", "max"),), steps=3))
     look_at(show(report, 800), report)
+
+
+@pytest.mark.parametrize(("width", "beside"), [(400, 1), (1400, 2)])
+def test_what_a_model_expects_is_drawn_two_beside_each_other_where_there_is_room(
+    show: Any, study: Any, width: int, beside: int
+) -> None:
+    from whet.report.block import Section
+    from whet.report.landscape import landscape_section
+    from whet.report.listing import trial_table
+    from whet.tune.landscape import landscape
+
+    found = landscape(study.trials)
+    section = landscape_section(found, found.slices(), map=found.slice("lr", "dropout", points=21), whole=True)
+    report = Report("digits", (section, Section("trials", "The trials", "", (trial_table(study.trials),))))
+    browser = show(report, width, "dark")
+    look_at(browser, report)
+    tops = browser.execute_script(
+        "return [...document.querySelectorAll('.half')].map((f) => Math.round(f.getBoundingClientRect().top))"
+    )
+    assert len(tops) == len(found.weights) + 4
+    assert tops.count(tops[0]) == tops.count(tops[2]) == beside
+    # the heat is there, and over a mark of a trial stands its configuration
+    pixels = """const hm = document.querySelector(".heatmaplayer .hm image");
+        return hm ? hm.getBoundingClientRect().width : 0"""
+    assert browser.execute_script(pixels) > 100
+    texts = browser.execute_script(
+        """return [...document.querySelectorAll(".canvas")][0].data.filter((t) => Array.isArray(t.marker?.symbol))
+            .map((t) => t.text).flat()"""
+    )
+    assert any("optimizer sgd" in t for t in texts)
+    assert all(t.startswith("trial ") for t in texts)

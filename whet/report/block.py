@@ -100,7 +100,7 @@ class Plot:
     figure: {"data": [...], "layout": {...}} as Plotly reads it; a colour "@name" is one of `whet.report.palette`;
     a trace's `meta`
     (one trial id) or `customdata` (one a point) is turned into hover texts from the table of trials. height: pixels; square: as
-    high as wide; note: how to read it, where that is not plain; hint: what one can do with it on the page; isolate: a click
+    high as wide; half: two beside each other where there is room; note: how to read it, where that is not plain; hint: what one can do with it on the page; isolate: a click
     on a trace dims the others.
 
     >>> Plot("it rises", {"data": [], "layout": {}}, Table(("x",), ((1,),))).json()["title"]
@@ -112,6 +112,7 @@ class Plot:
     table: Table
     height: int = 340
     square: bool = False
+    half: bool = False
     note: str = ""
     hint: str = ""
     isolate: bool = False

@@ -15,6 +15,7 @@ from whet.report.curves import curves
 from whet.report.dataset import Look, dataset
 from whet.report.document import Report
 from whet.report.ensemble import ensemble
+from whet.report.landscape import expected
 from whet.report.listing import spent, started, trial_table
 from whet.report.model import model
 from whet.report.parallel import parallel
@@ -93,13 +94,16 @@ def study_report(
         belief(trials, health, every("unsealed")),
         happened(trials, history),
     ]
+    environment = last("environment")
+    seed = environment.get("seed")
+    if (model_of := expected(trials, seed if isinstance(seed, int) else 0)) is not None:
+        sections.append(model_of)
     if look is not None:
         sections.append(dataset(look))
     if judged is not None:
         sections.append(model(judged))
     if squeezed and alone is None:
         sections.append(ensemble(trials, squeezed))
-    environment = last("environment")
     if environment or commands or (lead is not None and lead.params):
         sections.append(again(lead, environment, commands or {}))
     epochs, _ = spent(trials)

@@ -35,7 +35,7 @@ def compare(
     The noise is estimated from repeated configurations, else from the validation examples, else from the curves' jitter.
     """
     from whet.cli.screen import Screen, emit_json
-    from whet.cli.study.plot import plot
+    from whet.cli.study.drawn import plot
     from whet.tune.account import Account, accounts
     from whet.tune.difference import difference, meeting
 

@@ -1,65 +1,165 @@
-"""Two curves drawn with characters."""
+"""`whet study plot`: pictures of what a model expects of a study."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import pairwise
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-__all__ = ["plot"]
+import typer
 
-Curve = Sequence[tuple[int, float]]
+from whet.cli import options as o
+from whet.cli.study import shown
+from whet.cli.study.shown import StudyName
+
+if TYPE_CHECKING:
+    from whet.journal.store import Store
+    from whet.tune.landscape import Landscape
+    from whet.tune.slice import Slice
+    from whet.tune.study import Study
+
+__all__ = ["add"]
+
+_DRAWN = 12  # slices that are drawn; --json has all
+_SIDE = 41  # values of each axis of a map
 
 
-def plot(a: Curve, b: Curve, *, width: int = 58, height: int = 9) -> list[str]:
-    """Return the lines of a picture of two curves over the same axes, or none when there is nothing to see.
+def add(verbs: typer.Typer) -> None:
+    """Add the verb."""
+    verbs.command("plot", epilog="Examples: whet study plot digits; whet study plot digits --x lr --y width")(plot)
 
-    A and B stand where a curve is, * where both are; between reports a curve is a straight line. Values far off (a loss
-    that exploded at the start) are cut so that the rest can be seen, and drawn at the edge.
 
-    >>> print("\\n".join(plot([(1, 0.0), (5, 1.0)], [(1, 1.0), (5, 0.0)], width=9, height=3)))
-            1 |BBB   AAA
-          0.5 |   ***
-            0 |AAA   BBB
-              +---------
-               1       5
+def plot(
+    study: StudyName,
+    x: Annotated[
+        str, typer.Option("--x", metavar="NAME", help="A dimension of the map (default: the one that matters most).")
+    ] = "",
+    y: Annotated[str, typer.Option("--y", metavar="NAME", help="The other one (default: the next).")] = "",
+    around: Annotated[
+        str, typer.Option("--around", metavar="TRIAL", help="Whose other values are kept: a trial's number, best, next.")
+    ] = "best",
+    to: Annotated[
+        Path | None, typer.Option("-o", "--to", metavar="FILE", help="An .html file (default: plot.html beside the report).")
+    ] = None,
+    force: bool = typer.Option(False, "--force", help="Replace the file of -o when it is there."),
+    runs: o.Runs = Path("runs"),
+    store: o.Store = None,
+    json: o.Json = False,
+) -> int:  # fmt: skip
+    """Plot what a model expects, and what it would try next.
+
+    Slices along each dimension and a map over two. The model is that of --search gp, fitted to the trials, whatever made them. With --json the values; a file then only with -o.
     """
-    curves = [[(s, v) for s, v in c if math.isfinite(v)] for c in (a, b)]
-    if min(map(len, curves)) < 2:
-        return []
-    first, last = min(c[0][0] for c in curves), max(c[-1][0] for c in curves)
-    low, high = _range([v for c in curves for _, v in c])
-    rows = [[" "] * width for _ in range(height)]
-    for mark, curve in zip("AB", curves, strict=True):
-        for column in range(width):
-            y = _at(curve, first + (last - first) * column / (width - 1))
-            if y is None:
-                continue
-            up = (min(max(y, low), high) - low) / (high - low)
-            cells = rows[height - 1 - round(up * (height - 1))]
-            cells[column] = mark if cells[column] in (" ", mark) else "*"
-    labels = {0: f"{high:.4g}", height // 2: f"{(high + low) / 2:.4g}", height - 1: f"{low:.4g}"}
-    lines = [f"{labels.get(i, ''):>9} |{''.join(r)}".rstrip() for i, r in enumerate(rows)]
-    ends = f"{first}{last:>{width - len(str(first))}}"
-    return [*lines, f"{'':>9} +{'-' * width}", f"{'':>9}  {ends}"]
+    from whet.cli.screen import Screen, emit_json
+    from whet.recipe.words import count
+    from whet.report import write_html
+
+    kept = shown.place(runs, store)
+    if to is not None:
+        _check(to, force)
+    with shown.opened(runs, store, study) as opened:
+        found = _fitted(opened, around)
+        names = _map(found, x, y)
+        slices = found.slices()
+        map = found.slice(*names, points=_SIDE) if names else None
+        path = to if to is not None or json else _beside(kept, study)
+        report = None if path is None else _report(opened, found, slices[:_DRAWN], map)
+    if path is not None and report is not None:
+        write_html(report, path)
+    if json:
+        emit_json({
+            "study": study, **found.json(), "slices": [s.json() for s in slices], "map": None if map is None else map.json(),
+            "path": None if path is None else str(path),
+        })  # fmt: skip
+        return 0
+    assert report is not None
+    screen = Screen()
+    section = report.sections[0]
+    screen.block("plot", textwrap.wrap(section.sentence, 70))
+    drawn = count(min(len(slices), _DRAWN), "slice") + (f", maps over {' and '.join(names)}" if names else "")
+    screen.block("", textwrap.wrap(f"{drawn}, through {found.origin.removesuffix(',')}", 70))
+    screen.block("", [str(path)])
+    if found.next is not None:
+        words = [f"whet study enqueue {study}{shown.where(runs, store)}", *shown.settings(found.next.items())]
+        screen.block("next", ["what the model would try:", *shown.continued(words)])
+    else:
+        screen.block("next", [shown.again(f"best {study}", runs, store)])
+    return 0
 
 
-def _range(values: list[float]) -> tuple[float, float]:
-    """Return the lowest and highest value to draw."""
-    ordered = sorted(values)
-    low, high, middle = ordered[0], ordered[-1], ordered[len(ordered) // 2]
-    if high - middle > 10 * (middle - low) > 0:
-        high = middle + 3 * (middle - low)
-    elif middle - low > 10 * (high - middle) > 0:
-        low = middle - 3 * (high - middle)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+def _check(path: Path, force: bool) -> None:
+    """Raise UsageError when the page cannot be written to `path`."""
+    from whet.errors import UsageError
+
+    if path.is_dir():
+        raise UsageError(f"-o {path}: is a folder. Give a file.")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"-o {path}: no such format. Allowed: .html.")
+    if path.exists() and not force:
+        raise UsageError(f"-o {path}: exists. Give another file, or --force to replace it.")
+    if not path.parent.is_dir():
+        raise UsageError(f"-o {path}: its folder does not exist. Make it, or give another file.")
 
 
-def _at(curve: Curve, x: float) -> float | None:
-    """Return the curve's value at `x`, None outside it."""
-    if not curve[0][0] <= x <= curve[-1][0] + 1e-9:
-        return None
-    for (s, v), (t, w) in pairwise(curve):
-        if x <= t:
-            return v + (w - v) * (x - s) / (t - s)
-    return curve[-1][1]
+def _beside(kept: Store, study: str) -> Path:
+    """Return where the page lies beside the study's report."""
+    folder = kept.files(study)
+    assert folder is not None  # a study that can be opened by name has a database
+    return folder / "plot.html"
+
+
+def _fitted(study: Study, around: str) -> Landscape:
+    """Return the model of the study, its own where it has one."""
+    from whet import seed
+    from whet.errors import StudyError
+    from whet.tune.landscape import landscape
+    from whet.tune.search.gp import GP
+
+    trials = study.trials
+    where: Any = around if around in ("best", "next") else shown.pick(study, around).id
+    own = study.searcher if isinstance(study.searcher, GP) else None
+    rng = seed.rng(study.seed, len(trials), 0, "propose")  # the study's own for its next trial
+    try:
+        return landscape(trials, around=where, search=own, rng=rng)
+    except StudyError as e:
+        raise StudyError(f"study '{study.name}': {e}") from None
+
+
+def _map(found: Landscape, x: str, y: str) -> tuple[str, ...]:
+    """Return the names of the dimensions of the map, none when there is only one dimension."""
+    from whet.errors import StudyError, UsageError
+
+    given: list[str] = []
+    for flag, name in (("--x", x), ("--y", y)):
+        if name:
+            try:
+                given.append(found.find(name))
+            except StudyError as e:
+                raise UsageError(f"{flag} {str(e).replace('as around', 'as --around')}") from None
+    if len(given) == 2 and given[0] == given[1]:
+        others = ", ".join(n for n in found.weights if n != given[0]) or "none"
+        raise UsageError(f"--y {y}: is --x too. Give another one: {others}.")
+    if len(found.weights) < 2:
+        if given:
+            raise UsageError(
+                f"--{'x' if x else 'y'} {given[0]}: a map needs two dimensions, and there is only this one."
+            )
+        return ()
+    rest = [n for n in found.weights if n not in given]
+    return (given[0] if x else rest.pop(0), given[-1] if y else rest.pop(0))
+
+
+def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slice | None) -> Any:
+    """Return the page."""
+    from whet.recipe.words import count
+    from whet.report import Report
+    from whet.report.block import Section
+    from whet.report.landscape import landscape_section
+    from whet.report.listing import started, trial_table
+
+    section = landscape_section(found, slices, map=map, whole=True)
+    table = Section("trials", "The trials", "", (trial_table(study.trials),))
+    n = count(started(study.trials), "trial")
+    return Report(
+        study.name, (section, table), f"{study.goals[0]} over {count(len(study.space.dims), 'dimension')}, {n}"
+    )

@@ -72,6 +72,10 @@ class GP:
     def _sobol(self) -> Sobol:
         return Sobol(self.seed)
 
+    @cached_property
+    def _fitted(self) -> dict[str, tuple[Trials, Worth]]:
+        return {}  # of the trials seen last, so that who asks for `worth` and a proposal waits for one fit
+
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the configuration with the largest acquisition; before `start` values the next of an evenly spread design."""
         view = self._seen.look(trials)
@@ -106,8 +110,12 @@ class GP:
             return self._worth(trials, view)
 
     def _worth(self, trials: Trials, view: View) -> Worth:
+        if (known := self._fitted.get("worth")) is not None and known[0] is trials:
+            return known[1]
         posterior = Posterior(self._seen.cube, view, last_fit(trials, view))
-        return Worth(self.acquisition, posterior, Belief(self._seen.cube), len(view.ids))
+        made = Worth(self.acquisition, posterior, Belief(self._seen.cube), len(view.ids))
+        self._fitted["worth"] = trials, made
+        return made
 
     def size(self, space: Space) -> int | None:
         """Return how many configurations `space` has, None when endless."""

@@ -10,7 +10,7 @@ import numpy as np
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.features import Features
 from whet.tune.search.model.outcomes import Scale
-from whet.tune.search.model.process import Process, fit
+from whet.tune.search.model.process import Process, fit, matern
 from whet.tune.search.model.seen import View
 from whet.tune.search.model.sound import Sound, sound
 from whet.tune.trial import Trials
@@ -73,6 +73,13 @@ class Posterior:
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""
         return self.process.predict(rows)
+
+    def alike(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the correlation (k,) of each of the rows a (k, d), trained to the end, with its counterpart in b (k, d)."""
+        features, process = self.process.features, self.process
+        scale = np.exp(-process.theta[: features.d])[features.groups]
+        apart = ((features.of(self._at(a)) - features.of(self._at(b))) * scale) ** 2
+        return matern(apart.sum(1))[0]
 
 
 def _theta(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:

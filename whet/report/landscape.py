@@ -1,0 +1,101 @@
+"""What a model of the trials expects: slices along the dimensions that matter, a map over two, what it would try next."""
+
+from __future__ import annotations
+
+from whet import seed as streams
+from whet.errors import WhetError
+from whet.report.block import Block, Prose, Section
+from whet.report.frame import Frame
+from whet.report.maps import maps
+from whet.report.marks import shown, word
+from whet.report.parallel import listed
+from whet.report.quantity import clean, count, show
+from whet.report.slices import slice_plot
+from whet.tune.landscape import Landscape, landscape
+from whet.tune.slice import Slice
+from whet.tune.trial import State, Trials
+
+__all__ = ["expected", "landscape_section"]
+
+_LEAST, _MOST = 8, 300  # trials with a value in whose report there is such a section
+_SLICES = 4
+_SIDE = 33  # values of each axis of a map
+
+
+def expected(trials: Trials, seed: int = 0) -> Section | None:
+    """Return the section as a report has it, None for fewer than 8 trials with a value, more than 300, or where no model can be made.
+
+    seed: the study's, so that what is tried next is what the study would.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Trial
+    >>> done = [Trial(k, {"lr": k / 9}, State.DONE, value=(k / 9 - 0.3) ** 2) for k in range(10)]
+    >>> expected(Trials(done, space=Space(lr=Float(0, 1)))).sentence
+    'lr matters: the best is expected near lr 0.3.'
+    """
+    told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
+    if not _LEAST <= told <= _MOST or not trials.space.dims:
+        return None
+    try:
+        found = landscape(trials, rng=streams.rng(seed, len(trials), 0, "propose"))
+        return landscape_section(found, found.slices(_SLICES))
+    except WhetError:  # trials that are no configurations of the space: other sections say what there is
+        return None
+
+
+def landscape_section(
+    found: Landscape, slices: tuple[Slice, ...], *, map: Slice | None = None, whole: bool = False
+) -> Section:
+    """Return the section of some slices, the most telling first.
+
+    map: over two dimensions (default: the two that matter most); whole: with the maps of doubt and of the chance of failing.
+    """
+    best = found.trials.best
+    id = None if best is None else best.id
+    names = list(found.weights)
+    if map is None and len(names) > 1:
+        map = found.slice(*names[:2], points=_SIDE)
+    frame = Frame.of(found.trials.goal, slices)
+    blocks: list[Block] = [Prose(_how(found))]
+    blocks += [slice_plot(s, frame, first=s.axes[0].name == names[0], best=id) for s in slices]
+    if map is not None:
+        blocks += maps(map, best=id, all=whole)
+    return Section("landscape", "What the model expects", _sentence(found), tuple(blocks))
+
+
+def _how(found: Landscape) -> str:
+    n, held = found.worth.n, len(found.posterior.process.rows)
+    of = f"the {held} most telling of {count(n, 'trial')}" if held < n else count(n, "trial")
+    text = (
+        f"A Gaussian process with a Matern 5/2 kernel and a length scale for each dimension, fitted to {of} with a value:"
+        f" the model that --search gp proposes from. A picture changes one value of {found.origin} and keeps its others:"
+        " a cut through the space, not an average over it. The line is the value expected when trained to the end, the band or bar holds it"
+        " with 95 %. A dot is a trial, the darker the more it tells of this cut; the star is the best trial"
+    )
+    kinds = found.kinds
+    text += "; a ring was not trained to the end" if "partial" in kinds else ""
+    text += "; a cross failed" if "failed" in kinds else ""
+    text += "; a triangle still runs" if "running" in kinds else ""
+    worst = found.pulled
+    if found.next is not None:
+        text += "; the diamond is what the model would try next, with its own other values"
+    text += f". To the model what is worse than {show(worst)} is no worse than that" if worst is not None else ""
+    return text + ". The strip below says how much a place is worth trying, 1 being the best of the picture."
+
+
+def _sentence(found: Landscape) -> str:
+    slices = [s for s in found.slices(_SLICES) if s.clear]
+    goal = clean(found.trials.goal.name)
+    if not slices:
+        return (
+            f"No dimension stands out: along each, what the model expects of {goal} differs by less than it is sure of."
+        )
+    places = [f"{clean(s.axes[0].name)} {word(s.axes[0].values[s.best[0]], s.axes[0].domain)}" for s in slices]
+    names = [f"{clean(s.axes[0].name)} ({shown(s.weight[0])})" for s in slices]
+    if len(found.weights) == 1:
+        return f"{clean(slices[0].axes[0].name)} matters: the best is expected near {places[0]}."
+    if slices[0].axes[0].name == next(iter(found.weights)):
+        head = f"{names[0]} matters most" + (f", then {listed(names[1:])}" if len(names) > 1 else "")
+    else:
+        head = f"{listed(names)} {'makes' if len(names) == 1 else 'make'} a difference here"
+    return f"{head}: the best is expected near {listed(places)}."
