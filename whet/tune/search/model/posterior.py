@@ -15,7 +15,7 @@ from whet.tune.search.model.seen import View
 from whet.tune.search.model.sound import Sound, sound
 from whet.tune.trial import Trials
 
-__all__ = ["Posterior", "due", "last_fit"]
+__all__ = ["Posterior", "due", "last_fit", "recorded"]
 
 _FITTED = 150  # points that hyperparameters are fitted to
 _KEPT = 300  # points that the posterior is made of
@@ -54,7 +54,7 @@ class Posterior:
         chosen = _most_telling(view.scores, _KEPT)
         self.scale = Scale.of(view.scores)
         rows, values = self._at(view.rows, view.reach)[chosen], self.scale.to(view.scores)[chosen]
-        old, refit = _theta(last, "theta", features.d + 2 * self._partial), due(n, last)
+        old, refit = recorded(last, "theta", features.d + 2 * self._partial), due(n, last)
         self.record: dict[str, Any] = {}
         if refit or old is None:
             some = _most_telling(values, _FITTED)
@@ -65,7 +65,7 @@ class Posterior:
         if len(view.running):
             running = self._at(view.running)
             self.process = self.process.given(running, self.process.predict(running)[0])
-        before = _theta(last, "sound", cube.d)
+        before = recorded(last, "sound", cube.d)
         self.sound: Sound | None = sound(cube, view, before, refit=bool(self.record))
         if self.sound is not None and (self.record or before is None):
             self.record.setdefault("fit", {"n": n, "theta": old.tolist()})
@@ -82,7 +82,7 @@ class Posterior:
         return self.process.predict(self._at(rows))
 
 
-def _theta(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:
+def recorded(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:
     """Return the recorded hyperparameters when they are of as many dimensions."""
     found = (last or {}).get(key)
     return np.array(found, float) if found is not None and len(found) == dimensions + 2 else None

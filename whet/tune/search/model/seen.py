@@ -14,6 +14,10 @@ from whet.tune.trial import State, Trial, Trials
 
 __all__ = ["Seen", "View"]
 
+_NEW, _OK, _FAILED, _RUNNING = range(
+    4
+)  # what is known of a trial: nothing yet, a value, that it failed, its configuration
+
 
 @dataclass(frozen=True)
 class View:
@@ -51,7 +55,6 @@ class Seen:
 
     def __init__(self) -> None:
         self._follow = Follow()
-        self._rows: dict[int, np.ndarray] = {}
         self.tried: set[bytes] = set()
 
     def look(self, trials: Trials) -> View:
@@ -59,35 +62,38 @@ class Seen:
         again, news = self._follow.news(trials)
         if again:
             self.cube = Cube(trials.space)
-            self._rows, self.tried = {}, set()
-            self._ok: dict[int, tuple[float, float]] = {}
-            self._failed: dict[int, None] = {}
-            self._running: dict[int, None] = {}
+            self.tried = set()
+            # by trial, whenever each was seen: the same trials are the same arrays to the last bit
+            self._rows = np.zeros((0, self.cube.d))
+            self._told = np.zeros((0, 2))  # score and reach
+            self._group = np.zeros(0, dtype=np.int8)
+        if len(trials) > len(self._group):
+            self._grow(len(trials) + len(trials) // 4 + 64)
         for t in news:
             self._take(t, trials)
-        ok = sorted(self._ok)  # by id, whenever each was seen: the same trials are the same arrays to the last bit
-        told = np.array([self._ok[i] for i in ok], dtype=float).reshape(len(ok), 2)
-        return View(
-            np.array(ok, dtype=int), self._of(ok), told[:, 0], told[:, 1], self._of(sorted(self._failed)),
-            np.array(sorted(self._failed), dtype=int), self._of(sorted(self._running)),
-        )  # fmt: skip
+        ok, failed, running = (np.flatnonzero(self._group == group) for group in (_OK, _FAILED, _RUNNING))
+        told, rows = self._told[ok], self._rows
+        return View(ok, rows[ok], told[:, 0], told[:, 1], rows[failed], failed, rows[running])
 
-    def _of(self, ids: list[int]) -> np.ndarray:
-        return np.array([self._rows[i] for i in ids], dtype=float).reshape(len(ids), self.cube.d)
+    def _grow(self, size: int) -> None:
+        more = size - len(self._group)
+        self._rows = np.vstack([self._rows, np.zeros((more, self.cube.d))])
+        self._told = np.vstack([self._told, np.zeros((more, 2))])
+        self._group = np.concatenate([self._group, np.full(more, _NEW, dtype=np.int8)])
 
     def _take(self, t: Trial, trials: Trials) -> None:
-        for group in (self._ok, self._failed, self._running):
-            group.pop(t.id, None)
         if not t.params or t.state is State.WAITING:
+            self._group[t.id] = _NEW
             return
-        if t.id not in self._rows:
+        if self._group[t.id] == _NEW:
             self._rows[t.id] = self.cube.encode([t.params])[0]
             self.tried.add(fingerprint(self._rows[t.id]))
         if t.state is State.FAILED:
-            self._failed[t.id] = None
+            self._group[t.id] = _FAILED
         elif t.value is None:
-            self._running[t.id] = None
+            self._group[t.id] = _RUNNING
         else:
             steps = trials.steps
             reach = 1.0 if steps <= 1 else math.log(max(1, trials.reach(t))) / math.log(steps)
-            self._ok[t.id] = (trials.goal.score(t.value), min(1.0, reach))
+            self._group[t.id] = _OK
+            self._told[t.id] = trials.goal.score(t.value), min(1.0, reach)
