@@ -7,7 +7,7 @@
 | sobol | evenly spread points |
 | grid | every combination of a few values each |
 | gp | where a Gaussian process expects the largest improvement |
-| tpe | where good trials are dense and bad ones are not |
+| tpe | where good trials are dense beside all that were tried |
 
 Other packages add names as entry points of the group `whet.search`.
 """

@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator: where good trials are dense beside bad ones."""
+"""The tree-structured Parzen estimator: where good trials are dense beside all others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from whet.tune.trial import Trials
 
 __all__ = ["TPE"]
 
-_WIDTH = 0.2  # of kernels of numbers, times the number of kernels to the power -1 / (d + 4)
+_WIDTH = 0.1  # of kernels of numbers, times the number of kernels to the power -1 / (d + 4)
 _NARROW = 0.03  # the least such width
 _OTHER = 0.2  # the part of the kernel of a choice that is at other options
 _TRIES = 4  # draws, each of `draws` points, until one is met that no trial has
@@ -32,10 +32,17 @@ _TRIES = 4  # draws, each of `draws` points, until one is met that no trial has
 
 @dataclass(frozen=True)
 class TPE:
-    """Propose where good trials are dense and bad ones are not.
+    """Propose where good trials are dense beside all that were tried.
+
+    Bergstra et al. 2011, with kernels over all columns at once (Falkner et al. 2018, "BOHB"), branches included: see
+    `whet.tune.search.model.parzen`. Expected improvement over the best trial that is not good is the ratio of two densities: that of the good
+    trials, each weighing as much as it is better (Watanabe 2023), and that of all trials (Song et al. 2022; of the bad ones
+    in the first paper, which is the same only when the good ones weigh the same). How trials are called good, trained to the end or not,
+    running or done: see `whet.tune.search.model.split`. Failed trials teach a Gaussian process where trials fail, as with `gp`; the priors of numbers
+    weigh on the ratio, less and less (Hvarfner et al. 2022, "piBO").
 
     share: of the trials with a value, how many are good; draws: points drawn from the density of the good ones, of which the one with the
-    largest ratio of densities is proposed; start: how many values there are before the model is asked, a Sobol sequence until then
+    largest ratio is proposed; start: how many values there are before the model is asked, a Sobol sequence until then
     (default: 4 and half the number of dimensions, at most 12); seed: of that sequence.
 
     Raises StudyError when an option is none.
@@ -84,15 +91,16 @@ class TPE:
             return self._first(trials, rng)
         kernels, belief = self._shapes()
         parts = split(view, trials, self.share)
-        good = self._density(kernels, parts.good, parts.weights)
-        bad = self._density(kernels, parts.bad, np.ones(len(parts.bad)))
+        good = self._density(kernels, parts.good, parts.gain)
+        all_ = np.concatenate([np.ones(len(parts.good)), parts.counts])
+        every = self._density(kernels, np.vstack([parts.good, parts.others]), all_)
         safe, record = self._sound(trials, view)
         for _ in range(_TRIES):
             points = good.draw(self.draws, rng)
             if belief.any:
                 points = np.vstack([points, belief.follow(rng.random((self.draws // 2, d)))])
             rows = seen.cube.rows(points)
-            value = good.log(rows) - bad.log(rows)
+            value = good.log(rows) - every.log(rows)
             if belief.any:
                 value += belief.weight(len(view.ids)) * belief.log(rows)
             if safe is not None:
