@@ -173,4 +173,4 @@ def test_tables_are_used_again_while_widths_are_nearly_the_same():
     for h in (0.2, 0.2005, 0.201, 0.4):
         Density(kernels, rows, np.ones(1), np.array([h]))
     assert kernels.log_table.cache_info().misses == 2
-    assert parzen._GRID == 0.02
+    assert parzen._GRID == 0.05

@@ -194,7 +194,7 @@ class Columns:
     def __init__(self, whole, columns):
         self.whole, self.columns = whole, columns
 
-    def log(self, rows):
+    def log(self, rows, value=None):
         return sum(c.log(rows) for c in self.columns)
 
     def draw(self, n, rng):

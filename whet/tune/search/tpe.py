@@ -24,9 +24,10 @@ from whet.tune.trial import Trials
 
 __all__ = ["TPE"]
 
-_WIDTH = 0.1  # of kernels of numbers, times the number of kernels to the power -1 / (d + 4)
-_NARROW = 0.03  # the least such width
-_OTHER = 0.2  # the part of the kernel of a choice that is at other options
+# of kernels, each times their number to the power -1 / (d + 4) (Scott 1992)
+_WIDTH = 0.1  # of numbers
+_NARROW = 0.03  # the least of these
+_OTHER = 0.5  # of choices, the part that is at other options
 _TRIES = 4  # draws, each of `draws` points, until one is met that no trial has
 
 
@@ -100,7 +101,8 @@ class TPE:
             if belief.any:
                 points = np.vstack([points, belief.follow(rng.random((self.draws // 2, d)))])
             rows = seen.cube.rows(points)
-            value = good.log(rows) - every.log(rows)
+            at = kernels.value(rows)
+            value = good.log(rows, at) - every.log(rows, at)
             if belief.any:
                 value += belief.weight(len(view.ids)) * belief.log(rows)
             if safe is not None:
@@ -130,8 +132,8 @@ class TPE:
 
     def _density(self, kernels: Kernels, rows: np.ndarray, weights: np.ndarray) -> Density:
         options = np.array(kernels.cube.options)
-        width = max(_WIDTH * len(rows) ** (-1.0 / (len(options) + 4)), _NARROW)
-        return Density(kernels, rows, weights, np.where(options > 0, _OTHER, width))
+        fewer = len(rows) ** (-1.0 / (len(options) + 4))
+        return Density(kernels, rows, weights, np.where(options > 0, _OTHER * fewer, max(_WIDTH * fewer, _NARROW)))
 
     def _sound(self, trials: Trials, view: View) -> tuple[Sound | None, dict[str, Any]]:
         """Return what the failed trials say, and what to write down of a fit for the next one to begin from."""

@@ -29,7 +29,7 @@ _ROOT_2PI = np.sqrt(2 * np.pi)
 _TABLED = 128  # values of a column up to which its kernels are kept as a table
 _REMEMBERED = 200  # tables, at least
 _BLOCK = 100  # columns whose kernels are multiplied before a logarithm is taken, so that nothing overflows
-_GRID = 0.02  # widths are rounded to such a part of themselves, so that tables can be used again
+_GRID = 0.05  # widths are rounded to such a part of themselves, so that tables can be used again
 
 
 class Kernels:
@@ -123,11 +123,12 @@ class Density:
         tables = [kernels.log_table(j, float(self.widths[j])) for j in kernels.listed]
         self._logs = np.concatenate([t.take(v, axis=1) for t, v in zip(tables, self._value, strict=True)] or [rows[:0]])
 
-    def log(self, rows: np.ndarray) -> np.ndarray:
-        """Return the logarithm of the density (n,) at rows (n, d), beside 0 for an even one."""
+    def log(self, rows: np.ndarray, value: np.ndarray | None = None) -> np.ndarray:
+        """Return the logarithm of the density (n,) at rows (n, d), beside 0 for an even one. value: `Kernels.value` of rows, if it is known."""
         kernels, k = self.kernels, len(self.weights)
         if kernels.listed:
-            logs = self._logs.take(kernels.value(rows) + kernels.starts[:, None], axis=0).sum(0)
+            value = kernels.value(rows) if value is None else value
+            logs = self._logs.take(value + kernels.starts[:, None], axis=0).sum(0)
         else:
             logs = np.zeros((len(rows), k))
         product = np.ones((len(rows), k))
