@@ -68,7 +68,7 @@ def test_a_climb_finds_the_point_that_was_hidden(name, seed):
     def score(rows):
         return -features.apart(features.of(rows), hidden).sum(0)[:, 0]
 
-    found = climb(score, cube, rng, near=np.zeros((0, cube.d)), draws=200)
+    found = climb(score, cube, rng, near=np.zeros((0, cube.d)), draws=200, rounds=24)
     assert score(found[None])[0] > -2e-3
     SPACES[name].check(cube.params(found))
     other = climb(score, cube, rng, near=found[None], tried={fingerprint(found)}, draws=200)

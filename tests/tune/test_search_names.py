@@ -20,6 +20,7 @@ from whet.tune.search.gp import GP
 from whet.tune.search.grid import Grid
 from whet.tune.search.random import Random
 from whet.tune.search.sobol import Sobol
+from whet.tune.search.tpe import TPE
 from whet.tune.space import Float, Space
 from whet.tune.strategy import Proposal, Scheduler, Searcher
 
@@ -58,6 +59,7 @@ class Loose:
         ("random", Random()),
         ("grid", Grid(points=5)),
         ("gp", GP(seed=5)),
+        ("tpe", TPE(seed=5)),
     ],
 )
 def test_searchers_by_name(name, made):
@@ -94,7 +96,8 @@ def test_an_object_is_taken_as_it_is():
 
 def test_unknown_names_say_what_is_allowed_and_near():
     with pytest.raises(
-        StudyError, match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, gp, grid, random, sobol"
+        StudyError,
+        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, gp, grid, random, sobol, tpe",
     ):
         searcher("sobel", SPACE, 1)
     with pytest.raises(

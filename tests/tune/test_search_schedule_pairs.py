@@ -58,8 +58,8 @@ class TwiceSchedule:
         return self._both("keep", trials)
 
 
-@pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband"])
-@pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp"])
+@pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw"])
+@pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp", "tpe"])
 def test_a_study(search, schedule):
     space = SPACES["mixed"]
     study = Study(

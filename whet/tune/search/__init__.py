@@ -7,6 +7,7 @@
 | sobol | evenly spread points |
 | grid | every combination of a few values each |
 | gp | where a Gaussian process expects the largest improvement |
+| tpe | where good trials are dense beside all that were tried |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -31,6 +32,7 @@ NAMES = Names(
         "sobol": "whet.tune.search.sobol:Sobol",
         "grid": "whet.tune.search.grid:Grid",
         "gp": "whet.tune.search.gp:GP",
+        "tpe": "whet.tune.search.tpe:TPE",
     },
 )
 

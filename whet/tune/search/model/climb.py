@@ -32,13 +32,15 @@ def climb(
     near: np.ndarray,
     tried: Set[bytes] = frozenset(),
     draws: int = 300,
+    rounds: int = 1,
     drawn: Callable[[int], np.ndarray] | None = None,
 ) -> np.ndarray | None:
     """Return the row (d,) with the largest score found that is not `tried` and is allowed; None when there is none.
 
     near: points (k, d) to begin at beside the random ones, such as the best so far; drawn: how n random points (n, d) are
     made (default: evenly). Each round moves every climber along each dimension, to neighbouring values or by normal steps,
-    and keeps the best; it ends when the best does not get better.
+    and keeps the best; it ends when the best does not get better, or after so many `rounds`: many lead to the corners of the cube, where
+    a model is unsure and seldom right.
     """
 
     def fresh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +66,7 @@ def climb(
         return None
     scores = score(rows)
     points, rows, scores = _best(points, rows, scores)
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         more, more_rows = fresh(_moves(points, cube, rng))
         if not len(more):
             break

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from whet.tune.domain import Choice, Float, Value
+from whet.tune.domain import Choice, Float, Int, Value
 from whet.tune.space import Params, Space
 
 __all__ = ["Cube"]
@@ -20,6 +20,9 @@ _LISTED = 4096  # values of a domain that are listed; more are as good as a real
 
 class Cube:
     """A space as arrays. d: how many dimensions there are; options: of each, how many it has as a choice, else 0.
+
+    levels: of each dimension the places of its values in order, None when there are too many to list; edges: where their cells
+    begin and end, one more than there are values, or none.
 
     >>> from whet.tune.space import Int
     >>> cube = Cube(Space(k=Int(1, 4), o=Choice({"sgd": Space(m=Float(0, 1)), "adam": None})))
@@ -34,6 +37,8 @@ class Cube:
         self.d = len(self.dims)
         self.options = tuple(len(x.domain.options) if isinstance(x.domain, Choice) else 0 for x in self.dims)
         self.levels = tuple(_levels(x.domain) for x in self.dims)
+        self.edges = tuple(_edges(x.domain, levels) for x, levels in zip(self.dims, self.levels, strict=True))
+        self._inner = tuple(edges[1:-1] for edges in self.edges)
         column = {x.name: j for j, x in enumerate(self.dims)}
         # for each dimension the choices that must be taken: (column, number of the option)
         self._when = tuple(
@@ -48,17 +53,12 @@ class Cube:
         out = np.array(points, dtype=float, copy=True)
         for j, levels in enumerate(self.levels):
             if levels is not None:
-                out[:, j] = levels[self._index(points[:, j], j)]
+                out[:, j] = levels[self.index(points[:, j], j)]
         return out
 
-    def _index(self, u: np.ndarray, j: int) -> np.ndarray:
+    def index(self, u: np.ndarray, j: int) -> np.ndarray:
         """Return the numbers of the values that the places `u` of a listed dimension mean."""
-        levels = self.levels[j]
-        assert levels is not None
-        right = np.clip(np.searchsorted(levels, u), 1, max(1, len(levels) - 1))
-        if len(levels) == 1:
-            return np.zeros(len(u), dtype=int)
-        return np.where(u - levels[right - 1] <= levels[right] - u, right - 1, right)
+        return np.searchsorted(self._inner[j], u, side="right")
 
     def exists(self, points: np.ndarray) -> np.ndarray:
         """Return which columns of points (n, d) exist, as booleans (n, d)."""
@@ -67,7 +67,7 @@ class Cube:
         for j, when in enumerate(self._when):
             for column, option in when:
                 if column not in taken:
-                    taken[column] = self._index(points[:, column], column)
+                    taken[column] = self.index(points[:, column], column)
                 there[:, j] &= taken[column] == option
         return there
 
@@ -94,3 +94,11 @@ def _levels(domain: object) -> np.ndarray | None:
     if hasattr(domain, "options") or hasattr(domain, "values"):
         return (np.arange(size) + 0.5) / size
     return np.array([domain.encode(k) for k in range(domain.low, domain.high + 1)])  # type: ignore[attr-defined]
+
+
+def _edges(domain: object, levels: np.ndarray | None) -> np.ndarray:
+    if levels is None:
+        return np.zeros(0)
+    if isinstance(domain, Int):
+        return np.array([0.0, *(domain.encode(k + 0.5) for k in range(domain.low, domain.high)), 1.0])
+    return np.arange(len(levels) + 1) / len(levels)

@@ -15,7 +15,7 @@ from whet.tune.search.model.seen import View
 from whet.tune.search.model.sound import Sound, sound
 from whet.tune.trial import Trials
 
-__all__ = ["Posterior", "due", "last_fit"]
+__all__ = ["Posterior", "due", "last_fit", "recorded"]
 
 _FITTED = 150  # points that hyperparameters are fitted to
 _KEPT = 300  # points that the posterior is made of
@@ -53,7 +53,7 @@ class Posterior:
         chosen = _most_telling(view.scores, _KEPT)
         self.scale = Scale.of(view.scores)
         rows, values = view.rows[chosen], self.scale.to(view.scores)[chosen]
-        old, refit = _theta(last, "theta", features.d), due(n, last)
+        old, refit = recorded(last, "theta", features.d), due(n, last)
         self.record: dict[str, Any] = {}
         if refit or old is None:
             some = _most_telling(values, _FITTED)
@@ -63,7 +63,7 @@ class Posterior:
         self.process = Process(features, rows, values, old)
         if len(view.running):
             self.process = self.process.given(view.running, self.process.predict(view.running)[0])
-        before = _theta(last, "sound", cube.d)
+        before = recorded(last, "sound", cube.d)
         self.sound: Sound | None = sound(cube, view, before, refit=bool(self.record))
         if self.sound is not None and (self.record or before is None):
             self.record.setdefault("fit", {"n": n, "theta": old.tolist()})
@@ -78,11 +78,11 @@ class Posterior:
         """Return the correlation (k,) of each of the rows a (k, d), trained to the end, with its counterpart in b (k, d)."""
         features, process = self.process.features, self.process
         scale = np.exp(-process.theta[: features.d])[features.groups]
-        apart = ((features.of(self._at(a)) - features.of(self._at(b))) * scale) ** 2
+        apart = ((features.of(a) - features.of(b)) * scale) ** 2
         return matern(apart.sum(1))[0]
 
 
-def _theta(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:
+def recorded(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:
     """Return the recorded hyperparameters when they are of as many dimensions."""
     found = (last or {}).get(key)
     return np.array(found, float) if found is not None and len(found) == dimensions + 2 else None

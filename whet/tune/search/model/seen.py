@@ -14,6 +14,10 @@ from whet.tune.trial import State, Trial, Trials
 
 __all__ = ["Seen", "View"]
 
+_NEW, _OK, _FAILED, _RUNNING = range(
+    4
+)  # what is known of a trial: nothing yet, a value, that it failed, its configuration
+
 
 @dataclass(frozen=True)
 class View:
@@ -50,7 +54,6 @@ class Seen:
 
     def __init__(self) -> None:
         self._follow, self._forecast = Follow(), Forecast()
-        self._rows: dict[int, np.ndarray] = {}
         self.tried: set[bytes] = set()
 
     def look(self, trials: Trials) -> View:
@@ -58,41 +61,45 @@ class Seen:
         again, news = self._follow.news(trials)
         if again:
             self.cube = Cube(trials.space)
-            self._rows, self.tried = {}, set()
-            self._ok: dict[int, float] = {}
-            self._partial: set[int] = set()
-            self._failed: dict[int, None] = {}
-            self._running: dict[int, None] = {}
+            self.tried = set()
+            # by trial, whenever each was seen: the same trials are the same arrays to the last bit
+            self._rows = np.zeros((0, self.cube.d))
+            self._scores = np.zeros(0)
+            self._partial: set[int] = set()  # trials with a value that were not trained to the end
+            self._group = np.zeros(0, dtype=np.int8)
+        if len(trials) > len(self._group):
+            self._grow(len(trials) + len(trials) // 4 + 64)
         for t in news:
             self._take(t, trials)
-        ok = sorted(self._ok)  # by id, whenever each was seen: the same trials are the same arrays to the last bit
-        scores = np.array([self._ok[i] for i in ok], dtype=float)
+        ok, failed, running = (np.flatnonzero(self._group == group) for group in (_OK, _FAILED, _RUNNING))
+        scores, rows = self._scores, self._rows
         if self._partial:
             self._forecast.see(trials)
             part = sorted(self._partial & self._forecast.stands.keys())
-            scores[np.searchsorted(ok, part)] = self._forecast.final(part)
-        return View(
-            np.array(ok, dtype=int), self._of(ok), scores, self._of(sorted(self._failed)),
-            np.array(sorted(self._failed), dtype=int), self._of(sorted(self._running)),
-        )  # fmt: skip
+            scores = scores.copy()
+            scores[part] = self._forecast.final(part)
+        return View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running])
 
-    def _of(self, ids: list[int]) -> np.ndarray:
-        return np.array([self._rows[i] for i in ids], dtype=float).reshape(len(ids), self.cube.d)
+    def _grow(self, size: int) -> None:
+        more = size - len(self._group)
+        self._rows = np.vstack([self._rows, np.zeros((more, self.cube.d))])
+        self._scores = np.concatenate([self._scores, np.zeros(more)])
+        self._group = np.concatenate([self._group, np.full(more, _NEW, dtype=np.int8)])
 
     def _take(self, t: Trial, trials: Trials) -> None:
-        for group in (self._ok, self._failed, self._running):
-            group.pop(t.id, None)
         self._partial.discard(t.id)
         if not t.params or t.state is State.WAITING:
+            self._group[t.id] = _NEW
             return
-        if t.id not in self._rows:
+        if self._group[t.id] == _NEW:
             self._rows[t.id] = self.cube.encode([t.params])[0]
             self.tried.add(fingerprint(self._rows[t.id]))
         if t.state is State.FAILED:
-            self._failed[t.id] = None
+            self._group[t.id] = _FAILED
         elif t.value is None:
-            self._running[t.id] = None
+            self._group[t.id] = _RUNNING
         else:
-            self._ok[t.id] = trials.goal.score(t.value)
+            self._group[t.id] = _OK
+            self._scores[t.id] = trials.goal.score(t.value)
             if trials.reach(t) < trials.steps:
                 self._partial.add(t.id)
