@@ -6,7 +6,7 @@ table. A configuration that the table lacks fails. After each mean stands its st
 the table compare each searcher of whet that learns with the best peer, after 60 evaluations (or the last shown). Peers
 know how many evaluations they have where they ask for it (SMAC3: a quarter of them are its initial design).
 Needs the tables (`--data`, or WHET_DATA). Run: python benchmarks/search_tables.py [--seeds 10] [--evaluations 100]
-[--search gp,random] [--peers optuna-tpe,smac] [--tables nasbench,hpolib]
+[--search gp,random] [--peers optuna-tpe,smac:3] [--tables nasbench,hpolib]
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main() -> None:
         for p in players:
             played = [
                 play(p, table.key, table.space, table.value, seed=s, evaluations=options.evaluations, kept=kept)
-                for s in range(options.seeds)
+                for s in p.seeds(options.seeds)
             ]
             regrets = np.array([table.regret(one.values)[[n - 1 for n in at]] for one in played])
             found[p.name].append(regrets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,17 +40,24 @@ class Turn(Protocol):
 
 @dataclass(frozen=True)
 class Player:
-    """A searcher by name. begin(space, seed, evaluations) starts a study; ours: of whet; version: of its package."""
+    """A searcher by name. begin(space, seed, evaluations) starts a study; ours: of whet; version: of its package;
+    most: how many seeds it plays at most, None for all.
+    """
 
     name: str
     begin: Callable[[whet.Space, int, int], Turn]
     ours: bool
     version: str
+    most: int | None = None
 
     @property
     def learns(self) -> bool:
         """Whether it proposes by what it was told."""
         return self.name not in BASELINES
+
+    def seeds(self, asked: int) -> range:
+        """Return the seeds it plays when so many are asked for."""
+        return range(asked if self.most is None else min(asked, self.most))
 
 
 class Ours:
@@ -77,17 +84,18 @@ class Ours:
 
 
 def lineup(search: str, peers: str) -> list[Player]:
-    """Return the players that two lists of names, with commas between them, give; print a line for each peer that is not
-    installed. Ends the program when a name is unknown.
+    """Return the players that two lists of names, with commas between them, give; "smac:3" is smac with three seeds only.
+
+    Prints a line for each peer that is not installed. Ends the program when a name is unknown.
     """
     found = []
-    for name in _names(search):
+    for name, most in _names(search):
         try:
             searcher(name, whet.Space(x=whet.Float(0, 1)))
         except whet.WhetError as e:
             raise SystemExit(f"--search: {e}") from None
-        found.append(Player(name, lambda s, seed, n, name=name: Ours(s, seed, n, name), True, whet.__version__))
-    for name in _names(peers):
+        found.append(Player(name, lambda s, seed, n, name=name: Ours(s, seed, n, name), True, whet.__version__, most))
+    for name, most in _names(peers):
         if name not in PEERS:
             raise SystemExit(f"--peers: no peer {name!r}. Allowed: {', '.join(PEERS)}, or none.")
         package, module, kind = PEERS[name]
@@ -99,9 +107,12 @@ def lineup(search: str, peers: str) -> list[Player]:
         except ImportError as e:
             print(f"{name} is left out: {e}. Install what the benchmarks need: pip install 'whet[dev,bench]'.")
             continue
-        found.append(Player(name, begin, False, f"{package} {importlib.metadata.version(package)}"))
+        found.append(Player(name, begin, False, f"{package} {importlib.metadata.version(package)}", most))
     return found
 
 
-def _names(text: str) -> list[str]:
-    return [n for n in text.split(",") if n not in ("", "none")]
+def _names(text: str) -> Iterator[tuple[str, int | None]]:
+    for part in text.split(","):
+        name, _, most = part.partition(":")
+        if name not in ("", "none"):
+            yield name, int(most) if most else None

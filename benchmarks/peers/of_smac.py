@@ -6,6 +6,7 @@ SMAC3 2.4.1 with an error as soon as its forest is trained. One that comes befor
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 
@@ -18,6 +19,8 @@ with warnings.catch_warnings():
 import whet
 from peers.flat import configuration, labels, unconstrained
 from whet.tune.domain import Domain, Value
+
+logging.getLogger("smac").setLevel(logging.ERROR)
 
 
 class Forest:
