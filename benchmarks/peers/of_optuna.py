@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar
 
 import optuna
@@ -12,7 +11,6 @@ from peers.flat import configuration, unconstrained
 from whet.tune.domain import Domain, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 class Tpe:
