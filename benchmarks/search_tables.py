@@ -3,7 +3,7 @@
 A table holds the final value of every configuration of a finite space, averaged over the runs it has, so the optimum is
 known. Regret is (value - optimum) / (median - optimum) of the best value so far: 0 is the optimum, 1 the median of the
 table. A configuration that the table lacks fails. After each mean stands its standard error over seeds. The lines below
-the table compare each searcher of whet that learns with the best peer, after 60 evaluations (or the last shown). Peers
+the table compare each searcher of whet that learns with the best peer, after 60 evaluations and after the last. Peers
 know how many evaluations they have where they ask for it (SMAC3: a quarter of them are its initial design).
 Needs the tables (`--data`, or WHET_DATA). Run: python benchmarks/search_tables.py [--seeds 10] [--evaluations 100]
 [--search gp,random] [--peers optuna-tpe,smac:3] [--tables nasbench,hpolib]
@@ -103,11 +103,11 @@ def main() -> None:
     means = [" ".join(f"{x:.4f}" for x in r.mean((0, 1))) for r in whole.values()]
     print("| mean | " + " | ".join(means) + " |")
     print("| CPU ms a trial | " + " | ".join(f"{statistics.mean(c):.1f}" for c in cost.values()) + " |\n")
-    column = at.index(JUDGED) if JUDGED in at else len(at) - 1
     names = [p.stem.removeprefix("table_") for p in paths]
-    judged = {name: r[:, :, column] for name, r in whole.items()}
-    for line in verdicts(judged, players, names, f"mean regret after {at[column]}"):
-        print(line)
+    for n in dict.fromkeys([JUDGED if JUDGED in at else at[-1], at[-1]]):
+        judged = {name: r[:, :, at.index(n)] for name, r in whole.items()}
+        for line in verdicts(judged, players, names, f"mean regret after {n}"):
+            print(line)
 
 
 if __name__ == "__main__":

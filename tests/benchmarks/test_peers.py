@@ -147,16 +147,16 @@ def test_verdicts_by_hand() -> None:
     ]  # fmt: skip
     spread = np.array([-0.01, 0.01, -0.01, 0.01])  # its standard error is 0.01 / sqrt(3)
     regrets = {
-        "gp": np.array([0.10 + spread, 0.30 + spread, 0.205 + spread]),
+        "gp": np.array([0.11 + spread, 0.22 + spread, 0.205 + spread]),
         "random": np.ones((3, 4)),
         "a": np.array([0.20 + spread, 0.20 + spread, 0.20 + spread]),
         "b": np.array([0.40 + spread, 0.40 + spread, 0.40 + spread]),
     }
     assert error(regrets["gp"][0]) == pytest.approx(0.01 / 3**0.5)
     (line,) = verdicts(regrets, players, ["ahead", "worse", "within"], "mean regret")
-    # 0.30 against 0.20 is beyond 2 sqrt(2) 0.01 / sqrt(3) = 0.016, 0.205 against 0.20 is not
+    # 0.22 against 0.20 is beyond 2 sqrt(2) 0.01 / sqrt(3) = 0.016, 0.205 against 0.20 is not
     assert line == (
-        "gp: mean regret 0.2017, 1.01 of the best peer's (a, 0.2000). Worse than the best peer beyond noise on: "
-        "worse (0.3000, a 0.2000). Behind within noise on: within (0.2050, a 0.2000)."
+        "gp: mean regret 0.1783, 0.89 of the best peer's (a, 0.2000). Worse than the best peer beyond noise on: "
+        "worse (0.2200, a 0.2000). Behind within noise on: within (0.2050, a 0.2000)."
     )
     assert list(verdicts({"gp": regrets["gp"]}, players[:1], ["x", "y", "z"], "mean regret")) == []
