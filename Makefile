@@ -37,6 +37,11 @@ $(VENV)/dev: pyproject.toml constraints.txt | $(MADE)
 	$(PIP) install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/runtime
 
+$(VENV)/bench: pyproject.toml constraints.txt | $(MADE)
+	@echo "installing whet, the tools for its tests and the peers of its benchmarks into $(VENV) (some minutes, once)"
+	$(PIP) install -qq --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@ $(VENV)/dev $(VENV)/runtime
+
 demo: $(VENV)/runtime
 	$(BIN)/whet run digits --budget 60s
 
@@ -61,7 +66,7 @@ format: $(VENV)/dev
 docs: $(VENV)/dev
 	$(BIN)/python docs/generate.py
 
-bench: $(VENV)/dev
+bench: $(VENV)/bench
 	@set -e; for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 
 clean:

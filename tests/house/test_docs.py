@@ -147,7 +147,7 @@ def test_every_link_between_pages_leads_somewhere() -> None:
 
 
 def test_every_constraint_has_a_pin() -> None:
-    """What pyproject.toml asks for at run time and for development is in constraints.txt, and torch is the one tested."""
+    """What pyproject.toml asks for at run time, for development and for benchmarks is in constraints.txt, and torch is the one tested."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -156,7 +156,8 @@ def test_every_constraint_has_a_pin() -> None:
         for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         if "==" in line and not line.startswith("#")
     }
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["dev"], *extras["bench"]]
     names = [re.split(r"[<>=\[; ]", a)[0].lower() for a in asked]
     assert [name for name in names if name not in pins] == []
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
