@@ -14,6 +14,7 @@ from whet.tune.schedule.asha import Asha
 from whet.tune.schedule.full import Full
 from whet.tune.schedule.median import Median
 from whet.tune.search import searcher
+from whet.tune.search.forest import Forest
 from whet.tune.search.gp import GP
 from whet.tune.search.grid import Grid
 from whet.tune.search.random import Random
@@ -56,6 +57,7 @@ class Loose:
         ("random", Random()),
         ("grid", Grid(points=5)),
         ("gp", GP(seed=5)),
+        ("forest", Forest(seed=5)),
     ],
 )
 def test_searchers_by_name(name, made):
@@ -84,7 +86,8 @@ def test_an_object_is_taken_as_it_is():
 
 def test_unknown_names_say_what_is_allowed_and_near():
     with pytest.raises(
-        StudyError, match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, gp, grid, random, sobol"
+        StudyError,
+        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, forest, gp, grid, random, sobol",
     ):
         searcher("sobel", SPACE, 1)
     with pytest.raises(

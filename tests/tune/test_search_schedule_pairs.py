@@ -59,7 +59,7 @@ class TwiceSchedule:
 
 
 @pytest.mark.parametrize("schedule", ["full", "median", "asha"])
-@pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp"])
+@pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp", "forest"])
 def test_a_study(search, schedule):
     space = SPACES["mixed"]
     study = Study(

@@ -90,7 +90,9 @@ Stall = Annotated[
 ]
 Search = Annotated[
     str,
-    typer.Option("--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid, gp."),
+    typer.Option(
+        "--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid, gp, forest."
+    ),
 ]
 Schedule = Annotated[
     str,

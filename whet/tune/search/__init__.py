@@ -7,6 +7,7 @@
 | sobol | evenly spread points |
 | grid | every combination of a few values each |
 | gp | where a Gaussian process expects the largest improvement |
+| forest | where a random forest does |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -31,6 +32,7 @@ NAMES = Names(
         "sobol": "whet.tune.search.sobol:Sobol",
         "grid": "whet.tune.search.grid:Grid",
         "gp": "whet.tune.search.gp:GP",
+        "forest": "whet.tune.search.forest:Forest",
     },
 )
 

@@ -1,0 +1,85 @@
+"""Search with a random forest and expected improvement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from whet.tune.search.model.belief import Belief
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.forest_posterior import ForestPosterior, Stand
+from whet.tune.search.model.guide import Guide, check, whole
+from whet.tune.search.model.posterior import last_fit
+from whet.tune.search.model.progress import Progress
+from whet.tune.search.model.seen import View
+from whet.tune.search.model.worth import Worth
+from whet.tune.space import Space
+from whet.tune.strategy import Proposal
+from whet.tune.trial import Trials
+
+__all__ = ["Forest"]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Propose where a random forest expects the largest improvement.
+
+    acquisition: "log-ei", "ei", "pi" or "ucb"; start: how many values there are before the model is asked, a Sobol
+    sequence until then (default: 4 and half the number of dimensions, at most 12); trees: how many; seed: of that sequence and of the trees.
+
+    Raises StudyError when an option is none.
+
+    >>> from whet.tune.space import Float
+    >>> from whet.tune.trial import State, Trial
+    >>> done = [Trial(i, {"x": x}, State.DONE, value=(x - 0.3) ** 2) for i, x in enumerate((0.1, 0.2, 0.5, 0.6, 0.9))]
+    >>> trials = Trials(done, space=Space(x=Float(0, 1)))
+    >>> 0.2 < Forest().propose(trials, np.random.default_rng(0)).params["x"] < 0.5
+    True
+    """
+
+    acquisition: str = "log-ei"
+    start: int | None = None
+    trees: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check("forest", vars(self))
+        whole("forest", "trees", self.trees)
+
+    @cached_property
+    def _guide(self) -> Guide:
+        return Guide("forest", self.start, self.seed, self._make)
+
+    @cached_property
+    def _stand(self) -> Stand:
+        return Stand()
+
+    @cached_property
+    def _progress(self) -> Progress:
+        return Progress()
+
+    def _make(self, trials: Trials, view: View, cube: Cube) -> Worth:
+        view = replace(view, scores=self._progress.ends(trials, view))
+        posterior = ForestPosterior(cube, view, self.trees, last_fit(trials, view), seed=self.seed, stand=self._stand)
+        return Worth(self.acquisition, posterior, Belief(cube), len(view.ids))
+
+    def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
+        """Return the configuration with the largest acquisition; before `start` values the next of an evenly spread design."""
+        return self._guide.propose(trials, rng)
+
+    def worth(self, trials: Trials) -> Worth:
+        """Return what is expected of configurations and what each is worth trying, as values: what `propose` goes by.
+
+        Raises StudyError when no trial has a value yet.
+        """
+        return self._guide.worth(trials)
+
+    def size(self, space: Space) -> int | None:
+        """Return how many configurations `space` has, None when endless."""
+        return space.size
+
+    def left(self, trials: Trials) -> int | None:
+        """Return how many configurations no trial has yet, None when endless."""
+        return self._guide.left(trials)
