@@ -121,11 +121,16 @@ def test_growth_is_at_fixed_numbers():
 
 
 def test_what_is_kept_changes_nothing():
-    """Values come in order, then one that was outstanding, then one of the first is another one."""
+    """Values come in order, and out of order: one that the trees were grown without, and one that only lies in their leaves."""
     space = Space(x=Float(0, 1), k=Int(1, 9))
     rng, kept = streams.rng(0), Stand()
     trials = [Trial(i, {"x": float(rng.random()), "k": int(rng.integers(1, 10))}, State.DONE, value=float(rng.random())) for i in range(70)]  # fmt: skip
-    moments = [range(n) for n in (30, 43, 44, 47, 48)] + [[*range(20), *range(21, 60)], range(60), range(47)]
+    moments = [range(n) for n in (30, 43, 44, 47, 48)] + [
+        [*range(20), *range(21, 60)],
+        range(60),
+        [*range(46), 47],
+        range(48),
+    ]
     for which in moments:
         # a trial that has no value yet keeps its place
         shown = Trials([t if i in which else Trial(i) for i, t in enumerate(trials)], space=space)

@@ -24,10 +24,16 @@ __all__ = ["Forest"]
 
 @dataclass(frozen=True)
 class Forest:
-    """Propose where a random forest expects the largest improvement.
+    """Propose where a random forest expects the best.
 
-    acquisition: "log-ei", "ei", "pi" or "ucb"; start: how many values there are before the model is asked, a Sobol
+    acquisition: "ucb", "log-ei", "ei" or "pi"; start: how many values there are before the model is asked, a Sobol
     sequence until then (default: 4 and half the number of dimensions, at most 12); trees: how many; seed: of that sequence and of the trees.
+
+    The family of Hutter et al. 2011 ("SMAC"; Lindauer et al. 2022), with these differences. Trees cut at random places (Geurts et al. 2006) and
+    see all points, no bootstrap. A bound of mean and twice the standard deviation decides by default: trees are surer than they should be, and with it
+    regret on tables was smaller than with expected improvement. No configurations are drawn at random in between, which did not help there. Trials that
+    were not trained to the end count with the score that the progress of the others promises. Running trials are taken to become what is
+    expected of them, each in leaves of its own. Failed trials teach a Gaussian process where trials fail, as in `GP`.
 
     Raises StudyError when an option is none.
 
@@ -39,7 +45,7 @@ class Forest:
     True
     """
 
-    acquisition: str = "log-ei"
+    acquisition: str = "ucb"
     start: int | None = None
     trees: int = 50
     seed: int = 0
