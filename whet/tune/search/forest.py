@@ -26,7 +26,7 @@ __all__ = ["Forest"]
 class Forest:
     """Propose where a random forest expects the best.
 
-    acquisition: "ucb", "log-ei", "ei" or "pi"; start: how many values there are before the model is asked, a Sobol
+    acquisition: "ucb", "log-ei", "ei" or "pi" (default: "ucb", and "log-ei" in a space with priors, which with a bound are unlearnt slowly); start: how many values there are before the model is asked, a Sobol
     sequence until then (default: 4 and half the number of dimensions, at most 12); trees: how many; seed: of that sequence and of the trees.
 
     The family of Hutter et al. 2011 ("SMAC"; Lindauer et al. 2022), with these differences. Trees cut at random places (Geurts et al. 2006) and
@@ -45,13 +45,13 @@ class Forest:
     True
     """
 
-    acquisition: str = "ucb"
+    acquisition: str | None = None
     start: int | None = None
     trees: int = 50
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check("forest", vars(self))
+        check("forest", {**vars(self), "acquisition": "ucb" if self.acquisition is None else self.acquisition})
         whole("forest", "trees", self.trees)
 
     @cached_property
@@ -69,7 +69,8 @@ class Forest:
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth:
         view = replace(view, scores=self._progress.ends(trials, view))
         posterior = ForestPosterior(cube, view, self.trees, last_fit(trials, view), seed=self.seed, stand=self._stand)
-        return Worth(self.acquisition, posterior, Belief(cube), len(view.ids))
+        belief = Belief(cube)
+        return Worth(self.acquisition or ("log-ei" if belief.any else "ucb"), posterior, belief, len(view.ids))
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the configuration with the largest acquisition; before `start` values the next of an evenly spread design."""
