@@ -33,7 +33,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from curves.bench import Bench, LCBench, TaskSet
 from curves.figures import at, measure
 from curves.play import PEERS, Player, optunas, ours
-
 from whet.tune import schedule, search
 from whet.tune.strategy import Scheduler, Searcher
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from curves.bench import LCBench, TaskSet
 from curves.figures import Results, measure
 from curves.play import Ledger, optunas, ours
 from schedule_curves import named
-
 from whet import Float, Idle, Space, State, Verdict
 from whet.tune.schedule.asha import Asha
 from whet.tune.strategy import Start

@@ -91,7 +91,10 @@ Stall = Annotated[
 Search = Annotated[
     str,
     typer.Option(
-        "--search", metavar="NAME", envvar="WHET_SEARCH", help="What to try: auto, random, sobol, grid, gp, tpe."
+        "--search",
+        metavar="NAME",
+        envvar="WHET_SEARCH",
+        help="What to try: auto, random, sobol, grid, gp, forest, tpe.",
     ),
 ]
 Schedule = Annotated[

@@ -14,6 +14,7 @@ from whet.errors import StudyError, UsedUp, nearest
 from whet.tune.domain import Value
 from whet.tune.effects import total_effects
 from whet.tune.search.gp import GP
+from whet.tune.search.model.posterior import Posterior
 from whet.tune.search.model.threads import one_thread
 from whet.tune.search.model.worth import Worth
 from whet.tune.slice import BAND, Axis, Kind, Mark, Slice
@@ -36,7 +37,7 @@ class Landscape:
     """
 
     def __init__(
-        self, trials: Trials, worth: Worth, proposal: Params | None, *, around: Params, origin: str = ""
+        self, trials: Trials, worth: Worth[Posterior], proposal: Params | None, *, around: Params, origin: str = ""
     ) -> None:
         self.trials, self.worth, self.next, self.around, self.origin = trials, worth, proposal, dict(around), origin
         self.posterior = worth.posterior

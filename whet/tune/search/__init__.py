@@ -8,6 +8,7 @@
 | grid | every combination of a few values each |
 | gp | where a Gaussian process expects the largest improvement |
 | tpe | where good trials are dense beside all that were tried |
+| forest | where a random forest does |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -33,6 +34,7 @@ NAMES = Names(
         "grid": "whet.tune.search.grid:Grid",
         "gp": "whet.tune.search.gp:GP",
         "tpe": "whet.tune.search.tpe:TPE",
+        "forest": "whet.tune.search.forest:Forest",
     },
 )
 

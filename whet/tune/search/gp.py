@@ -7,15 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from whet.errors import StudyError, nearest
 from whet.tune.search.model.belief import Belief
-from whet.tune.search.model.climb import climb
-from whet.tune.search.model.improvement import ACQUISITIONS
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.guide import Guide, check
 from whet.tune.search.model.posterior import Posterior, last_fit
-from whet.tune.search.model.seen import Seen, View
-from whet.tune.search.model.threads import one_thread
+from whet.tune.search.model.seen import View
 from whet.tune.search.model.worth import Worth
-from whet.tune.search.sobol import Sobol
 from whet.tune.space import Space
 from whet.tune.strategy import Proposal
 from whet.tune.trial import Trials
@@ -53,69 +50,33 @@ class GP:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.acquisition not in ACQUISITIONS:
-            raise StudyError(
-                f"gp: no acquisition {self.acquisition!r}.{nearest(str(self.acquisition), ACQUISITIONS)} "
-                f"Allowed: {', '.join(ACQUISITIONS)}."
-            )
-        if self.start is not None and (
-            not isinstance(self.start, int) or isinstance(self.start, bool) or self.start < 1
-        ):
-            raise StudyError(f"gp: start must be a whole number >= 1, got {self.start!r}. Use e.g. GP(start=8).")
-        Sobol(self.seed)
+        check("gp", vars(self))
 
     @cached_property
-    def _seen(self) -> Seen:
-        return Seen()
+    def _guide(self) -> Guide[Posterior]:
+        return Guide("gp", self.start, self.seed, self._make)
+
+    def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[Posterior]:
+        if (known := self._fitted.get("worth")) is not None and known[0] is trials:
+            return known[1]
+        made = Worth(self.acquisition, Posterior(cube, view, last_fit(trials, view)), Belief(cube), len(view.ids))
+        self._fitted["worth"] = trials, made
+        return made
 
     @cached_property
-    def _sobol(self) -> Sobol:
-        return Sobol(self.seed)
-
-    @cached_property
-    def _fitted(self) -> dict[str, tuple[Trials, Worth]]:
+    def _fitted(self) -> dict[str, tuple[Trials, Worth[Posterior]]]:
         return {}  # of the trials seen last, so that who asks for `worth` and a proposal waits for one fit
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the configuration with the largest acquisition; before `start` values the next of an evenly spread design."""
-        view = self._seen.look(trials)
-        d = len(trials.space.dims)
-        start = self.start or min(12, 4 + (d + 1) // 2)
-        told = len(view.ids) + len(view.failed)
-        if not len(view.ids) or told < start or not d:
-            return self._first(trials, rng)
-        with one_thread():
-            worth = self._worth(trials, view)
-            row = climb(
-                worth, self._seen.cube, rng,
-                near=view.rows[np.argsort(view.scores, kind="stable")[:5]], tried=self._seen.tried,
-            )  # fmt: skip
-        if row is None:
-            return self._first(trials, rng)
-        return Proposal(self._seen.cube.params(row), {"search": "gp", **worth.posterior.record})
+        return self._guide.propose(trials, rng)
 
-    def _first(self, trials: Trials, rng: np.random.Generator) -> Proposal:
-        made = self._sobol.propose(trials, rng)
-        return Proposal(made.params, {**made.origin, "search": "gp", "start": "sobol"})
-
-    def worth(self, trials: Trials) -> Worth:
+    def worth(self, trials: Trials) -> Worth[Posterior]:
         """Return what is expected of configurations and what each is worth trying, as values: what `propose` goes by.
 
         Raises StudyError when no trial has a value yet.
         """
-        view = self._seen.look(trials)
-        if not len(view.ids) or not trials.space.dims:
-            raise StudyError("gp: no trial has a value yet, so there is no posterior. Run a few trials first.")
-        with one_thread():
-            return self._worth(trials, view)
-
-    def _worth(self, trials: Trials, view: View) -> Worth:
-        if (known := self._fitted.get("worth")) is not None and known[0] is trials:
-            return known[1]
-        posterior = Posterior(self._seen.cube, view, last_fit(trials, view))
-        made = Worth(self.acquisition, posterior, Belief(self._seen.cube), len(view.ids))
-        self._fitted["worth"] = trials, made
-        return made
+        return self._guide.worth(trials)
 
     def size(self, space: Space) -> int | None:
         """Return how many configurations `space` has, None when endless."""
@@ -123,4 +84,4 @@ class GP:
 
     def left(self, trials: Trials) -> int | None:
         """Return how many configurations no trial has yet, None when endless."""
-        return self._sobol.left(trials)
+        return self._guide.left(trials)

@@ -46,11 +46,11 @@ def climb(
     def fresh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points = cube.snap(points)
         rows = cube.rows(points)
-        seen = set(tried)
+        seen: set[bytes] = set()
         keep = []
         for i, row in enumerate(rows):
             mark = fingerprint(row)
-            if mark not in seen:
+            if mark not in seen and mark not in tried:
                 seen.add(mark)
                 keep.append(i)
         points, rows = points[keep], rows[keep]

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from whet.tune.search.model.belief import Belief
 from whet.tune.search.model.improvement import ACQUISITIONS
-from whet.tune.search.model.posterior import Posterior
+from whet.tune.search.model.outcomes import Scale
+from whet.tune.search.model.sound import Sound
 
-__all__ = ["Worth"]
+__all__ = ["Expected", "Worth"]
+
+E = TypeVar("E", bound="Expected", covariant=True)
+
+
+class Expected(Protocol):
+    """A posterior: what a model expects of configurations. best: the smallest mean at one that was tried; scale: of its values; sound: where
+    trials fail, None when none has; record: what to write down with the proposal.
+    """
+
+    best: float
+    scale: Scale
+    sound: Sound | None
+    record: dict[str, Any]
+
+    def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (mean, standard deviation), each (k,), of rows (k, d)."""
+        ...
 
 
 @dataclass(frozen=True)
-class Worth:
+class Worth(Generic[E]):
     """What rows are worth, once `n` trials have a value.
 
     acquisition: a name of `ACQUISITIONS`. All but "ei" and "ucb" are logarithms; to those the logarithm of the chance not to fail
@@ -23,7 +42,7 @@ class Worth:
     """
 
     acquisition: str
-    posterior: Posterior
+    posterior: E
     belief: Belief
     n: int
 

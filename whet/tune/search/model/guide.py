@@ -1,0 +1,102 @@
+"""What searchers with a model share: a few evenly spread trials first, then what the model finds most worth trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from whet.errors import StudyError, nearest
+from whet.tune.search.model.climb import climb
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.improvement import ACQUISITIONS
+from whet.tune.search.model.seen import Seen, View
+from whet.tune.search.model.threads import one_thread
+from whet.tune.search.model.worth import Expected, Worth
+from whet.tune.search.sobol import Sobol
+from whet.tune.strategy import Proposal
+from whet.tune.trial import Trials
+
+__all__ = ["Guide", "check", "whole"]
+
+E = TypeVar("E", bound=Expected)
+
+_NEAR = 5  # best trials that the climb begins at, beside random points
+
+
+class Guide(Generic[E]):
+    """The searcher `name` but for its model; it follows one study at a time.
+
+    start: how many values there are before the model is asked (None: 4 and half the number of dimensions, at most 12); seed: of the
+    Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: int | None,
+        seed: int,
+        make: Callable[[Trials, View, Cube], Worth[E]],
+        *,
+        draws: int = 300,
+        rounds: int = 1,
+    ) -> None:
+        self._name, self._start, self._make = name, start, make
+        self._draws, self._rounds = draws, rounds
+        self._seen, self._sobol = Seen(), Sobol(seed)
+
+    def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
+        """Return the configuration that is most worth trying; before `start` values the next of an evenly spread design."""
+        view = self._seen.look(trials)
+        d = len(trials.space.dims)
+        start = self._start or min(12, 4 + (d + 1) // 2)
+        told = len(view.ids) + len(view.failed)
+        if not len(view.ids) or told < start or not d:
+            return self._first(trials, rng)
+        with one_thread():
+            worth = self._make(trials, view, self._seen.cube)
+            row = climb(
+                worth, self._seen.cube, rng,
+                near=view.rows[np.argsort(view.scores, kind="stable")[:_NEAR]], tried=self._seen.tried, draws=self._draws, rounds=self._rounds,
+            )  # fmt: skip
+        if row is None:
+            return self._first(trials, rng)
+        return Proposal(self._seen.cube.params(row), {"search": self._name, **worth.posterior.record})
+
+    def _first(self, trials: Trials, rng: np.random.Generator) -> Proposal:
+        made = self._sobol.propose(trials, rng)
+        return Proposal(made.params, {**made.origin, "search": self._name, "start": "sobol"})
+
+    def worth(self, trials: Trials) -> Worth[E]:
+        """Return what each configuration is worth trying; raise StudyError when no trial has a value yet."""
+        view = self._seen.look(trials)
+        if not len(view.ids) or not trials.space.dims:
+            raise StudyError(
+                f"{self._name}: no trial has a value yet, so there is no posterior. Run a few trials first."
+            )
+        with one_thread():
+            return self._make(trials, view, self._seen.cube)
+
+    def left(self, trials: Trials) -> int | None:
+        """Return how many configurations no trial has yet, None when endless."""
+        return self._sobol.left(trials)
+
+
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Raise StudyError when the options acquisition, start or seed of the searcher `name` make no sense."""
+    acquisition, start = options["acquisition"], options["start"]
+    if acquisition not in ACQUISITIONS:
+        raise StudyError(
+            f"{name}: no acquisition {acquisition!r}.{nearest(str(acquisition), ACQUISITIONS)} "
+            f"Allowed: {', '.join(ACQUISITIONS)}."
+        )
+    if start is not None:
+        whole(name, "start", start)
+    Sobol(options["seed"])
+
+
+def whole(name: str, option: str, value: object) -> None:
+    """Raise StudyError when an option of the searcher `name` is no whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise StudyError(f"{name}: {option} must be a whole number >= 1, got {value!r}. Use e.g. {option}=8.")
