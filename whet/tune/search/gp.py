@@ -10,6 +10,8 @@ import numpy as np
 from whet.errors import StudyError, nearest
 from whet.tune.search.model.belief import Belief
 from whet.tune.search.model.climb import climb
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.earlier import Earlier
 from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.posterior import Posterior, last_fit
 from whet.tune.search.model.seen import Seen, View
@@ -69,6 +71,10 @@ class GP:
         return Seen()
 
     @cached_property
+    def _said(self) -> tuple[tuple[Trials, ...], Cube, Earlier] | None:
+        return None
+
+    @cached_property
     def _sobol(self) -> Sobol:
         return Sobol(self.seed)
 
@@ -106,8 +112,14 @@ class GP:
             return self._worth(trials, view)
 
     def _worth(self, trials: Trials, view: View) -> Worth:
-        posterior = Posterior(self._seen.cube, view, last_fit(trials, view))
+        posterior = Posterior(self._seen.cube, view, last_fit(trials, view), self._earlier(trials))
         return Worth(self.acquisition, posterior, Belief(self._seen.cube), len(view.ids))
+
+    def _earlier(self, trials: Trials) -> Earlier:
+        """Return what earlier studies say; the same while they and the space are."""
+        if self._said is None or self._said[0] is not trials.like or self._said[1] is not self._seen.cube:
+            self.__dict__["_said"] = (trials.like, self._seen.cube, Earlier(self._seen.cube, trials.like))
+        return self._said[2]
 
     def size(self, space: Space) -> int | None:
         """Return how many configurations `space` has, None when endless."""

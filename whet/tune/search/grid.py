@@ -53,8 +53,8 @@ class Grid:
         # a person's trials may lie off the grid: they leave as much of it as before
         return Tried(within=lambda space: lattice(space, self.points))
 
-    def _points(self, space: Space) -> Iterator[Params | None]:
-        return lattice(space, self.points).points()
+    def _points(self, trials: Trials) -> Iterator[Params | None]:
+        return lattice(trials.space, self.points).points()
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the first point of the grid that no trial has; `rng` is not used."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.search.design import design
+from whet.tune.search.earlier import Advice
 from whet.tune.search.untried import Line, Tried, draw
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Proposal
@@ -56,10 +57,15 @@ class Sobol:
         return Line(self._points)
 
     @cached_property
+    def _early(self) -> Advice:
+        return Advice(self.seed)
+
+    @cached_property
     def _tried(self) -> Tried:
         return Tried()
 
-    def _points(self, space: Space) -> Iterator[Params | None]:
+    def _points(self, trials: Trials) -> Iterator[Params | None]:
+        space = trials.space
         d = len(space.dims)
         if not d:
             yield space.decode(())
@@ -69,6 +75,8 @@ class Sobol:
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the next point; `rng` is used only when the sequence has none."""
+        if trials.like and (advised := self._early.next(trials)) is not None:
+            return Proposal(advised[1], {"search": "sobol", "like": advised[0]})
         found = self._line.next(trials, _PATIENCE * (len(trials) + 1))
         if found is not None:
             return Proposal(found[1], {"search": "sobol", "index": found[0]})

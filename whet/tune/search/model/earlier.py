@@ -1,0 +1,82 @@
+"""What earlier studies say of the configurations of a space: the posterior mean of each, as known functions for a later model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from whet.tune.overlap import shared
+from whet.tune.search.earlier import said
+from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.features import Features
+from whet.tune.search.model.outcomes import Scale
+from whet.tune.search.model.process import Process, fit
+from whet.tune.trial import Trials
+
+__all__ = ["Earlier"]
+
+_LEAST = 4  # trials that a study must have to be made a model of
+_FITTED = 100  # points that its hyperparameters are fitted to, evenly chosen
+
+
+class Earlier:
+    """The earlier studies that have enough to say. known: how many.
+
+    lean (known,): the expected weights; spread: their standard deviation.
+    """
+
+    def __init__(self, cube: Cube, like: Sequence[Trials], lean: float = 0.5, spread: float = 0.5) -> None:
+        self.cube = cube
+        self._models: list[tuple[np.ndarray, Process]] = []
+        for trials in like:
+            made = _model(cube, trials)
+            if made is not None:
+                self._models.append(made)
+        self.known = len(self._models)
+        n = max(1, self.known)
+        self.spread = spread / math.sqrt(n)
+        self.lean = np.full(self.known, lean / n / self.spread)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Return what each says of rows (n, d): (n, known), each in units of the standard deviation of its weight."""
+        out = np.empty((len(rows), self.known))
+        for i, (hold, process) in enumerate(self._models):
+            out[:, i] = process.mean(_held(rows, hold, process))
+        return out * self.spread
+
+
+def _held(rows: np.ndarray, hold: np.ndarray, process: Process) -> np.ndarray:
+    """Return rows with the columns that a study says nothing of held at one place, and trained to the end."""
+    held = np.where(np.isfinite(hold) | np.isneginf(hold), np.where(np.isneginf(hold), np.nan, hold), rows)
+    return np.column_stack([held, np.ones(len(rows))]) if process.features.reach else held
+
+
+def _model(cube: Cube, trials: Trials) -> tuple[np.ndarray, Process] | None:
+    there = said(cube.space, trials)
+    if len(there) < _LEAST:
+        return None
+    names = shared(cube.space, trials.space)
+    # columns that it does not know: nothing depends on what is the same everywhere
+    hold = np.array([
+        np.nan if x.name in names else -np.inf if conditional else 0.5
+        for x, conditional in zip(cube.dims, cube.conditional, strict=True)
+    ])  # fmt: skip
+    rows = np.array([place for _, _, place in there])
+    reach = np.array([_reach(trials, t.id) for t, _, _ in there])
+    scores = np.array([trials.goal.score(t.value or 0.0) for t, _, _ in there])
+    partial = bool((reach < 1.0).any())
+    features = Features(cube, reach=partial)
+    rows = np.where(np.isnan(hold), rows, np.where(np.isneginf(hold), np.nan, hold))
+    if partial:
+        rows = np.column_stack([rows, reach])
+    values = Scale.of(scores).to(scores)
+    some = np.unique(np.linspace(0, len(rows) - 1, _FITTED).astype(int)) if len(rows) > _FITTED else slice(None)
+    return hold, Process(features, rows, values, fit(features, rows[some], values[some]).theta)
+
+
+def _reach(trials: Trials, id: int) -> float:
+    if trials.steps <= 1:
+        return 1.0
+    return min(1.0, math.log(max(1, trials.reach(trials[id]))) / math.log(trials.steps))
