@@ -35,7 +35,8 @@ def _meet(a: Domain, b: Domain) -> bool:
         listed = one.options if isinstance(one, Choice) else one.values if isinstance(one, Ordered) else None
         if listed is not None:
             return any(_allows(two, v) for v in listed)
-    assert isinstance(a, (Float, Int)) and isinstance(b, (Float, Int))
+    assert isinstance(a, (Float, Int))
+    assert isinstance(b, (Float, Int))
     return a.low <= b.high and b.low <= a.high
 
 

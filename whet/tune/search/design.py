@@ -9,8 +9,9 @@ import numpy as np
 from whet import seed as keyed
 from whet.tune.space import Params, Space
 
-__all__ = ["believed", "design", "has_priors", "sequence"]
+__all__ = ["DIMENSIONS", "believed", "design", "has_priors", "sequence"]
 
+DIMENSIONS = 21_201  # the direction numbers SciPy has
 _BLOCK = 64  # points made at a time; a power of two keeps the sequence balanced
 
 

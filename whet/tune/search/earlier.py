@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from whet.tune.domain import same
 from whet.tune.layout import Dim
 from whet.tune.overlap import carried
-from whet.tune.search.design import sequence
+from whet.tune.search.design import DIMENSIONS, sequence
 from whet.tune.search.untried import Line
 from whet.tune.space import Params, Space
 from whet.tune.trial import State, Trial, Trials
@@ -29,7 +30,7 @@ def said(space: Space, trials: Trials) -> list[tuple[Trial, Params, np.ndarray]]
 
     The place (d,) is as `Space.encode` gives it, and NaN where it says nothing too.
     """
-    found = []
+    found: list[tuple[Trial, Params, np.ndarray]] = []
     for t in trials:
         if t.value is None or t.state is State.FAILED or (params := carried(space, t.params)) is None:
             continue
@@ -47,8 +48,7 @@ def best(space: Space, like: tuple[Trials, ...]) -> Iterator[tuple[int, Trial, P
     """Yield (study, trial, what it says here, place): the best of each study in turn, none near to one before."""
     lists = []
     for i, trials in enumerate(like):
-        there = said(space, trials)
-        there.sort(key=lambda x, trials=trials: (-trials.reach(x[0]), trials.goal.score(x[0].value or 0.0), x[0].id))
+        there = sorted(said(space, trials), key=partial(_rank, trials))
         half = there[: (len(there) + 1) // 2]  # what was worse than the median is no advice
         lists.append([(i, *x) for x in half])
     chosen: list[np.ndarray] = []
@@ -62,12 +62,16 @@ def best(space: Space, like: tuple[Trials, ...]) -> Iterator[tuple[int, Trial, P
                     break
 
 
+def _rank(trials: Trials, found: tuple[Trial, Params, np.ndarray]) -> tuple[int, float, int]:
+    """Return what is less for what is better."""
+    t = found[0]
+    return -trials.reach(t), trials.goal.score(t.value or 0.0), t.id
+
+
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    if not len(a):
-        return 0.0
-    apart = np.abs(a - b)
-    one = np.isnan(a) != np.isnan(b)
-    return float(np.where(one, 1.0, np.nan_to_num(apart)).mean())
+    """Return the mean distance over the columns that one of two places has; one that the other has not is as far as can be."""
+    known = ~(np.isnan(a) & np.isnan(b))
+    return float(np.nan_to_num(np.abs(a - b), nan=1.0)[known].mean()) if known.any() else 0.0
 
 
 class Advice:
@@ -75,34 +79,53 @@ class Advice:
 
     def __init__(self, seed: int) -> None:
         self._line, self._seed = Line(self._points), seed
+        self._from: list[dict[str, Any]] = []
 
     def _points(self, trials: Trials) -> Iterator[Params | None]:
         space = trials.space
         even = sequence(len(space.dims), self._seed, "like")
-        for _, _, params, place in itertools.islice(best(space, trials.like), _MOST):
+        self._from.clear()
+        for study, trial, params, place in itertools.islice(best(space, trials.like), _MOST):
+            self._from.append({"study": trials.like[study].name, "trial": trial.origin.get("trial", trial.id)})
             yield _filled(space, params, place, even)
 
     def next(self, trials: Trials) -> tuple[dict[str, Any], Params] | None:
-        """Return (where it is from, configuration) of the next one; None when it is no turn of theirs."""
-        own = sum(t.origin.get("search") != "enqueue" for t in trials)
-        if own > 2 * _MOST or not own % 2 or disappointing(trials):
+        """Return ({study, trial} it is from, configuration) of the next one; None when it is no turn of theirs."""
+        most = 2 * _MOST
+        own = sum(1 for _ in itertools.islice((t for t in trials if t.origin.get("search") != "enqueue"), most))
+        if own == most or not own % 2 or not 0 < len(trials.space.dims) <= DIMENSIONS or disappointing(trials):
             return None
         found = self._line.next(trials)
-        return None if found is None else ({"place": found[0]}, found[1])
+        return None if found is None else (dict(self._from[found[0]]), found[1])
 
 
 def disappointing(trials: Trials) -> bool:
-    """Return whether what earlier studies advised is worse than what else was tried: their medians, at two of each."""
+    """Return whether what earlier studies advised is worse than what else was tried: their medians, at two of each.
+
+    They are compared at the first step that all of them have reached; one that failed is worse than all that did not.
+
+    >>> from whet.tune.space import Float
+    >>> def trials(*values):
+    ...     like = {"like": {}}
+    ...     done = [Trial(i, {"x": i / 9}, State.DONE, value=v, origin=like if i % 2 else {}) for i, v in enumerate(values)]
+    ...     return Trials(done, space=Space(x=Float(0, 1)))
+    >>> disappointing(trials(1.0, 5.0, 2.0)), disappointing(trials(1.0, 5.0, 2.0, 4.0)), disappointing(trials(5.0, 1.0, 4.0, 9.0, 7.0, 2.0))
+    (False, True, False)
+    """
     told = [t for t in trials if t.value is not None or t.state is State.FAILED]
     advised, others = ([t for t in told if ("like" in t.origin) == w] for w in (True, False))
     if min(len(advised), len(others)) < _FAIR:
         return False
-    a, b = (np.median([_score(trials, t) for t in some]) for some in (advised, others))
+    common = min((t.step for t in told if t.curve and t.state is not State.FAILED), default=0)
+    a, b = (np.median([_score(trials, t, common) for t in some]) for some in (advised, others))
     return bool(a > b)
 
 
-def _score(trials: Trials, t: Trial) -> float:
-    return np.inf if t.state is State.FAILED or t.value is None else trials.goal.score(t.value)
+def _score(trials: Trials, t: Trial, step: int) -> float:
+    if t.state is State.FAILED or t.value is None:
+        return np.inf
+    value = t.curve[max(0, t.curve.place(step + 1) - 1)].value if t.curve else t.value
+    return trials.goal.score(value)
 
 
 def _filled(space: Space, params: Params, place: np.ndarray, even: Iterator[np.ndarray]) -> Params | None:

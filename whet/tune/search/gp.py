@@ -10,8 +10,7 @@ import numpy as np
 from whet.errors import StudyError, nearest
 from whet.tune.search.model.belief import Belief
 from whet.tune.search.model.climb import climb
-from whet.tune.search.model.cube import Cube
-from whet.tune.search.model.earlier import Earlier
+from whet.tune.search.model.earlier import Recall
 from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.posterior import Posterior, last_fit
 from whet.tune.search.model.seen import Seen, View
@@ -71,8 +70,8 @@ class GP:
         return Seen()
 
     @cached_property
-    def _said(self) -> tuple[tuple[Trials, ...], Cube, Earlier] | None:
-        return None
+    def _recall(self) -> Recall:
+        return Recall()
 
     @cached_property
     def _sobol(self) -> Sobol:
@@ -98,7 +97,9 @@ class GP:
 
     def _first(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         made = self._sobol.propose(trials, rng)
-        return Proposal(made.params, {**made.origin, "search": "gp", "start": "sobol"})
+        return Proposal(
+            made.params, {**made.origin, "search": "gp", "start": "like" if "like" in made.origin else "sobol"}
+        )
 
     def worth(self, trials: Trials) -> Worth:
         """Return what is expected of configurations and what each is worth trying, as values: what `propose` goes by.
@@ -112,14 +113,8 @@ class GP:
             return self._worth(trials, view)
 
     def _worth(self, trials: Trials, view: View) -> Worth:
-        posterior = Posterior(self._seen.cube, view, last_fit(trials, view), self._earlier(trials))
+        posterior = Posterior(self._seen.cube, view, last_fit(trials, view), self._recall(self._seen.cube, trials.like))
         return Worth(self.acquisition, posterior, Belief(self._seen.cube), len(view.ids))
-
-    def _earlier(self, trials: Trials) -> Earlier:
-        """Return what earlier studies say; the same while they and the space are."""
-        if self._said is None or self._said[0] is not trials.like or self._said[1] is not self._seen.cube:
-            self.__dict__["_said"] = (trials.like, self._seen.cube, Earlier(self._seen.cube, trials.like))
-        return self._said[2]
 
     def size(self, space: Space) -> int | None:
         """Return how many configurations `space` has, None when endless."""

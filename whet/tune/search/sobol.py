@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from whet.errors import StudyError
-from whet.tune.search.design import design
+from whet.tune.search.design import DIMENSIONS, design
 from whet.tune.search.earlier import Advice
 from whet.tune.search.untried import Line, Tried, draw
 from whet.tune.space import Params, Space
@@ -19,7 +19,6 @@ from whet.tune.trial import Trials
 __all__ = ["Sobol"]
 
 _PATIENCE = 64  # points looked at per trial before a draw takes the place of the sequence
-_DIMENSIONS = 21_201  # the direction numbers SciPy has
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,10 @@ class Sobol:
 
     When numbers have priors, the first point is the most likely configuration, and then every other point is one of a second
     sequence, moved to the same quantiles of the priors.
+
+    In a study that is like earlier ones, every other of the first trials is one of their best configurations, of each study in turn, none
+    near to one before: six at most, and as long as they are no worse than the points of the sequence (medians, at two of each). What
+    an earlier study does not know is filled in evenly.
 
     Points that a constraint forbids, and repetitions in a finite space, are skipped. When the first 64 (n + 1) points
     have nothing for a study of n trials, or the space has more than 21,201 dimensions, the proposal is a random draw
@@ -69,7 +72,7 @@ class Sobol:
         d = len(space.dims)
         if not d:
             yield space.decode(())
-        if not 0 < d <= _DIMENSIONS:
+        if not 0 < d <= DIMENSIONS:
             return
         yield from design(space, seed=self.seed)
 

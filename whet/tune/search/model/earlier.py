@@ -15,7 +15,7 @@ from whet.tune.search.model.outcomes import Scale
 from whet.tune.search.model.process import Process, fit
 from whet.tune.trial import Trials
 
-__all__ = ["Earlier"]
+__all__ = ["Earlier", "Recall"]
 
 _LEAST = 4  # trials that a study must have to be made a model of
 _FITTED = 100  # points that its hyperparameters are fitted to, evenly chosen
@@ -42,9 +42,32 @@ class Earlier:
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return what each says of rows (n, d): (n, known), each in units of the standard deviation of its weight."""
         out = np.empty((len(rows), self.known))
+        columns: dict[tuple[bytes, bool], np.ndarray] = {}  # mostly the same for all of them
         for i, (hold, process) in enumerate(self._models):
-            out[:, i] = process.mean(_held(rows, hold, process))
+            key = (hold.tobytes(), process.features.reach)
+            if key not in columns:
+                columns[key] = process.features.of(_held(rows, hold, process))
+            out[:, i] = process.mean(columns[key])
         return out * self.spread
+
+
+class Recall:
+    """Remembers what the last earlier studies said in the last space.
+
+    >>> from whet.tune.space import Float, Space
+    >>> recall, cube = Recall(), Cube(Space(x=Float(0, 1)))
+    >>> recall(cube, ()) is recall(cube, ())
+    True
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[Cube, tuple[Trials, ...]] | None = None
+
+    def __call__(self, cube: Cube, like: tuple[Trials, ...]) -> Earlier:
+        """Return what the studies say in the space of `cube`; the same object for the same two."""
+        if self._of is None or self._of[0] is not cube or self._of[1] is not like:
+            self._of, self._last = (cube, like), Earlier(cube, like)
+        return self._last
 
 
 def _held(rows: np.ndarray, hold: np.ndarray, process: Process) -> np.ndarray:

@@ -21,9 +21,10 @@ __all__ = ["Beside", "Features"]
 
 
 class Beside(Protocol):
-    """Known functions of rows (n, d). known: how many."""
+    """Known functions of rows (n, d). known: how many; lean (known,): what the weight of each is expected to be."""
 
     known: int
+    lean: np.ndarray
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return their values (n, known)."""
@@ -45,6 +46,7 @@ class Features:
     def __init__(self, cube: Cube, *, reach: bool = False, beside: Beside | None = None) -> None:
         self.cube, self.reach, self._beside = cube, reach, beside
         self.known = beside.known if beside is not None else 0
+        self.lean = beside.lean if beside is not None else np.zeros(0)
         self.d = cube.d + reach
         widths = [k or 1 + there for k, there in zip(cube.options, cube.conditional, strict=True)]
         self.groups = np.repeat(np.arange(self.d), [*widths, *[1] * reach])
@@ -65,7 +67,7 @@ class Features:
                 columns.append(u[:, None])
         if self.reach:
             columns.append(rows[:, self.cube.d :])
-        if self._beside is not None:
+        if self._beside is not None and self.known:
             columns.append(self._beside(rows[:, : self.cube.d]))
         return np.hstack(columns) if columns else np.zeros((len(rows), 0))
 

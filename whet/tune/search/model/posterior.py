@@ -53,12 +53,10 @@ class Posterior:
     ) -> None:
         n = len(view.ids) + len(view.failed)
         self._partial = bool((view.reach < 1.0).any())
-        self._earlier = earlier if earlier is not None and earlier.known else None
-        features = Features(cube, reach=self._partial, beside=self._earlier)
+        features = Features(cube, reach=self._partial, beside=earlier)
         chosen = _most_telling(view.scores, _KEPT)
         self.scale = Scale.of(view.scores)
         rows, values = self._at(view.rows, view.reach)[chosen], self.scale.to(view.scores)[chosen]
-        values = values - self._lean(view.rows[chosen])
         old, refit = _theta(last, "theta", features.d + 2 * self._partial), due(n, last)
         self.record: dict[str, Any] = {}
         if refit or old is None:
@@ -82,14 +80,9 @@ class Posterior:
             return rows
         return np.column_stack([rows, np.ones(len(rows)) if reach is None else reach])
 
-    def _lean(self, rows: np.ndarray) -> np.ndarray | float:
-        """Return what the expected weights of earlier studies make of rows (k, d)."""
-        return 0.0 if self._earlier is None else self._earlier(rows) @ self._earlier.lean
-
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""
-        mean, sd = self.process.predict(self._at(rows))
-        return mean + self._lean(rows), sd
+        return self.process.predict(self._at(rows))
 
 
 def _theta(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:

@@ -10,7 +10,7 @@ whatever the fidelity, plus what the fidelity does to all of them, plus a small 
 alone, as in Klein et al. 2017, forgets what early values say of late ones when its length scale of s is short.)
 
 Known functions z(x), such as what earlier studies say, add the term z(x)' z(x'): a weighted sum of them whose weights have normal
-priors and are integrated out (section 2.7).
+priors of variance 1 around `Features.lean` and are integrated out (section 2.7).
 
 Hyperparameters are logarithms, `theta` = (length scales (d,), [length scale of s, drift, offset,] variance, noise
 variance), and are set to their most probable values under the priors of `Priors`.
@@ -88,7 +88,9 @@ class Process:
         self.variance, self.noise = float(np.exp(theta[-2])), float(np.exp(theta[-1]))
         drift, offset = np.exp(theta[d + 1 : d + 3]) if features.reach else (0.0, 0.0)
         self._drift, self._offset = float(drift), float(offset)
-        self.prior = self.variance + self._drift + self._offset  # the variance where nothing was seen, known functions aside
+        self.prior = (
+            self.variance + self._drift + self._offset
+        )  # the variance where nothing was seen, known functions aside
         self._columns = features.of(rows) * self._scale
         k = self._cross(self._columns)
         k[np.diag_indices(len(k))] += self.noise + _JITTER
@@ -96,7 +98,13 @@ class Process:
 
     def _set(self, lower: np.ndarray) -> None:
         self._lower = lower
-        self._weights = cho_solve((lower, True), self.values, check_finite=False) if len(lower) else self.values
+        rest = self.values - self._lean(self._columns)
+        self._weights = cho_solve((lower, True), rest, check_finite=False) if len(lower) else rest
+
+    def _lean(self, columns: np.ndarray) -> np.ndarray | float:
+        """Return the mean before anything was seen."""
+        features = self.features
+        return columns[:, len(features.groups) :] @ features.lean if features.known else 0.0
 
     def _cross(self, columns: np.ndarray) -> np.ndarray:
         """Return the covariances (k, n) of scaled columns (k, m) with the points seen."""
@@ -114,15 +122,16 @@ class Process:
         columns = self.features.of(rows) * self._scale
         prior = self.prior + (columns[:, len(self.features.groups) :] ** 2).sum(1)
         if not len(self._lower):
-            return np.zeros(len(rows)), np.sqrt(prior)
+            return np.zeros(len(rows)) + self._lean(columns), np.sqrt(prior)
         k = self._cross(columns)
         left = solve_triangular(self._lower, k.T, lower=True, check_finite=False)
         variance = np.maximum(prior - np.einsum("ij,ij->j", left, left), 1e-12)
-        return k @ self._weights, np.sqrt(variance)
+        return k @ self._weights + self._lean(columns), np.sqrt(variance)
 
-    def mean(self, rows: np.ndarray) -> np.ndarray:
-        """Return the mean (k,) alone at rows (k, d)."""
-        return self._cross(self.features.of(rows) * self._scale) @ self._weights
+    def mean(self, columns: np.ndarray) -> np.ndarray:
+        """Return the mean (k,) alone at rows whose columns (k, m), of `Features.of`, are these."""
+        columns = columns * self._scale
+        return self._cross(columns) @ self._weights + self._lean(columns)
 
     def given(self, rows: np.ndarray, values: np.ndarray) -> Process:
         """Return the process that has also seen `values` at `rows`: the Cholesky factor grows, O(n^2) a point."""
@@ -146,7 +155,8 @@ class Process:
         """Return the log marginal likelihood of what was seen."""
         n = len(self.values)
         logs = np.log(np.diag(self._lower)).sum()
-        return float(-0.5 * self.values @ self._weights - logs - 0.5 * n * np.log(2 * np.pi))
+        rest = self.values - self._lean(self._columns)
+        return float(-0.5 * rest @ self._weights - logs - 0.5 * n * np.log(2 * np.pi))
 
 
 def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -211,9 +221,10 @@ def fit(
     apart = features.apart(columns, columns)
     known = columns[:, len(features.groups) :]
     more = known @ known.T
+    rest = values - known @ features.lean
 
     def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = likelihood(theta, apart, values, reach=features.reach, more=more)
+        value, gradient = likelihood(theta, apart, rest, reach=features.reach, more=more)
         if not np.isfinite(value):
             return 1e10, np.zeros_like(theta)
         extra, slope = priors.cost(theta, features)
