@@ -47,7 +47,8 @@ def test_replay_needs_no_other_study(search, tmp_path):
     earlier(store, "wide", space=OTHER, goal="max score", seed=4)
     with Study(SPACE, search=search, schedule="full", store=store, name="new", like="old, wide") as study:
         spend(study, 10)
-        assert [(x.name, len(x), x.seq) for x in study.trials.like][0] == ("old", 15, 46)
+        first = study.trials.like[0]
+        assert (first.name, len(first), first.seq) == ("old", 15, 46)
         advised = [t.origin["like"]["study"] for t in study.trials if "like" in t.origin]
         assert advised[:2] == ["old", "wide"]
     with Study.open(store, "old") as old:  # it grows

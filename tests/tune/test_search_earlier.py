@@ -46,7 +46,7 @@ SEEDS = range(4)
 @pytest.mark.parametrize("made", [GP, Sobol])
 def test_what_an_earlier_study_found_is_there_from_the_first_trial(made):
     seeds = range(8)
-    near = AT + [0.05, -0.05, 0.05, 0.0]
+    near = AT + np.array([0.05, -0.05, 0.05, 0.0])
     told = [search([earlier(lambda p: 9 * bowl(p, near) - 3, seed=s)], 1, s, made)[0] for s in seeds]
     alone = [search([], 1, s, made)[0] for s in seeds]
     assert np.mean(told) < 0.2

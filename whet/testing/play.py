@@ -113,7 +113,7 @@ def bowl(space: Space, params: Params, step: int) -> float:
 def play(
     searcher: Searcher,
     scheduler: Scheduler,
-    space: Space,
+    space: Space | Play,
     *,
     steps: int = 1,
     goal: str = "min loss",
@@ -122,12 +122,11 @@ def play(
     crash: float = 0.0,
     seed: int = 0,
     objective: Callable[[Space, Params, int], float] = bowl,
-    like: tuple[Trials, ...] = (),
 ) -> Play:
     """Play a study of at most `starts` trials until nothing is left to do; return it with every decision in order.
 
     Which worker moves next is drawn; each step of a trial crashes it with probability `crash`. A goal "max NAME" gets
-    the objective's negative. like: earlier studies to learn from. Raises AssertionError or SpaceError when a strategy breaks the protocol. A scheduler with `finish` is asked what to do in place of a Start when none is left.
+    the objective's negative. Instead of a space a study may be given, to be gone on with; it has its own steps and goal. Raises AssertionError or SpaceError when a strategy breaks the protocol. A scheduler with `finish` is asked what to do in place of a Start when none is left.
 
     >>> from whet.tune.schedule.asha import Asha
     >>> from whet.tune.search.random import Random
@@ -136,7 +135,8 @@ def play(
     >>> len(done.trials), max(t.step for t in done.trials)
     (12, 9)
     """
-    study, rng = Play(space, steps, goal, like=like), streams.rng(seed, "play")
+    study = space if isinstance(space, Play) else Play(space, steps, goal)
+    space, steps, rng = study.space, study.steps, streams.rng(seed, "play")
     sign = 1.0 if study.trials.goal.better == "min" else -1.0
     busy: list[int] = []
     idle = False  # whether the last pick said that there is nothing to do for now

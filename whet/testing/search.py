@@ -161,14 +161,14 @@ def says_how_much_is_left(make: Make) -> None:
 def learns_from_earlier_studies(make: Make) -> None:
     """With earlier studies to learn from, of this space and of others, it proposes what is allowed, and the same when rebuilt."""
     for i, name in enumerate(SPACES):
-        space, goal = SPACES[name], _GOALS[i % 2]
-        same = play(Random(), Full(), space, starts=9, goal=_GOALS[i // 2 % 2], crash=0.2, seed=i)
-        other = play(Random(), Full(), _reshaped(space), starts=9, steps=3, crash=0.1, seed=i)
-        like = (same.trials, other.trials, Play(space).trials)
-        made = make()
-        study = play(
-            made, Full(), space, starts=_most(made, space, 20), goal=goal, workers=(1, 3)[i % 2], seed=i, like=like
+        space = SPACES[name]
+        same = play(
+            Random(), Full(), space, starts=_most(Random(), space, 9), goal=_GOALS[i // 2 % 2], crash=0.2, seed=i
         )
+        other = play(Random(), Full(), _reshaped(space), starts=9, steps=3, crash=0.1, seed=i)
+        study = Play(space, goal=_GOALS[i % 2], like=(same.trials, other.trials, Play(space).trials))
+        made = make()
+        play(made, Full(), study, starts=_most(made, space, 20), workers=(1, 3)[i % 2], seed=i)
         alone = Play(space)
         alone.ask()
         before = make().propose(alone.trials, streams.rng(1))

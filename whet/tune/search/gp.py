@@ -37,7 +37,8 @@ class GP:
     et al. 2010, "kriging believer"). Failed trials teach a second process where trials fail; the acquisition is
     multiplied by the probability that one does not (Gardner et al. 2014). Trials that were not trained to the end are
     points of one more dimension of the kernel. The priors of numbers weigh on the acquisition, less and less (Hvarfner et al.
-    2022, "piBO"), and every other of the first trials follows them.
+    2022, "piBO"), and every other of the first trials follows them. What earlier studies say (`Earlier`) is a part of the mean, with weights learnt from the
+    trials, and every other of the first trials is one of their best.
 
     Raises StudyError when an option is none.
 

@@ -22,18 +22,30 @@ _FITTED = 100  # points that its hyperparameters are fitted to, evenly chosen
 
 
 class Earlier:
-    """The earlier studies that have enough to say. known: how many.
+    """What earlier studies say of configurations, as known functions z for `Features`: a new study's values are w'z and a rest.
 
-    lean (known,): the expected weights; spread: their standard deviation.
+    Each study with at least 4 trials is a Gaussian process of its own, over its values by their own `Scale`: no matter what it measured
+    in which direction, good is small. z is its mean. What a study does not know plays no part in its z. The weights w have normal priors
+    and are integrated out with the rest, so what the trials of the new study do not bear out counts less with each of them, and what
+    they contradict counts against.
+
+    With k studies a weight is expected to be `lean` / k, with the standard deviation `spread` / sqrt(k).
+
+    known: k; lean (known,): expected weights in units of their standard deviation.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import State, Trial
+    >>> space = Space(x=Float(0, 1))
+    >>> done = [Trial(i, {"x": i / 9}, State.DONE, value=abs(i / 9 - 0.3)) for i in range(10)]
+    >>> earlier = Earlier(Cube(space), [Trials(done, space=space)])
+    >>> low, high = earlier(np.array([[0.3], [0.9]]))[:, 0]
+    >>> bool(low < 0 < high)
+    True
     """
 
-    def __init__(self, cube: Cube, like: Sequence[Trials], lean: float = 0.5, spread: float = 0.5) -> None:
-        self.cube = cube
-        self._models: list[tuple[np.ndarray, Process]] = []
-        for trials in like:
-            made = _model(cube, trials)
-            if made is not None:
-                self._models.append(made)
+    def __init__(self, cube: Cube, like: Sequence[Trials], *, lean: float = 0.5, spread: float = 0.5) -> None:
+        made = (_model(cube, trials) for trials in like)
+        self._models = [m for m in made if m is not None]
         self.known = len(self._models)
         n = max(1, self.known)
         self.spread = spread / math.sqrt(n)
@@ -46,7 +58,9 @@ class Earlier:
         for i, (hold, process) in enumerate(self._models):
             key = (hold.tobytes(), process.features.reach)
             if key not in columns:
-                columns[key] = process.features.of(_held(rows, hold, process))
+                held = _held(rows, hold)
+                done = np.column_stack([held, np.ones(len(rows))]) if process.features.reach else held
+                columns[key] = process.features.of(done)
             out[:, i] = process.mean(columns[key])
         return out * self.spread
 
@@ -70,28 +84,29 @@ class Recall:
         return self._last
 
 
-def _held(rows: np.ndarray, hold: np.ndarray, process: Process) -> np.ndarray:
-    """Return rows with the columns that a study says nothing of held at one place, and trained to the end."""
-    held = np.where(np.isfinite(hold) | np.isneginf(hold), np.where(np.isneginf(hold), np.nan, hold), rows)
-    return np.column_stack([held, np.ones(len(rows))]) if process.features.reach else held
+def _held(rows: np.ndarray, hold: np.ndarray) -> np.ndarray:
+    """Return rows (n, d) with the columns that are not known held at one place, the same for all: then nothing depends on them.
+
+    hold (d,): NaN for a column that is known, -inf for one held as not existing, else the place.
+    """
+    return np.where(np.isnan(hold), rows, np.where(np.isneginf(hold), np.nan, hold))
 
 
 def _model(cube: Cube, trials: Trials) -> tuple[np.ndarray, Process] | None:
+    """Return which columns are held, and the process of one study; None when it says too little."""
     there = said(cube.space, trials)
     if len(there) < _LEAST:
         return None
     names = shared(cube.space, trials.space)
-    # columns that it does not know: nothing depends on what is the same everywhere
     hold = np.array([
         np.nan if x.name in names else -np.inf if conditional else 0.5
         for x, conditional in zip(cube.dims, cube.conditional, strict=True)
     ])  # fmt: skip
-    rows = np.array([place for _, _, place in there])
+    rows = _held(np.array([place for _, _, place in there]), hold)
     reach = np.array([_reach(trials, t.id) for t, _, _ in there])
     scores = np.array([trials.goal.score(t.value or 0.0) for t, _, _ in there])
     partial = bool((reach < 1.0).any())
     features = Features(cube, reach=partial)
-    rows = np.where(np.isnan(hold), rows, np.where(np.isneginf(hold), np.nan, hold))
     if partial:
         rows = np.column_stack([rows, reach])
     values = Scale.of(scores).to(scores)
