@@ -170,7 +170,7 @@ def test_half_trained_trials_of_an_earlier_study_are_not_taken_for_finished_ones
         a = float(rng.random())
         done = i % 2 == 0
         steps = 9 if done else 1
-        curve = Curve([Point(s, a + 9.0 / s) for s in range(1, steps + 1)])
+        curve = Curve([Point(s, a - 9.0 / s) for s in range(1, steps + 1)])
         trials.append(
             Trial(
                 i, {"a": a, "b": 0.5, "c": 0.5, "d": 0.5}, State.DONE if done else State.STOPPED, curve, curve[-1].value
