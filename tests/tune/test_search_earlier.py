@@ -13,7 +13,7 @@ from whet.tune.search.gp import GP
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.earlier import Earlier
 from whet.tune.search.model.features import Features
-from whet.tune.search.model.process import Process, likelihood
+from whet.tune.search.model.process import Priors, Process, fit, likelihood
 from whet.tune.search.sobol import Sobol
 from whet.tune.trial import Curve, Point, State, Trial, Trials
 
@@ -139,6 +139,20 @@ def test_known_functions_are_a_part_of_the_kernel():
         -0.5 * rest @ np.linalg.solve(k, rest) - 0.5 * np.linalg.slogdet(2 * np.pi * k)[1], abs=1e-8
     )
     assert gradient == pytest.approx(approx_fprime(theta, log, 1e-6), abs=1e-4)
+
+
+def test_hyperparameters_are_fitted_with_the_known_functions_in_their_place():
+    cube = Cube(SPACE)
+    features = Features(cube, beside=Earlier(cube, (earlier(bowl, seed=1),)))
+    rows = np.random.default_rng(4).random((15, 4))
+    values = 2.0 * features.of(rows)[:, -1] + 0.1 * rows[:, 0]
+    made = fit(features, rows, values)
+
+    def cost(theta):
+        return Priors().cost(theta, features)[0] - Process(features, rows, values, theta).likelihood()
+
+    assert np.abs(approx_fprime(made.theta, cost, 1e-5)).max() < 0.05
+    assert made.variance < 0.3  # they explain nearly all of it
 
 
 def test_what_an_earlier_study_does_not_know_plays_no_part_in_its_model():

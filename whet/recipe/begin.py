@@ -13,7 +13,7 @@ from whet.data.split import Data
 from whet.errors import TaskError, WhetError
 from whet.recipe.block import WIDTH, Block
 from whet.recipe.job import Job
-from whet.recipe.words import learnt
+from whet.recipe.words import learnt, strategy
 from whet.task import Task
 from whet.tasks.code import blame
 from whet.train.run import Run
@@ -41,6 +41,8 @@ def like_block(job: Job, study: Study) -> Block | None:
     if not trials.like and not job.like:
         return None
     said = learnt(trials) or ["no other study here has trials to learn from: begins from nothing"]
+    if trials.like and not getattr(study.searcher, "learns", True):
+        said.append(f"{strategy(study.searcher).split()[0]} does not learn from them: sobol and gp do")
     data = [{"study": x.name, "trials": len(x), "seq": x.seq} for x in trials.like]
     return Block("like", tuple(y for x in said for y in textwrap.wrap(x, WIDTH)), {"studies": data})
 

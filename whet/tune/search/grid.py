@@ -44,6 +44,11 @@ class Grid:
         if not isinstance(self.points, int) or isinstance(self.points, bool) or self.points < 1:
             raise StudyError(f"grid: points must be a whole number >= 1, got {self.points!r}. Use e.g. Grid(points=5).")
 
+    @property
+    def learns(self) -> bool:
+        """Whether earlier studies make a difference."""
+        return False
+
     @cached_property
     def _line(self) -> Line:
         return Line(self._points)

@@ -70,8 +70,8 @@ class Recall:
 
     >>> from whet.tune.space import Float, Space
     >>> recall, cube = Recall(), Cube(Space(x=Float(0, 1)))
-    >>> recall(cube, ()) is recall(cube, ())
-    True
+    >>> recall(cube, ()) is recall(cube, ()), recall(cube, ()) is recall(cube, (Trials([], space=cube.space),))
+    (True, False)
     """
 
     def __init__(self) -> None:
