@@ -119,6 +119,25 @@ class Scribbles:
         return sample(trials, rng)
 
 
+@dataclass(frozen=True)
+class TakesWhatLiesElsewhere:
+    def propose(self, trials, rng):
+        if trials.like:
+            return Proposal(dict(trials.like[1][0].params), {"search": "sick"})
+        return sample(trials, rng)
+
+
+@dataclass(frozen=True)
+class RemembersTheFirstStudies:
+    @cached_property
+    def _like(self):
+        return []
+
+    def propose(self, trials, rng):
+        self._like.append(len(trials.like))
+        return Proposal(trials.space.sample(rng), {"search": "sick", "like": self._like[0]})
+
+
 @pytest.mark.parametrize(
     ("clause", "sick"),
     [
@@ -133,6 +152,8 @@ class Scribbles:
         ("draws_only_from_the_stream_it_is_given", GlobalNumpy),
         ("never_repeats_in_a_finite_space", Repeats),
         ("says_how_much_is_left", WrongSize),
+        ("learns_from_earlier_studies", TakesWhatLiesElsewhere),
+        ("learns_from_earlier_studies", RemembersTheFirstStudies),
         ("leaves_trials_alone", Scribbles),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_constraint_that_leaves_little_is_met_by_draws():
 
 
 def test_more_dimensions_than_there_are_direction_numbers(monkeypatch):
-    monkeypatch.setattr(sobol, "_DIMENSIONS", 3)
+    monkeypatch.setattr(sobol, "DIMENSIONS", 3)
     said = propose(Sobol(), Play(CUBE))
     assert said.origin == {"search": "sobol", "fallback": "random"}
     CUBE.check(said.params)

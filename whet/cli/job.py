@@ -43,8 +43,10 @@ def check_words(
     stop: str | None = None,
     until: str | None = None,
     price: str | None = None,
+    like: Sequence[str] | None = None,
 ) -> None:
     """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
+    from whet.tune.like import asked
     from whet.tune.schedule import scheduler
     from whet.tune.search import searcher
     from whet.tune.space import Float
@@ -58,6 +60,7 @@ def check_words(
         parse(until, study=True, what="--until")
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
+    asked(like or ())
     space = Space(x=Float(0, 1))
     searcher(search, space, 2)
     scheduler(schedule, space, 2)
@@ -79,6 +82,7 @@ def make_job(
     stop: str | None = None,
     until: str | None = None,
     price: str | None = None,
+    like: Sequence[str] | None = None,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job
@@ -86,7 +90,7 @@ def make_job(
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
         steps=epochs, start=start, store=store, stop=stop, until=until, price=price,
-        command=shlex.join(["whet", *sys.argv[1:]]),
+        like=tuple(like or ()), command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 

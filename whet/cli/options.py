@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from whet.recipe import Block, Job
 
 __all__ = [
-    "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
+    "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
     "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
@@ -104,6 +104,12 @@ Schedule = Annotated[
         metavar="NAME",
         envvar="WHET_SCHEDULE",
         help="How long: auto, full, median, asha, hyperband, freeze-thaw.",
+    ),
+]
+Like = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--like", metavar="STUDY", help="An earlier study to learn from; may be repeated; all: what overlaps."
     ),
 ]
 Epochs = Annotated[

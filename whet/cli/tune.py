@@ -29,6 +29,7 @@ def tune(
     stall: o.Stall = None,
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
+    like: o.Like = None,
     epochs: o.Epochs = None,
     stop: o.Stop = None,
     until: o.Until = None,
@@ -45,7 +46,8 @@ def tune(
 ) -> int:
     """Search for the best configuration, and report. The test split stays sealed.
 
-    The same command again goes on where it stopped; a larger --budget gives a finished study more.
+    The same command again goes on where it stopped; a larger --budget gives a finished study more. With --like the first trials are
+    the best of earlier studies, and models learn from them for as long as they agree with what is measured here.
     """
     workers = o.check_workers(workers, on)
     start = o.check_place(on, workers, memory, gpus, stall)
@@ -53,8 +55,9 @@ def tune(
 
     kept = place(runs, store, quota=quota, durability=durability)
     check_words(
-        budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price
-    )
+        budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price,
+        like=like,
+    )  # fmt: skip
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
@@ -64,6 +67,7 @@ def tune(
     job = make_job(
         make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
+        like=like,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch, then reporting", screen.notice) as asked:

@@ -5,7 +5,7 @@ over them. `seen` is the seq up to which a decision had looked, so that any proc
 
 | kind | trial | data |
 |---|---|---|
-| created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given) |
+| created | | format, version, space, goals, steps, seed, search, schedule (each {name, options}), asked (the names as given); like: earlier studies it learns from, [{study, seq, space, goals, steps, trials [[id, params, state, value, step], ...]}, ...] |
 | enqueued | id | params (may be partial), note; again: true when a repetition was asked for |
 | imported | id | params, state, value, curve [[step, value, cost, metrics], ...], cost, parent, error, tags, note, origin, account (when and by whom it was worked on): a trial made elsewhere, which costs nothing of the budget |
 | asked | id | seen; parent, origin, params: the scheduler's, when it gave them |

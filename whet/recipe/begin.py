@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,12 +13,14 @@ from whet.data.split import Data
 from whet.errors import TaskError, WhetError
 from whet.recipe.block import WIDTH, Block
 from whet.recipe.job import Job
+from whet.recipe.words import learnt, strategy
 from whet.task import Task
 from whet.tasks.code import blame
 from whet.train.run import Run
 from whet.tune.space import Params
+from whet.tune.study import Study
 
-__all__ = ["blaming", "check_block", "data_block", "try_parts"]
+__all__ = ["blaming", "check_block", "data_block", "like_block", "try_parts"]
 
 
 def data_block(data: Data) -> Block:
@@ -30,6 +33,18 @@ def check_block(job: Job) -> Block:
     """Check the skeleton under the first configuration, with regularisers off where a check needs it."""
     health = check_task(job.task, job.first, seed=job.task.seed)
     return Block("check", tuple(lines(health, WIDTH)), health.json(), failed=health.failed)
+
+
+def like_block(job: Job, study: Study) -> Block | None:
+    """Say which earlier studies the study learns from; None when none was asked for."""
+    trials = study.trials
+    if not trials.like and not job.like:
+        return None
+    said = learnt(trials) or ["no other study here has trials to learn from: begins from nothing"]
+    if trials.like and not getattr(study.searcher, "learns", True):
+        said.append(f"{strategy(study.searcher).split()[0]} does not learn from them: sobol and gp do")
+    data = [{"study": x.name, "trials": len(x), "seq": x.seq} for x in trials.like]
+    return Block("like", tuple(y for x in said for y in textwrap.wrap(x, WIDTH)), {"studies": data})
 
 
 def try_parts(job: Job, params: Params | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
 from whet.tune.budget import Budget, Price
+from whet.tune.like import ALL, asked, gather
 from whet.tune.space import Params
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.study import Study
@@ -37,7 +38,7 @@ class Job:
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
     None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again;
     stop: when to end a trial early, as text, the task's when None; until: when to end the search, as text; price: of an
-    hour, an epoch or a trial, what a budget in cost is paid with.
+    hour, an epoch or a trial, what a budget in cost is paid with; like: names of earlier studies of the store to learn from, or "all".
 
     >>> from whet.tasks import resolve
     >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
@@ -58,6 +59,7 @@ class Job:
     stop: str | None = None
     until: str | None = None
     price: Price | str | None = None
+    like: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.name = check_name(self.name or self.task.name)
@@ -136,6 +138,12 @@ class Job:
         assert self.store is not None
         return self.name in self.store.names()
 
+    def check_like(self) -> None:
+        """Raise StudyError when a new study cannot learn from the earlier ones that are named."""
+        assert self.store is not None
+        if asked(self.like) != (ALL,):
+            gather(self.like, self.task.space, self.store, self.name)
+
     def begun(self, data: Data) -> Study | None:
         """Return the study as it stands, or None when there is none; raise StudyError when it is not about this."""
         return self.study(data) if self.exists() else None
@@ -145,6 +153,7 @@ class Job:
         study = Study(
             self.task.space, goal=self.goals(data), search=self.search, schedule=self.schedule,
             steps=self.task.steps, seed=self.task.seed, store=self.store, name=self.name,
+            like=self.like,
         )  # fmt: skip
         try:
             self._same(study, {"reference": reference(self.task), "data": fingerprint(data), "source": data.source})

@@ -9,7 +9,7 @@ from dataclasses import replace
 from whet.data.split import Data
 from whet.errors import StudyError
 from whet.execute import Workers, place
-from whet.recipe.begin import check_block, data_block, try_parts
+from whet.recipe.begin import check_block, data_block, like_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, left, squeeze, still_good, test_block
 from whet.recipe.job import Job
@@ -97,6 +97,8 @@ def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
     job.goals(data)
     study = None if fresh else job.begun(data)
     try:
+        if study is None:
+            job.check_like()  # before --fresh deletes anything
         if study is None or not over(study, job):
             try_parts(job)
     except BaseException:
@@ -150,6 +152,8 @@ def _known_check(study: Study) -> Block | None:
 def _search(
     job: Job, study: Study, pool: Workers | None, stopping: Callable[[], bool]
 ) -> Iterator[Began | Progress | Block]:
+    if (block := like_block(job, study)) is not None:
+        yield block
     announce = getattr(study.searcher, "announce", lambda _: "")
     yield Began("tune", announce(study.space))
     data = job.data()

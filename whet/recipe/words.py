@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["configured", "count", "number", "size", "strategy"]
+from whet.tune.overlap import shared
+
+if TYPE_CHECKING:
+    from whet.tune.trial import Trials
+
+__all__ = ["configured", "count", "learnt", "number", "size", "strategy"]
 
 
 def number(value: Any) -> str:
@@ -34,6 +39,22 @@ def count(n: int, what: str) -> str:
     ('1 trial', '2,000 epochs')
     """
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def learnt(trials: Trials) -> list[str]:
+    """Return a line for each earlier study that a study learns from.
+
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import State, Trial, Trials
+    >>> old = Trials([Trial(0, {"x": 0.5}, State.DONE, value=1.0)], space=Space(x=Float(0, 1)), name="old")
+    >>> learnt(Trials([], space=Space(x=Float(0, 1), y=Float(0, 1)), like=[old]))
+    ['old: 1 trial, 1 of 2 hyperparameters in common']
+    """
+    mine = len({d.name for d in trials.space.dims})
+    return [
+        f"{x.name or 'a study'}: {count(len(x), 'trial')}, {len(shared(trials.space, x.space))} of {mine} hyperparameters in common"
+        for x in trials.like
+    ]
 
 
 def size(n: int) -> str:

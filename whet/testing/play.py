@@ -52,8 +52,8 @@ class Play:
     (<State.PAUSED: 'PAUSED'>, 1, 3)
     """
 
-    def __init__(self, space: Space, steps: int = 1, goal: str = "min loss") -> None:
-        self.space, self.steps, self.goals = space, steps, parse_goals(goal)
+    def __init__(self, space: Space, steps: int = 1, goal: str = "min loss", *, like: tuple[Trials, ...] = ()) -> None:
+        self.space, self.steps, self.goals, self.like = space, steps, parse_goals(goal), like
         self.decisions: list[Decision] = []
         self._trials: list[Trial] = []
         self._log = Log()
@@ -65,8 +65,9 @@ class Play:
 
     def _moment(self, trials: list[Trial], ahead: int | None = None) -> Trials:
         return Trials(
-            trials, space=self.space, goals=self.goals, steps=self.steps, seq=len(self._log), log=self._log, ahead=ahead
-        )
+            trials, space=self.space, goals=self.goals, steps=self.steps, seq=len(self._log), log=self._log, ahead=ahead,
+            like=self.like,
+        )  # fmt: skip
 
     def ask(self, origin: Mapping[str, Any] | None = None, params: Params | None = None) -> int:
         """Add a WAITING trial and return its id."""
@@ -112,7 +113,7 @@ def bowl(space: Space, params: Params, step: int) -> float:
 def play(
     searcher: Searcher,
     scheduler: Scheduler,
-    space: Space,
+    space: Space | Play,
     *,
     steps: int = 1,
     goal: str = "min loss",
@@ -125,7 +126,7 @@ def play(
     """Play a study of at most `starts` trials until nothing is left to do; return it with every decision in order.
 
     Which worker moves next is drawn; each step of a trial crashes it with probability `crash`. A goal "max NAME" gets
-    the objective's negative. Raises AssertionError or SpaceError when a strategy breaks the protocol. A scheduler with `finish` is asked what to do in place of a Start when none is left.
+    the objective's negative. Instead of a space a study may be given, to be gone on with; it has its own steps and goal. Raises AssertionError or SpaceError when a strategy breaks the protocol. A scheduler with `finish` is asked what to do in place of a Start when none is left.
 
     >>> from whet.tune.schedule.asha import Asha
     >>> from whet.tune.search.random import Random
@@ -134,7 +135,8 @@ def play(
     >>> len(done.trials), max(t.step for t in done.trials)
     (12, 9)
     """
-    study, rng = Play(space, steps, goal), streams.rng(seed, "play")
+    study = space if isinstance(space, Play) else Play(space, steps, goal)
+    space, steps, rng = study.space, study.steps, streams.rng(seed, "play")
     sign = 1.0 if study.trials.goal.better == "min" else -1.0
     busy: list[int] = []
     idle = False  # whether the last pick said that there is nothing to do for now

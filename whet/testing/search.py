@@ -14,7 +14,8 @@ from whet.testing.play import Play, play
 from whet.testing.spaces import SPACES
 from whet.tune import search
 from whet.tune.schedule.full import Full
-from whet.tune.space import Space
+from whet.tune.search.random import Random
+from whet.tune.space import Float, Space
 from whet.tune.strategy import Proposal, Searcher
 from whet.tune.trial import State
 
@@ -157,6 +158,35 @@ def says_how_much_is_left(make: Make) -> None:
             study.set(id, params=params, state=State.RUNNING)
 
 
+def learns_from_earlier_studies(make: Make) -> None:
+    """With earlier studies to learn from, of this space and of others, it proposes what is allowed, and the same when rebuilt."""
+    for i, name in enumerate(SPACES):
+        space = SPACES[name]
+        same = play(
+            Random(), Full(), space, starts=_most(Random(), space, 9), goal=_GOALS[i // 2 % 2], crash=0.2, seed=i
+        )
+        other = play(Random(), Full(), _reshaped(space), starts=9, steps=3, crash=0.1, seed=i)
+        study = Play(space, goal=_GOALS[i % 2], like=(same.trials, other.trials, Play(space).trials))
+        made = make()
+        play(made, Full(), study, starts=_most(made, space, 20), workers=(1, 3)[i % 2], seed=i)
+        alone = Play(space)
+        alone.ask()
+        before = make().propose(alone.trials, streams.rng(1))
+        for d in study.decisions:
+            if d.asked == "propose":
+                again = d.redo(make())
+                assert again == d.said, f"{name}, with {len(d.trials)} trials: said {d.said}, rebuilt {again}"
+        assert made.propose(alone.trials, streams.rng(1)) == before, (
+            f"{name}: it remembers the studies of another study"
+        )
+
+
+def _reshaped(space: Space) -> Space:
+    """Return a space with part of the hyperparameters of `space`, and one more."""
+    names = list(space)
+    return Space(**{n: space[n] for n in names[: max(1, len(names) // 2)]}, extra=Float(0.0, 1.0))
+
+
 def leaves_trials_alone(make: Make) -> None:
     """Nothing it is shown is changed, and later changes to a proposal do not reach it."""
     made, study = make(), Play(SPACES["branches"])
@@ -184,5 +214,6 @@ SEARCHER: tuple[Callable[[Make], None], ...] = (
     draws_only_from_the_stream_it_is_given,
     never_repeats_in_a_finite_space,
     says_how_much_is_left,
+    learns_from_earlier_studies,
     leaves_trials_alone,
 )

@@ -10,6 +10,7 @@ from whet.errors import SpaceError, StudyError
 from whet.journal.event import Event
 from whet.tune.curve import Curve
 from whet.tune.draft import Draft
+from whet.tune.earlier import revived
 from whet.tune.moments import Frozen, Moments
 from whet.tune.space import Space
 from whet.tune.trial import Bound, Goal, Point, State, Trial, Trials, parse_goals
@@ -22,7 +23,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True)
 class Terms:
-    """What a study was created with."""
+    """What a study was created with; like: the trials of earlier studies that it learns from."""
 
     space: Space
     goals: tuple[Goal | Bound, ...]
@@ -31,13 +32,14 @@ class Terms:
     search: Mapping[str, Any]
     schedule: Mapping[str, Any]
     asked: Mapping[str, str]
+    like: tuple[Trials, ...] = ()
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Terms:
         """Return the terms that a "created" event holds."""
         return cls(
             Space.from_json(data["space"]), parse_goals(data["goals"]), data["steps"], data["seed"],
-            data["search"], data["schedule"], data["asked"],
+            data["search"], data["schedule"], data["asked"], tuple(revived(x) for x in data.get("like", ())),
         )  # fmt: skip
 
 
@@ -279,11 +281,11 @@ class History:
             own = [c for c in self.progress[parent[0]].checkpoints if c[0] == parent[1]]
         return own
 
-    def moment(self, *, like: tuple[Trials, ...] = (), instead: Trial | None = None) -> Trials:
+    def moment(self, *, instead: Trial | None = None) -> Trials:
         """Return the trials as they are now; `instead` stands in the place of the trial with its id, to be judged."""
         assert self.terms is not None
         t = self.terms
-        return self._moments.take(t.space, t.goals, t.steps, seq=self.seq, like=like, instead=instead)
+        return self._moments.take(t.space, t.goals, t.steps, seq=self.seq, like=t.like, instead=instead)
 
 
 def _unknown(kind: str) -> StudyError:

@@ -59,7 +59,9 @@ class Resume:
 
 @runtime_checkable
 class Searcher(Protocol):
-    """What to try. May also have `size(space) -> int | None`: how many different proposals it can make."""
+    """What to try. May also have `size(space) -> int | None`: how many different proposals it can make; and `learns`, False when
+    earlier studies (`Trials.like`) make no difference.
+    """
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the next configuration, given all trials so far; all randomness comes from `rng`."""

@@ -7,6 +7,7 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import StudyError
@@ -22,6 +23,7 @@ from whet.tune.budget import Budget
 from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import commonest
 from whet.tune.keeping import Keeping, Saved
+from whet.tune.like import gather
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.search import rebuild as rebuild_search
 from whet.tune.space import Params, Space
@@ -41,9 +43,10 @@ class Study:
 
     goal: "min NAME" or "max NAME" of the reported value, or a list that also has bounds ("latency <= 5"); search and
     schedule: a name or an object ("auto": Sobol points; halving when trials have several steps); steps: the most steps
-    (epochs) of a trial; store: a URL, a path or a `Store`, None for memory; name: which study in the store.
+    (epochs) of a trial; store: a URL, a path or a `Store`, None for memory; name: which study in the store; like: earlier
+    studies to learn from (names in the same store, studies, or "all" that overlap), kept as they are when this one begins.
 
-    Opening a study that exists goes on with it; another space, goal, steps, seed or strategy is refused (StudyError).
+    Opening a study that exists goes on with it; another space, goal, steps, seed, strategy or `like` is refused (StudyError).
 
     >>> import whet
     >>> study = whet.Study(whet.Space(x=whet.Float(-1, 1)), goal="min loss", search="random", seed=1)
@@ -65,14 +68,18 @@ class Study:
         seed: int = 0,
         store: Store | str | None = None,
         name: str | None = None,
+        like: str | Study | Trials | Sequence[str | Study | Trials] = (),
     ) -> None:
-        wanted = offer(space, goal, search=search, schedule=schedule, steps=steps, seed=seed)
+        wanted = offer(space, goal, search=search, schedule=schedule, steps=steps, seed=seed, like=like)
         self.store = Store.of(store)
         self.name = name or "study"
+        earlier = cache(lambda: gather(like, wanted.terms.space, self.store, self.name))
+        if "like" in wanted.terms.asked and self.name not in self.store.names():
+            earlier()  # what is wrong with it is said before there is a study
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)
-            agreed = settle(self._book, self.name, wanted)
+            agreed = settle(self._book, self.name, wanted, earlier)
         except BaseException:
             self.journal.close()
             raise

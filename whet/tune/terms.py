@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 from whet.errors import StudyError
 from whet.journal.event import FORMAT, Journal, Writer
 from whet.tune.book import Book
+from whet.tune.earlier import recorded
 from whet.tune.history import History, Terms
+from whet.tune.like import ALL, asked
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.schedule import scheduler
@@ -17,7 +21,7 @@ from whet.tune.search import rebuild as rebuild_search
 from whet.tune.search import searcher
 from whet.tune.space import Space
 from whet.tune.strategy import Scheduler, Searcher
-from whet.tune.trial import parse_goals
+from whet.tune.trial import Trials, parse_goals
 
 __all__ = ["Agreement", "check_same", "offer", "recorded_terms", "settle"]
 
@@ -32,9 +36,19 @@ class Agreement:
 
 
 def offer(
-    space: Space, goal: str | list[str], *, search: str | Searcher, schedule: str | Scheduler, steps: int, seed: int
+    space: Space,
+    goal: str | list[str],
+    *,
+    search: str | Searcher,
+    schedule: str | Scheduler,
+    steps: int,
+    seed: int,
+    like: Any = (),
 ) -> Agreement:
-    """Return what a study would be created with; raise StudyError when an argument is not what it must be."""
+    """Return what a study would be created with; raise StudyError when an argument is not what it must be.
+
+    like: what it asks for; the studies themselves are looked up when it is created.
+    """
     if not isinstance(space, Space):
         raise StudyError(f"study: space must be a Space, got {type(space).__name__}. Use Space(lr=Float(...), ...).")
     if not isinstance(steps, (int, Integral)) or isinstance(steps, bool) or steps < 1:
@@ -43,25 +57,28 @@ def offer(
         raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
     steps, seed, goals = int(steps), int(seed), parse_goals(goal)
     what, how = searcher(search, space, steps, seed=seed), scheduler(schedule, space, steps, seed=seed)
-    asked = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
-    terms = Terms(space, goals, steps, seed, describe_search(what), describe_schedule(how), asked)
+    given = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
+    if names := asked(like):
+        given["like"] = ",".join(n if isinstance(n, str) else n.name for n in names)
+    terms = Terms(space, goals, steps, seed, describe_search(what), describe_schedule(how), given)
     return Agreement(terms, what, how)
 
 
-def settle(book: Book, name: str, wanted: Agreement) -> Agreement:
+def settle(book: Book, name: str, wanted: Agreement, earlier: Callable[[], tuple[Trials, ...]]) -> Agreement:
     """Write the terms of a new study, or hold them against those of the one that exists; return what is recorded.
 
-    What is recorded counts: "auto" may mean something else in a later version, and names have an order.
+    What is recorded counts: "auto" may mean something else in a later version, names have an order, and the `earlier` studies that it
+    learns from may have grown since.
     """
     terms = wanted.terms
     if book.history.terms is None:
-        _begin(book, terms)
-    recorded = book.history.terms
-    assert recorded is not None
-    check_same(name, recorded, terms)
-    what = wanted.searcher if terms.search == recorded.search else rebuild_search(recorded.search)
-    how = wanted.scheduler if terms.schedule == recorded.schedule else rebuild_schedule(recorded.schedule)
-    return Agreement(recorded, what, how)
+        _begin(book, terms, [recorded(x, terms.space) for x in earlier()])
+    known = book.history.terms
+    assert known is not None
+    check_same(name, known, terms)
+    what = wanted.searcher if terms.search == known.search else rebuild_search(known.search)
+    how = wanted.scheduler if terms.schedule == known.schedule else rebuild_schedule(known.schedule)
+    return Agreement(known, what, how)
 
 
 def recorded_terms(journal: Journal) -> Terms:
@@ -73,14 +90,14 @@ def recorded_terms(journal: Journal) -> Terms:
     return history.terms
 
 
-def _begin(book: Book, terms: Terms) -> None:
+def _begin(book: Book, terms: Terms, like: list[dict[str, Any]]) -> None:
     from whet import __version__
 
     data = {
         "format": FORMAT, "version": __version__, "space": terms.space.json(), "steps": terms.steps,
         "goals": [str(g) for g in terms.goals], "seed": terms.seed, "search": terms.search,
         "schedule": terms.schedule, "asked": terms.asked,
-    }  # fmt: skip
+    } | ({"like": like} if "like" in terms.asked else {})  # fmt: skip
 
     def write(w: Writer) -> None:
         if book.history.terms is None:  # else another process was quicker
@@ -92,7 +109,7 @@ def _begin(book: Book, terms: Terms) -> None:
 def check_same(name: str, recorded: Terms, given: Terms) -> None:
     """Raise StudyError, naming the first difference, when `given` is not what the study was created with.
 
-    A strategy given as "auto" fits whatever was recorded.
+    A strategy given as "auto" fits whatever was recorded, and so do earlier studies given as "all", or not given.
     """
     differs = ""
     if recorded.space.json() != given.space.json():
@@ -109,10 +126,20 @@ def check_same(name: str, recorded: Terms, given: Terms) -> None:
             if have != want and given.asked[what] != "auto":
                 differs = f"{what} {_strategy(have)}, not {_strategy(want)}"
                 break
+        else:
+            differs = _like_differs(recorded, given)
     if differs:
         raise StudyError(
             f"study '{name}': was created with {differs}. Use the same, another name, or start over (--fresh)."
         )
+
+
+def _like_differs(recorded: Terms, given: Terms) -> str:
+    wanted = given.asked.get("like", ALL)
+    have = [x.name for x in recorded.like]
+    if wanted == ALL or set(wanted.split(",")) == set(have):
+        return ""
+    return f"like {', '.join(have)}, not {wanted}" if have else f"nothing that it is like, not {wanted}"
 
 
 def _texts(goals: object) -> str:

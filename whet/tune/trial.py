@@ -122,7 +122,7 @@ class Trials(Sequence[Trial]):
     """All trials of a study at one moment: immutable, and all a strategy ever sees.
 
     space, goals, steps: the study's; seq: how many events of the journal it reflects; like: the trials of earlier
-    studies to learn from. Index and id are the same number.
+    studies to learn from, each in its own space; name: the study's, of an earlier one. Index and id are the same number.
 
     `lineage` is the same object for all moments of one opened study, and `changed(seq)` names what happened since an
     earlier one: what a strategy needs to keep a cache up to date. While a report is judged, the judged trial is already
@@ -132,7 +132,7 @@ class Trials(Sequence[Trial]):
     The trials are held in chunks that moments share, so that a moment costs little however many trials there are.
     """
 
-    __slots__ = ("_ahead", "_chunks", "_log", "_n", "goals", "like", "lineage", "seq", "space", "steps")
+    __slots__ = ("_ahead", "_chunks", "_log", "_n", "goals", "like", "lineage", "name", "seq", "space", "steps")
 
     def __init__(
         self,
@@ -143,6 +143,7 @@ class Trials(Sequence[Trial]):
         steps: int = 1,
         seq: int = 0,
         like: Sequence[Trials] = (),
+        name: str = "",
         log: Log | None = None,
         ahead: int | None = None,
     ) -> None:
@@ -153,6 +154,7 @@ class Trials(Sequence[Trial]):
             self._chunks = tuple(plain[i : i + CHUNK] for i in range(0, len(plain), CHUNK))
         self._n = (len(self._chunks) - 1) * CHUNK + len(self._chunks[-1]) if self._chunks else 0
         self.space, self.goals, self.steps, self.seq, self.like = space, goals, steps, seq, tuple(like)
+        self.name = name
         self.lineage: object = log
         self._log = log
         self._ahead = ahead

@@ -176,7 +176,7 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
 def _setup(screen: Screen, opened: Study) -> None:
     """Show how the study was set up, what it spent, and what else is on record."""
     from whet.recipe.block import WIDTH
-    from whet.recipe.words import count, size, strategy
+    from whet.recipe.words import count, learnt, size, strategy
     from whet.tune import ending
     from whet.tune.budget import duration
     from whet.tune.failure import commonest
@@ -196,6 +196,8 @@ def _setup(screen: Screen, opened: Study) -> None:
     told = [piece for line in ending.lines(opened) for piece in textwrap.wrap(line, WIDTH)]
     told += [failed] if failed else []
     screen.block(short(opened.name, 9), [short(line, 70) for line in [*lines, *told]])
+    if trials.like:
+        screen.block("like", [short(line, 70) for line in learnt(trials)])
     for topic in ("squeeze", "test", "export", "imported", "stopped"):
         if known := opened.records(topic):
             lines = known[-1].get("lines") or [str(known[-1].get("why", ""))]
@@ -250,6 +252,7 @@ def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,
         "space": opened.space.json(), "spent": {"trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds},
+        "like": [{"study": x.name, "seq": x.seq, "trials": len(x)} for x in opened.trials.like],
         "bytes": opened.files.bytes(), "quota": opened.keeping.quota,
         "trials": [trial_json(t) for t in order], "records": {k: [dict(r) for r in v] for k, v in records.items() if v},
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
 def _origin(trial: Trial) -> str:
     """Return how the trial came to be, in a few words."""
     parts = [f"{k} {cell(v)}" for k, v in trial.origin.items() if isinstance(v, (str, int, float))]
+    if isinstance(advised := trial.origin.get("like"), Mapping):
+        parts.append(f"from trial {advised.get('trial')} of study {advised.get('study')}")
     if trial.parent is not None:
         parts.append(f"goes on from trial {trial.parent[0]} at epoch {trial.parent[1]}")
     return ", ".join(parts) or "not proposed yet"

@@ -13,7 +13,7 @@ from whet.tune.imported import sound
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.search import rebuild as rebuild_search
 from whet.tune.space import Space
-from whet.tune.trial import Trial
+from whet.tune.trial import Trial, Trials
 
 if TYPE_CHECKING:
     from whet.tune.study import Study
@@ -26,7 +26,7 @@ class Carried:
     """A study read from elsewhere.
 
     source: where from, in words; search and schedule: {"name", "options"} as the journal records them, None for "auto";
-    accounts: the work on each trial, by id; records: (topic, data) of its recipe; said: what was decided on the way;
+    accounts: the work on each trial, by id; records: (topic, data) of its recipe; like: the earlier studies that it learns from; said: what was decided on the way;
     lost: what could not be carried over.
 
     >>> from whet.tune.space import Float
@@ -47,6 +47,7 @@ class Carried:
     schedule: Mapping[str, Any] | None = None
     accounts: Mapping[int, Account] = field(default_factory=dict)
     records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    like: tuple[Trials, ...] = ()
     said: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
@@ -63,7 +64,7 @@ class Carried:
         study = Study(
             self.space, goal=list(self.goals), steps=self.steps, seed=self.seed, store=store, name=name,
             search=search or (rebuild_search(self.search) if self.search else "auto"),
-            schedule=schedule or (rebuild_schedule(self.schedule) if self.schedule else "auto"),
+            like=self.like, schedule=schedule or (rebuild_schedule(self.schedule) if self.schedule else "auto"),
         )  # fmt: skip
         try:
             if len(study.trials):

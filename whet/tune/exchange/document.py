@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import StudyError, WhetError
+from whet.tune import earlier
 from whet.tune.account import Account, accounts, version
 from whet.tune.exchange.carried import Carried
 from whet.tune.imported import recorded, revived
@@ -36,6 +37,7 @@ def document(study: Study) -> dict[str, Any]:
     return {
         "whet_study": FORMAT, "name": study.name, "version": version(events), "created": created.at,
         **{k: created.data[k] for k in ("goals", "steps", "seed", "space", "search", "schedule", "asked")},
+        **({"like": created.data["like"]} if "like" in created.data else {}),
         "spent": asdict(spent),
         "records": [[e.data["topic"], e.data["data"]] for e in events if e.kind == "recorded"],
         "trials": [{"id": t.id, **recorded(t), "account": asdict(work.get(t.id, Account()))} for t in trials],
@@ -60,6 +62,7 @@ def undocumented(data: Mapping[str, Any], source: str = "a document") -> Carried
         return Carried(
             source, Space.from_json(data["space"]), tuple(data["goals"]), int(data["steps"]), trials, int(data["seed"]),
             data["search"], data["schedule"], work, tuple((topic, record) for topic, record in data["records"]),
+            like=tuple(earlier.revived(x) for x in data.get("like", ())),
             lost=("the checkpoints: trials that go on begin again",) if any(t.curve for t in trials) else (),
         )  # fmt: skip
     except WhetError as e:

@@ -9,8 +9,9 @@ import numpy as np
 from whet import seed as keyed
 from whet.tune.space import Params, Space
 
-__all__ = ["believed", "design", "has_priors"]
+__all__ = ["DIMENSIONS", "believed", "design", "has_priors", "sequence"]
 
+DIMENSIONS = 21_201  # the direction numbers SciPy has
 _BLOCK = 64  # points made at a time; a power of two keeps the sequence balanced
 
 
@@ -49,7 +50,7 @@ def design(space: Space, *, seed: int) -> Iterator[Params | None]:
 
     cube = Cube(space)
     belief = Belief(cube)
-    even, likely = (_sobol(cube.d, seed, of) for of in ("sobol", "prior"))
+    even, likely = (sequence(cube.d, seed, of) for of in ("sobol", "prior"))
     if belief.any:
         yield _allowed(space, belief.likely)
     while True:
@@ -63,7 +64,8 @@ def _allowed(space: Space, point: np.ndarray) -> Params | None:
     return params if space.allows(params) else None
 
 
-def _sobol(d: int, seed: int, of: str) -> Iterator[np.ndarray]:
+def sequence(d: int, seed: int, of: str) -> Iterator[np.ndarray]:
+    """Yield the points (d,) of a scrambled Sobol sequence; of: what it is for, so that two are not the same."""
     from scipy.stats import qmc  # half a second of import that only this needs
 
     engine = qmc.Sobol(d, scramble=True, rng=keyed.rng(seed, of))

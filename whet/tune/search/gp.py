@@ -9,6 +9,7 @@ import numpy as np
 
 from whet.tune.search.model.belief import Belief
 from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.earlier import Recall
 from whet.tune.search.model.guide import Guide, check
 from whet.tune.search.model.posterior import Posterior, last_fit
 from whet.tune.search.model.seen import View
@@ -33,7 +34,8 @@ class GP:
     et al. 2010, "kriging believer"). Failed trials teach a second process where trials fail; the acquisition is
     multiplied by the probability that one does not (Gardner et al. 2014). Trials that were not trained to the end are
     points of one more dimension of the kernel. The priors of numbers weigh on the acquisition, less and less (Hvarfner et al.
-    2022, "piBO"), and every other of the first trials follows them.
+    2022, "piBO"), and every other of the first trials follows them. What earlier studies say (`Earlier`) is a part of the mean, with weights learnt from the
+    trials, and every other of the first trials is one of their best.
 
     Raises StudyError when an option is none.
 
@@ -59,9 +61,18 @@ class GP:
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[Posterior]:
         if (known := self._fitted.get("worth")) is not None and known[0] is trials:
             return known[1]
-        made = Worth(self.acquisition, Posterior(cube, view, last_fit(trials, view)), Belief(cube), len(view.ids))
+        made = Worth(
+            self.acquisition,
+            Posterior(cube, view, last_fit(trials, view), self._recall(cube, trials.like)),
+            Belief(cube),
+            len(view.ids),
+        )
         self._fitted["worth"] = trials, made
         return made
+
+    @cached_property
+    def _recall(self) -> Recall:
+        return Recall()
 
     @cached_property
     def _fitted(self) -> dict[str, tuple[Trials, Worth[Posterior]]]:

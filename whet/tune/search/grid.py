@@ -44,6 +44,11 @@ class Grid:
         if not isinstance(self.points, int) or isinstance(self.points, bool) or self.points < 1:
             raise StudyError(f"grid: points must be a whole number >= 1, got {self.points!r}. Use e.g. Grid(points=5).")
 
+    @property
+    def learns(self) -> bool:
+        """Whether earlier studies make a difference."""
+        return False
+
     @cached_property
     def _line(self) -> Line:
         return Line(self._points)
@@ -53,8 +58,8 @@ class Grid:
         # a person's trials may lie off the grid: they leave as much of it as before
         return Tried(within=lambda space: lattice(space, self.points))
 
-    def _points(self, space: Space) -> Iterator[Params | None]:
-        return lattice(space, self.points).points()
+    def _points(self, trials: Trials) -> Iterator[Params | None]:
+        return lattice(trials.space, self.points).points()
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the first point of the grid that no trial has; `rng` is not used."""

@@ -33,6 +33,11 @@ class Random:
     0.0081
     """
 
+    @property
+    def learns(self) -> bool:
+        """Whether earlier studies make a difference."""
+        return False
+
     @cached_property
     def _tried(self) -> Tried:
         return Tried()

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from whet.errors import StudyError
-from whet.tune.search.design import design
+from whet.tune.search.design import DIMENSIONS, design
+from whet.tune.search.earlier import Advice
 from whet.tune.search.untried import Line, Tried, draw
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Proposal
@@ -18,7 +19,6 @@ from whet.tune.trial import Trials
 __all__ = ["Sobol"]
 
 _PATIENCE = 64  # points looked at per trial before a draw takes the place of the sequence
-_DIMENSIONS = 21_201  # the direction numbers SciPy has
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Sobol:
 
     When numbers have priors, the first point is the most likely configuration, and then every other point is one of a second
     sequence, moved to the same quantiles of the priors.
+
+    In a study that is like earlier ones, every other of the first trials is one of their best configurations, of each study in turn, none
+    near to one before: six at most, and as long as they are no worse than the points of the sequence (medians, at two of each). What
+    an earlier study does not know is filled in evenly.
 
     Points that a constraint forbids, and repetitions in a finite space, are skipped. When the first 64 (n + 1) points
     have nothing for a study of n trials, or the space has more than 21,201 dimensions, the proposal is a random draw
@@ -56,19 +60,26 @@ class Sobol:
         return Line(self._points)
 
     @cached_property
+    def _early(self) -> Advice:
+        return Advice(self.seed)
+
+    @cached_property
     def _tried(self) -> Tried:
         return Tried()
 
-    def _points(self, space: Space) -> Iterator[Params | None]:
+    def _points(self, trials: Trials) -> Iterator[Params | None]:
+        space = trials.space
         d = len(space.dims)
         if not d:
             yield space.decode(())
-        if not 0 < d <= _DIMENSIONS:
+        if not 0 < d <= DIMENSIONS:
             return
         yield from design(space, seed=self.seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the next point; `rng` is used only when the sequence has none."""
+        if trials.like and (advised := self._early.next(trials)) is not None:
+            return Proposal(advised[1], {"search": "sobol", "like": advised[0]})
         found = self._line.next(trials, _PATIENCE * (len(trials) + 1))
         if found is not None:
             return Proposal(found[1], {"search": "sobol", "index": found[0]})

@@ -91,16 +91,16 @@ def _fits(space: Space, params: Params) -> bool:
 class Line:
     """A walk along a fixed sequence of points, past those that trials have. Every point is made once.
 
-    points: space -> the sequence; None in it stands for a point that the space does not allow.
+    points: trials -> the sequence, which depends on their space and what they are like; None in it stands for a point that the space does not allow.
 
     >>> from whet.tune.space import Int
     >>> from whet.tune.trial import Trial
-    >>> line, space = Line(lambda space: space.points()), Space(a=Int(1, 3))
+    >>> line, space = Line(lambda trials: trials.space.points()), Space(a=Int(1, 3))
     >>> line.next(Trials([Trial(0, {"a": 1}, State.RUNNING), Trial(1)], space=space))
     (1, {'a': 2})
     """
 
-    def __init__(self, points: Callable[[Space], Iterator[Params | None]]) -> None:
+    def __init__(self, points: Callable[[Trials], Iterator[Params | None]]) -> None:
         self._points = points
         self._tried = Tried()
         self._source: Iterator[tuple[int, Params | None]] = iter(())
@@ -114,7 +114,7 @@ class Line:
         """
         tried = self._tried
         if tried.see(trials):
-            self._source, self._made = enumerate(self._points(trials.space)), 0
+            self._source, self._made = enumerate(self._points(trials)), 0
             self._ahead.clear()
         for text in list(self._ahead):
             if text not in tried.keys:

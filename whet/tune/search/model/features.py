@@ -11,17 +11,31 @@ space is one here too, for mixed and conditional spaces alike:
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from whet.tune.search.model.cube import Cube
 
-__all__ = ["Features"]
+__all__ = ["Beside", "Features"]
+
+
+class Beside(Protocol):
+    """Known functions of rows (n, d). known: how many; lean (known,): what the weight of each is expected to be."""
+
+    known: int
+    lean: np.ndarray
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Return their values (n, known)."""
+        ...
 
 
 class Features:
     """The columns of a cube. groups (m,): the dimension that each column belongs to; d: how many of these there are.
 
-    reach: whether rows have one more column, how far each was trained, in [0, 1].
+    reach: whether rows have one more column, how far each was trained, in [0, 1]; beside: functions (n, d) -> (n, known) whose values are
+    columns after the m others, which belong to no dimension.
 
     >>> from whet.tune.space import Choice, Float, Space
     >>> features = Features(Cube(Space(x=Float(0, 1), o=Choice(["a", "b"]))))
@@ -29,8 +43,10 @@ class Features:
     ([0, 1, 1], [[0.25, 0.0, 0.707]])
     """
 
-    def __init__(self, cube: Cube, *, reach: bool = False) -> None:
-        self.cube, self.reach = cube, reach
+    def __init__(self, cube: Cube, *, reach: bool = False, beside: Beside | None = None) -> None:
+        self.cube, self.reach, self._beside = cube, reach, beside
+        self.known = beside.known if beside is not None else 0
+        self.lean = beside.lean if beside is not None else np.zeros(0)
         self.d = cube.d + reach
         widths = [k or 1 + there for k, there in zip(cube.options, cube.conditional, strict=True)]
         self.groups = np.repeat(np.arange(self.d), [*widths, *[1] * reach])
@@ -51,6 +67,8 @@ class Features:
                 columns.append(u[:, None])
         if self.reach:
             columns.append(rows[:, self.cube.d :])
+        if self._beside is not None and self.known:
+            columns.append(self._beside(rows[:, : self.cube.d]))
         return np.hstack(columns) if columns else np.zeros((len(rows), 0))
 
     def apart(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -66,7 +66,9 @@ class Guide(Generic[E]):
 
     def _first(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         made = self._sobol.propose(trials, rng)
-        return Proposal(made.params, {**made.origin, "search": self._name, "start": "sobol"})
+        return Proposal(
+            made.params, {**made.origin, "search": self._name, "start": "like" if "like" in made.origin else "sobol"}
+        )
 
     def worth(self, trials: Trials) -> Worth[E]:
         """Return what each configuration is worth trying; raise StudyError when no trial has a value yet."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.earlier import Earlier
 from whet.tune.search.model.features import Features
 from whet.tune.search.model.outcomes import Scale
 from whet.tune.search.model.process import Process, fit, matern
@@ -47,9 +48,11 @@ class Posterior:
     down of a fit that was made, for the next posterior to begin from; empty when the last one was kept.
     """
 
-    def __init__(self, cube: Cube, view: View, last: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, cube: Cube, view: View, last: Mapping[str, Any] | None = None, earlier: Earlier | None = None
+    ) -> None:
         n = len(view.ids) + len(view.failed)
-        features = Features(cube)
+        features = Features(cube, beside=earlier)
         chosen = _most_telling(view.scores, _KEPT)
         self.scale = Scale.of(view.scores)
         rows, values = view.rows[chosen], self.scale.to(view.scores)[chosen]

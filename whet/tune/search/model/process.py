@@ -9,6 +9,9 @@ of which only the first term is there when all were trained equally far. So how 
 whatever the fidelity, plus what the fidelity does to all of them, plus a small part that changes with both. (A product
 alone, as in Klein et al. 2017, forgets what early values say of late ones when its length scale of s is short.)
 
+Known functions z(x), such as what earlier studies say, add the term z(x)' z(x'): a weighted sum of them whose weights have normal
+priors of variance 1 around `Features.lean` and are integrated out (section 2.7).
+
 Hyperparameters are logarithms, `theta` = (length scales (d,), [length scale of s, drift, offset,] variance, noise
 variance), and are set to their most probable values under the priors of `Priors`.
 """
@@ -80,11 +83,14 @@ class Process:
     def __init__(self, features: Features, rows: np.ndarray, values: np.ndarray, theta: np.ndarray) -> None:
         self.features, self.rows, self.values, self.theta = features, rows, np.asarray(values, float), theta
         d = features.cube.d
-        self._scale = np.exp(-theta[: features.d])[features.groups]  # (m,): one over the length of each column
+        lengths = np.exp(-theta[: features.d])[features.groups]
+        self._scale = np.concatenate([lengths, np.ones(features.known)])  # (m,): one over the length of each column
         self.variance, self.noise = float(np.exp(theta[-2])), float(np.exp(theta[-1]))
         drift, offset = np.exp(theta[d + 1 : d + 3]) if features.reach else (0.0, 0.0)
         self._drift, self._offset = float(drift), float(offset)
-        self.prior = self.variance + self._drift + self._offset  # the variance where nothing was seen
+        self.prior = (
+            self.variance + self._drift + self._offset
+        )  # the variance where nothing was seen, known functions aside
         self._columns = features.of(rows) * self._scale
         k = self._cross(self._columns)
         k[np.diag_indices(len(k))] += self.noise + _JITTER
@@ -92,24 +98,40 @@ class Process:
 
     def _set(self, lower: np.ndarray) -> None:
         self._lower = lower
-        self._weights = cho_solve((lower, True), self.values, check_finite=False) if len(lower) else self.values
+        rest = self.values - self._lean(self._columns)
+        self._weights = cho_solve((lower, True), rest, check_finite=False) if len(lower) else rest
+
+    def _lean(self, columns: np.ndarray) -> np.ndarray | float:
+        """Return the mean before anything was seen."""
+        features = self.features
+        return columns[:, len(features.groups) :] @ features.lean if features.known else 0.0
 
     def _cross(self, columns: np.ndarray) -> np.ndarray:
         """Return the covariances (k, n) of scaled columns (k, m) with the points seen."""
-        a, b = columns, self._columns
-        if not self.features.reach:
-            return self.variance * _near(a, b)
-        x = _near(a[:, :-1], b[:, :-1])
-        return self.variance * x + (self._drift * x + self._offset) * _near(a[:, -1:], b[:, -1:])
+        m = len(self.features.groups)
+        a, b = columns[:, :m], self._columns[:, :m]
+        if self.features.reach:
+            x = _near(a[:, :-1], b[:, :-1])
+            k = self.variance * x + (self._drift * x + self._offset) * _near(a[:, -1:], b[:, -1:])
+        else:
+            k = self.variance * _near(a, b)
+        return k + columns[:, m:] @ self._columns[:, m:].T if self.features.known else k
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation) of the function (without noise) at rows (k, d), each (k,)."""
+        columns = self.features.of(rows) * self._scale
+        prior = self.prior + (columns[:, len(self.features.groups) :] ** 2).sum(1)
         if not len(self._lower):
-            return np.zeros(len(rows)), np.full(len(rows), np.sqrt(self.prior))
-        k = self._cross(self.features.of(rows) * self._scale)
+            return np.zeros(len(rows)) + self._lean(columns), np.sqrt(prior)
+        k = self._cross(columns)
         left = solve_triangular(self._lower, k.T, lower=True, check_finite=False)
-        variance = np.maximum(self.prior - np.einsum("ij,ij->j", left, left), 1e-12)
-        return k @ self._weights, np.sqrt(variance)
+        variance = np.maximum(prior - np.einsum("ij,ij->j", left, left), 1e-12)
+        return k @ self._weights + self._lean(columns), np.sqrt(variance)
+
+    def mean(self, columns: np.ndarray) -> np.ndarray:
+        """Return the mean (k,) alone at rows whose columns (k, m), of `Features.of`, are these."""
+        columns = columns * self._scale
+        return self._cross(columns) @ self._weights + self._lean(columns)
 
     def given(self, rows: np.ndarray, values: np.ndarray) -> Process:
         """Return the process that has also seen `values` at `rows`: the Cholesky factor grows, O(n^2) a point."""
@@ -133,7 +155,8 @@ class Process:
         """Return the log marginal likelihood of what was seen."""
         n = len(self.values)
         logs = np.log(np.diag(self._lower)).sum()
-        return float(-0.5 * self.values @ self._weights - logs - 0.5 * n * np.log(2 * np.pi))
+        rest = self.values - self._lean(self._columns)
+        return float(-0.5 * rest @ self._weights - logs - 0.5 * n * np.log(2 * np.pi))
 
 
 def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -143,12 +166,12 @@ def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def likelihood(
-    theta: np.ndarray, apart: np.ndarray, values: np.ndarray, *, reach: bool = False
+    theta: np.ndarray, apart: np.ndarray, values: np.ndarray, *, reach: bool = False, more: np.ndarray | float = 0.0
 ) -> tuple[float, np.ndarray]:
     """Return the log marginal likelihood and its gradient (p,) at `theta`.
 
-    apart: squared distances (d, n, n) by dimension, unscaled, that of reach the last; -inf where the matrix is not
-    positive definite.
+    apart: squared distances (d, n, n) by dimension, unscaled, that of reach the last; more: covariances (n, n) to be added; -inf where
+    the matrix is not positive definite.
     """
     d = len(apart) - reach
     weights = np.exp(-2.0 * theta[: d + reach])
@@ -162,6 +185,7 @@ def likelihood(
         s, s_slope = matern(weights[d] * apart[d])
         k = k + (drift * x + offset) * s
         by_x = by_x + drift * s
+    k = k + more
     k[np.diag_indices(n)] += noise + _JITTER
     try:
         lower = cholesky(k, lower=True, check_finite=False)
@@ -195,9 +219,12 @@ def fit(
     priors = priors or Priors()
     columns = features.of(rows)
     apart = features.apart(columns, columns)
+    known = columns[:, len(features.groups) :]
+    more = known @ known.T
+    rest = values - known @ features.lean
 
     def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = likelihood(theta, apart, values, reach=features.reach)
+        value, gradient = likelihood(theta, apart, rest, reach=features.reach, more=more)
         if not np.isfinite(value):
             return 1e10, np.zeros_like(theta)
         extra, slope = priors.cost(theta, features)
