@@ -16,6 +16,7 @@ from whet.tune.schedule.full import Full
 from whet.tune.schedule.hyperband import Hyperband
 from whet.tune.schedule.median import Median
 from whet.tune.search import searcher
+from whet.tune.search.auto import Auto
 from whet.tune.search.forest import Forest
 from whet.tune.search.gp import GP
 from whet.tune.search.grid import Grid
@@ -55,7 +56,7 @@ class Loose:
 @pytest.mark.parametrize(
     ("name", "made"),
     [
-        ("auto", Sobol(seed=5)),
+        ("auto", Auto(seed=5)),
         ("sobol", Sobol(seed=5)),
         ("random", Random()),
         ("grid", Grid(points=5)),
@@ -76,6 +77,7 @@ def test_searchers_by_name(name, made):
     [
         ("auto", 1, Full()),
         ("auto", 2, Asha()),
+        ("auto", 5, FreezeThaw()),
         ("asha", 1, Asha()),
         ("median", 9, Median()),
         ("full", 9, Full()),

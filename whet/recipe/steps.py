@@ -23,8 +23,8 @@ WARM = (
     "whet.tune.worker",
     "whet.tune.study",
     "whet.journal.sql",
-    "whet.tune.search.sobol",
-    "whet.tune.schedule.asha",
+    "whet.tune.search.auto",
+    "whet.tune.schedule.freezethaw",
     "scipy.stats",
     "torch._dynamo",
 )  # the first Sobol point and the first optimizer import the last two: a second each

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from whet.tune import schedule, search
 from whet.tune.overlap import shared
 
 if TYPE_CHECKING:
@@ -74,7 +75,12 @@ def strategy(strategy: Any) -> str:
     >>> from whet.tune.schedule.asha import Asha
     >>> strategy(Asha())
     'asha (factor 3 first 1)'
+    >>> from whet.tune.schedule.freezethaw import FreezeThaw
+    >>> strategy(FreezeThaw())
+    'freeze-thaw (share 0.6)'
     """
     options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
     told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed" and v is not None)
-    return type(strategy).__name__.lower() + (f" ({told})" if told else "")
+    known = schedule.NAMES if hasattr(strategy, "judge") else search.NAMES
+    name = known.describe(strategy)["name"].rpartition(":")[2]  # one that has no name goes by its class
+    return name + (f" ({told})" if told else "")

@@ -2,7 +2,7 @@
 
 | name | what it does |
 |---|---|
-| auto | `asha` when a trial has more than one step, else `full`; what it became is recorded |
+| auto | `freeze-thaw` when a trial has at least 5 steps, `asha` from 2 on, else `full`; what it became is recorded |
 | full | trains every trial to the end |
 | median | stops a trial whose best is worse than the median of the others' running averages |
 | asha | pauses trials at rungs and promotes the best third |
@@ -22,6 +22,8 @@ from whet.tune.strategy import Scheduler
 from whet.tune.trial import Bound, Goal
 
 __all__ = ["NAMES", "describe", "rebuild", "scheduler"]
+
+_CURVED = 5  # steps from which on curves are forecast
 
 NAMES = Names(
     "schedule",
@@ -46,19 +48,21 @@ def scheduler(
 ) -> Scheduler:
     """Return the scheduler that `given` names or records, or `given` itself when it is one.
 
-    "auto" is `asha` when steps > 1, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
+    "auto" is `freeze-thaw` when there are at least 5 steps, so that a curve has some length to learn from; `asha` from 2 on, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
     name that has one. Raises StudyError when there is no such scheduler.
 
     >>> from whet.tune.space import Float
     >>> space = Space(lr=Float(0, 1))
-    >>> scheduler("auto", space, steps=27), scheduler("auto", space, steps=1)
-    (Asha(factor=3, first=1), Full())
+    >>> [scheduler("auto", space, steps=n) for n in (27, 3, 1)]
+    [FreezeThaw(share=0.6, first=None), Asha(factor=3, first=1), Full()]
     """
     if isinstance(given, Mapping):
         return rebuild(given)
     if not isinstance(given, str):
         return NAMES.ready(given)
-    name = given if given != "auto" else "asha" if steps > 1 else "full"
+    name = given
+    if given == "auto":
+        name = "freeze-thaw" if steps >= _CURVED else "asha" if steps > 1 else "full"
     return NAMES.make(name, seed=seed)
 
 

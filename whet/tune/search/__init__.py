@@ -2,7 +2,7 @@
 
 | name | what it does |
 |---|---|
-| auto | `sobol` for now; what it became is recorded |
+| auto | `gp` and `tpe` in turn, above 300 trials `tpe`; what it picked and why is in every trial |
 | random | independent draws: the baseline of every comparison |
 | sobol | evenly spread points |
 | grid | every combination of a few values each |
@@ -29,6 +29,7 @@ NAMES = Names(
     "search",
     "propose",
     {
+        "auto": "whet.tune.search.auto:Auto",
         "random": "whet.tune.search.random:Random",
         "sobol": "whet.tune.search.sobol:Sobol",
         "grid": "whet.tune.search.grid:Grid",
@@ -49,18 +50,18 @@ def searcher(
 ) -> Searcher:
     """Return the searcher that `given` names or records, or `given` itself when it is one.
 
-    "auto" is `sobol` whatever the space, steps and goals are, for now. `seed`, the study's, becomes the option `seed`
+    `seed`, the study's, becomes the option `seed`
     of a searcher given by name that has one; an object or a record keeps its own. Raises StudyError when there is no such searcher.
 
     >>> from whet.tune.space import Float
     >>> searcher("auto", Space(lr=Float(0, 1)), seed=3)
-    Sobol(seed=3)
+    Auto(seed=3)
     """
     if isinstance(given, Mapping):
         return rebuild(given)
     if not isinstance(given, str):
         return NAMES.ready(given)
-    return NAMES.make("sobol" if given == "auto" else given, seed=seed)
+    return NAMES.make(given, seed=seed)
 
 
 def describe(strategy: Searcher) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""The default searcher: it picks by what a study has, and says for every trial what it picked and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from whet.errors import StudyError
+from whet.tune.search.gp import GP
+from whet.tune.search.sobol import Sobol
+from whet.tune.search.tpe import TPE
+from whet.tune.space import Space
+from whet.tune.strategy import Proposal, Searcher
+from whet.tune.trial import Trials
+
+__all__ = ["Auto"]
+
+_DEAR = 300  # trials up to which a Gaussian process is asked as well
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Propose by `GP` and `TPE` in turn, above 300 trials by `TPE` alone.
+
+    The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen estimator keeps to what was
+    good, whatever the shape. They learn from each other's trials, and in turn they were as good as the better of the two wherever it was measured
+    (`benchmarks/`), on tables of final values, where that is the process, and on learning curves, where it is the estimator. With many trials the process costs
+    more than it tells. Until there are enough values a Sobol sequence is followed. What was picked, and why, is in the origin of each trial
+    ("with", "because").
+
+    seed: of the first, evenly spread, trials; a study that is given "auto" by name sets its own. Raises StudyError when it is no whole
+    number >= 0.
+
+    >>> from whet.tune.space import Float
+    >>> trials = Trials([], space=Space(lr=Float(1e-4, 1, log=True)))
+    >>> dict(Auto().propose(trials, np.random.default_rng(0)).origin)["with"]
+    'sobol'
+    """
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise StudyError(f"auto: seed must be a whole number >= 0, got {self.seed!r}. Use e.g. Auto(seed=1).")
+
+    @cached_property
+    def _gp(self) -> GP:
+        return GP(seed=self.seed)
+
+    @cached_property
+    def _tpe(self) -> TPE:
+        return TPE(seed=self.seed)
+
+    @cached_property
+    def _sobol(self) -> Sobol:
+        return Sobol(self.seed)
+
+    def _pick(self, trials: Trials) -> tuple[Searcher, str]:
+        """Return who proposes next, and why."""
+        if len(trials) > _DEAR:
+            return self._tpe, f"more than {_DEAR} trials"
+        return (self._gp if len(trials) % 2 else self._tpe), "gp and tpe in turn"
+
+    def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
+        """Return what the searcher that is picked proposes."""
+        picked, because = self._pick(trials)
+        made = picked.propose(trials, rng)
+        origin = dict(made.origin)
+        with_ = origin.pop("start", None) or origin["search"]
+        if with_ != origin["search"]:
+            because = "the first trials are evenly spread" if with_ == "sobol" else "earlier studies say so"
+        return Proposal(made.params, {**origin, "search": "auto", "with": with_, "because": because})
+
+    def size(self, space: Space) -> int | None:
+        """Return how many configurations `space` has, None when endless."""
+        return space.size
+
+    def left(self, trials: Trials) -> int | None:
+        """Return how many configurations no trial has yet, None when endless."""
+        return self._sobol.left(trials)
