@@ -46,10 +46,10 @@ def main(argv: list[str]) -> int:
 
 def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     """Yield (file name, SVG) of every picture; kept: go by the proposals of the pictures there are, where made again they are the same."""
-    for name in ["auto", *SEARCHERS.known]:
+    for name in dict.fromkeys(["auto", *SEARCHERS.known]):
         there = PICTURES / f"search-{name}.svg"
         yield there.name, searched(name, proposed(name, recorded(there) if kept else None))
-    for name in ["auto", *SCHEDULERS.known]:
+    for name in dict.fromkeys(["auto", *SCHEDULERS.known]):
         yield f"schedule-{name}.svg", scheduled(name)
     yield "gp.svg", sliced(believed())
     yield "hyperband.svg", brackets()
