@@ -86,7 +86,7 @@ def searched(name: str, tried: list[Params]) -> str:
             f'<circle class="o{g} tb" cx="{x + 6:.1f}" cy="{y - 4}" r="5.5"/>'
             + words(x + 16, y, f"{of[0] + 1}" + f" to {of[-1] + 1}" * (len(of) > 1), "start", "m")
         )
-        x += 76
+        x += 86
     parts.append(
         f'<circle class="ti" fill="none" stroke-width="2" cx="{x + 8:.1f}" cy="{y - 4}" r="7"/>'
         + words(x + 21, y, "best", "start", "m")
