@@ -216,7 +216,7 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The best trial not failed at the highest step any reached; raise StudyError when there is none yet."""
+        """The best at the highest step any reached, of those that keep the goal's bounds; raise StudyError when none has a value."""
         trials = self.trials
         if (best := trials.best) is None:
             raise StudyError(
