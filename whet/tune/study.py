@@ -274,6 +274,7 @@ class Study:
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
         start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
         ending.begin(self, stop)
+        ending.announce(self)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
         if start is None:
             loop.run_inline(self, objective, limits)
