@@ -23,6 +23,15 @@ def test_a_task_may_have_bounds_in_its_goal(whet, task):
     assert losses[best["id"]] <= 0.62
 
 
+def test_a_grid_says_how_many_points_it_has_before_its_first_trial(whet, task):
+    task()
+    said = whet(
+        "tune", "tiny.py", "--search", "grid", "--budget", "2trials", "--epochs", "1", "--workers", "1", "--plain"
+    )
+    assert said.code == 0, said
+    assert said.out.index("grid: 25 points over 2 dimensions (lr 5, decay 5).") < said.out.index("2 trials")
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("schedule", ["auto", *SCHEDULES.known])
 @pytest.mark.parametrize("search", ["auto", *SEARCHES.known])

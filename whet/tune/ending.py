@@ -132,7 +132,8 @@ def announce(study: Searched) -> None:
     if "Warning:" in text:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     else:
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def say_used_up(study: Searched, limits: Budget) -> None:
