@@ -13,6 +13,7 @@ from whet.testing.play import bowl
 from whet.tune.goal import Bound
 from whet.tune.schedule.full import Full
 from whet.tune.search import searcher
+from whet.tune.search.forest import Forest
 from whet.tune.search.gp import GP
 from whet.tune.search.model.bounds import margins, merit, within
 from whet.tune.search.model.seen import Seen
@@ -118,6 +119,16 @@ def test_merit_puts_what_breaks_a_bound_last():
     assert np.argsort(merit(view)).tolist() == [1, 0, 2, 3, 4]
     _, view = look(told([1.2, 3.0, 2.0], values=[5.0, -99.0, 1.0]))  # none keeps it
     assert np.argsort(merit(view)).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("made", [GP(), Forest()], ids=["gp", "forest"])
+def test_improvement_is_counted_from_the_best_that_keeps_the_bound(made):
+    """The loss falls from 8 to 1, m is broken below 4; when nothing keeps it, the best of all is what there is."""
+    loss = np.arange(8.0, 0.0, -1.0)
+    posterior = made.worth(told(loss < 4, "m < 0.5", values=loss)).posterior
+    assert posterior.scale.back(np.array([posterior.best]))[0] == pytest.approx(4.0, abs=0.5)
+    posterior = made.worth(told(np.ones(8), "m < 0.5", values=loss)).posterior
+    assert posterior.scale.back(np.array([posterior.best]))[0] == pytest.approx(1.0, abs=0.5)
 
 
 def test_far_away_numbers_do_not_blur_the_limit():
