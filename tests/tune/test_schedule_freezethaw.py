@@ -73,8 +73,8 @@ def test_a_frozen_trial_is_revived_when_the_better_ones_have_got_stuck():
 def test_new_trials_have_their_share_of_the_steps():
     for share in (0.3, 0.6, 0.9):
         done = play(Random(), FreezeThaw(share=share), SPACES["mixed"], steps=27, starts=60)
-        mine = done.decisions[: max(i for i, d in enumerate(done.decisions) if d.asked == "pick") + 1]
-        last = next(d for d in reversed(mine) if d.asked == "pick" and isinstance(d.said, Start))
+        picks = [d for d in done.decisions if d.asked == "pick" and isinstance(d.said, Start)]
+        last = next(d for d in reversed(picks) if len(d.trials) < 60)
         steps = [t.step for t in last.trials if t.step]
         assert sum(min(s, 2) for s in steps) / sum(steps) == pytest.approx(share, abs=0.08)
 
@@ -123,3 +123,18 @@ def test_it_reaches_further_with_as_many_steps_than_training_everything(seed):
                 assert sum(t.step for t in study.trials if t.params.get("x", 0) < 0.45) < 0.5 * spent
     assert found["freeze-thaw"] < 0.25
     assert found["freeze-thaw"] <= found["full"] + 0.02
+
+
+def test_when_no_more_may_start_trials_go_on_until_curves_are_known_and_nothing_is_gained():
+    """Three are trained to the end in any case; then those that stand as some did that fell go on, and what is stuck does not."""
+    few = basket([falls(2), falls(3, 0.9), stuck(2)], ended=[falls(27)] * 2)
+    assert FreezeThaw().finish(few.trials) == Resume(3)
+    hope = basket(
+        [falls(5, 1.3), *[stuck(5)] * 3], ended=[falls(27, 0.5 + 0.1 * i) for i in range(4)] + [stuck(27)] * 2
+    )
+    assert FreezeThaw().finish(hope.trials) == Resume(6)
+    none = basket([stuck(5)] * 4, ended=[falls(27)] * 4 + [stuck(27)] * 4)
+    assert FreezeThaw().finish(none.trials) is Idle.DONE
+    running = none.ask()
+    none.set(running, params={"x": 0.5}, state=State.RUNNING)
+    assert FreezeThaw().finish(none.trials) is Idle.WAIT

@@ -10,6 +10,7 @@ from whet.errors import StudyError
 from whet.testing import SPACES, Play
 from whet.tune.search.grid import Grid, lattice
 from whet.tune.space import Choice, Const, Float, Int, Ordered, Space
+from whet.tune.study import Study
 from whet.tune.trial import State
 
 
@@ -108,6 +109,25 @@ def test_workers_that_ask_together_leave_no_point_out():
                 id = waiting.pop(int(rng.integers(len(waiting))))
                 study.set(id, params=grid.propose(study.trials, streams.rng(0)).params, state=State.RUNNING)
         assert sorted(str(t.params) for t in study.trials) == sorted(str(p) for p in space.points())
+
+
+def test_a_run_announces_how_many_points_there_are_before_it_starts(capfd):
+    order = []
+
+    def objective(p):
+        order.append(capfd.readouterr().err)
+        return p["a"]
+
+    study = Study(Space(a=Int(1, 3), b=Choice(["x", "y"])), search="grid")
+    study.run(objective, trials=2)
+    study.run(objective, trials=3)  # it goes on: nothing is announced
+    assert order == ["grid: 6 points over 2 dimensions (a 3, b 2).\n", "", ""]
+
+
+def test_a_run_of_a_grid_of_many_dimensions_warns_before_it_starts():
+    study = Study(Space(**{f"x{i}": Float(0, 1) for i in range(5)}), search="grid")
+    with pytest.warns(RuntimeWarning, match="3,125 points over 5 dimensions.*more than 4 dimensions"):
+        study.run(lambda p: 0.0, trials=1)
 
 
 def test_the_announcement():

@@ -82,3 +82,20 @@ def test_changed_names_each_trial_once_up_to_this_moment():
     assert [trials.changed(s) for s in (0, 2, 3, 4, 9)] == [[0, 1], [1, 0], [0], [], []]
     assert Trials([Trial(0), Trial(1)], space=Space(), seq=5, log=log, ahead=1).changed(3) == [0, 1]
     assert made((State.DONE, [], 1.0)).changed(99) == [0]
+
+
+def test_what_breaks_a_bound_is_best_only_when_nothing_keeps_it():
+    def trials(*measured, goals=("min loss", "m <= 8", "n > 0")):
+        made = [
+            Trial(i, {}, State.DONE, [Point(s, v, metrics=metrics) for s in range(1, step + 1)], v)
+            for i, (step, v, metrics) in enumerate(measured)
+        ]
+        return Trials(made, space=Space(), goals=parse_goals(goals), steps=3)
+
+    good, low = (3, 0.5, {"m": 8.0, "n": 1.0}), (1, 0.9, {"m": 1.0, "n": 1.0})
+    over, unknown = (3, 0.1, {"m": 8.1, "n": 1.0}), (3, 0.2, {"m": 1.0})
+    assert trials(good, over, unknown).best.id == 0
+    assert trials(over, low).best.id == 1  # it went less far, but it is an answer
+    assert trials(unknown, over).best.id == 1
+    assert trials(good, over, goals=("min loss",)).best.id == 1
+    assert [trials(good, over, unknown).keeps(t) for t in trials(good, over, unknown)] == [True, False, False]

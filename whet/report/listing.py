@@ -51,7 +51,7 @@ def sound(trial: Trial) -> bool:
 def ranked(trials: Trials) -> list[Trial]:
     """Return all trials, the best first: those that got further before those stopped early, as `Trials.best` does.
 
-    Trials without a value follow, then failed ones.
+    Those that keep all bounds of the goal come before those that break one. Trials without a value follow, then failed ones.
 
     >>> from whet.tune.space import Float, Space
     >>> from whet.tune.trial import Point
@@ -63,8 +63,8 @@ def ranked(trials: Trials) -> list[Trial]:
 
     def key(t: Trial) -> tuple[int, int, float, int]:
         if not sound(t):
-            return (2 if t.state is State.FAILED else 1, 0, 0.0, t.id)
-        return (0, -trials.reach(t), trials.goal.score(float(t.value or 0.0)), t.id)
+            return (3 if t.state is State.FAILED else 2, 0, 0.0, t.id)
+        return (0 if trials.keeps(t) else 1, -trials.reach(t), trials.goal.score(float(t.value or 0.0)), t.id)
 
     return sorted(trials, key=key)
 

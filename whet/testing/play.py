@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whet import seed as streams
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Proposal, Resume, Scheduler, Searcher, Start
-from whet.tune.trial import Idle, Log, Point, State, Trial, Trials, Verdict, parse_goals
+from whet.tune.trial import Curve, Idle, Log, Point, State, Trial, Trials, Verdict, parse_goals
 
 __all__ = ["Decision", "Play", "bowl", "play"]
+
+Goals = str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Play:
     (<State.PAUSED: 'PAUSED'>, 1, 3)
     """
 
-    def __init__(self, space: Space, steps: int = 1, goal: str = "min loss", *, like: tuple[Trials, ...] = ()) -> None:
+    def __init__(
+        self, space: Space, steps: int = 1, goal: Goals = "min loss", *, like: tuple[Trials, ...] = ()
+    ) -> None:
         self.space, self.steps, self.goals, self.like = space, steps, parse_goals(goal), like
         self.decisions: list[Decision] = []
         self._trials: list[Trial] = []
@@ -80,20 +84,23 @@ class Play:
         self._trials[id] = replace(self._trials[id], **change)
         self._log.append(len(self._log) + 1, id)
 
-    def report(self, id: int, step: int, value: float, state: State = State.RUNNING) -> None:
+    def report(self, id: int, step: int, value: float, state: State = State.RUNNING, **metrics: float) -> None:
         """Add a point to trial `id`."""
-        self.set(id, curve=self._trials[id].curve.plus(Point(step, value, 1.0)), value=value, state=state)
+        self.set(id, curve=self._trials[id].curve.plus(Point(step, value, 1.0, metrics)), value=value, state=state)
 
-    def tell(self, id: int, value: float) -> None:
+    def tell(self, id: int, value: float, **metrics: float) -> None:
         """Close trial `id` with its final value."""
         curve = self._trials[id].curve
         last = () if self._trials[id].step >= self.steps else (Point(self.steps, value, 0.0),)
-        self.set(id, curve=(*curve, *last), value=value, state=State.DONE)
+        curve = Curve([*curve, *last])
+        if metrics:
+            curve = Curve([*curve[:-1], replace(curve[-1], metrics={**curve[-1].metrics, **metrics})])
+        self.set(id, curve=curve, value=value, state=State.DONE)
 
-    def ahead(self, id: int, step: int, value: float) -> tuple[Trial, Trials]:
+    def ahead(self, id: int, step: int, value: float, **metrics: float) -> tuple[Trial, Trials]:
         """Return trial `id` and all trials as a scheduler sees them that judges this report, not yet an event."""
         trial = self._trials[id]
-        judged = replace(trial, curve=trial.curve.plus(Point(step, value, 1.0)), value=value)
+        judged = replace(trial, curve=trial.curve.plus(Point(step, value, 1.0, metrics)), value=value)
         trials = list(self._trials)
         trials[id] = judged
         return judged, self._moment(trials, id)
@@ -116,17 +123,17 @@ def play(
     space: Space | Play,
     *,
     steps: int = 1,
-    goal: str = "min loss",
+    goal: Goals = "min loss",
     starts: int = 30,
     workers: int = 1,
     crash: float = 0.0,
     seed: int = 0,
-    objective: Callable[[Space, Params, int], float] = bowl,
+    objective: Callable[[Space, Params, int], float | Mapping[str, float]] = bowl,
 ) -> Play:
     """Play a study of at most `starts` trials until nothing is left to do; return it with every decision in order.
 
     Which worker moves next is drawn; each step of a trial crashes it with probability `crash`. A goal "max NAME" gets
-    the objective's negative. Instead of a space a study may be given, to be gone on with; it has its own steps and goal. Raises AssertionError or SpaceError when a strategy breaks the protocol. A scheduler with `finish` is asked what to do in place of a Start when none is left.
+    the objective's negative; an objective with metrics for bounds returns all by name. Instead of a space a study may be given, to be gone on with; it has its own steps and goal. Raises AssertionError or SpaceError when a strategy breaks the protocol. A scheduler with `finish` is asked what to do in place of a Start when none is left.
 
     >>> from whet.tune.schedule.asha import Asha
     >>> from whet.tune.search.random import Random
@@ -174,17 +181,19 @@ def play(
         if step > steps:
             study.tell(id, trial.curve[-1].value)
             return False
-        value = sign * objective(space, trial.params, step)
+        said = objective(space, trial.params, step)
+        metrics = dict(said) if isinstance(said, Mapping) else {study.trials.goal.name: said}
+        value = sign * metrics.pop(study.trials.goal.name)
         if step == steps:
-            study.report(id, step, value)
+            study.report(id, step, value, State.RUNNING, **metrics)
             study.tell(id, value)
             return False
-        judged, trials = study.ahead(id, step, value)
+        judged, trials = study.ahead(id, step, value, **metrics)
         verdict = scheduler.judge(judged, trials)
         study.decisions.append(Decision("judge", trials, verdict, trial=judged))
         assert isinstance(verdict, Verdict), f"judge said {verdict!r}"
         states = {Verdict.GO: State.RUNNING, Verdict.PAUSE: State.PAUSED, Verdict.STOP: State.STOPPED}
-        study.report(id, step, value, states[verdict])
+        study.report(id, step, value, states[verdict], **metrics)
         trials = study.trials
         study.decisions.append(Decision("keep", trials, scheduler.keep(trials)))
         return verdict is Verdict.GO

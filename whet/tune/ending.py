@@ -6,6 +6,7 @@ all processes of a study go by the same criterion, and what one of them found ho
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields
@@ -22,7 +23,7 @@ from whet.tune.trial import Bound, Goal, State, Trials
 from whet.tune.whole import configuration
 
 __all__ = [
-    "Ending", "Stop", "begin", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
+    "Ending", "Stop", "announce", "begin", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
     "wants_noise",
 ]  # fmt: skip
 
@@ -118,6 +119,21 @@ def used_up(study: Searched) -> str:
         left = size - len({configuration(t.params) for t in trials if t.params})
     many = f"all {size:,} configurations there are were" if size > 1 else "the only configuration there is was"
     return f"{many} tried" if left is not None and left <= 0 else ""
+
+
+def announce(study: Searched) -> None:
+    """Say before the first trial what the searcher has to announce, such as how many points a grid has: on standard error, or as a
+    RuntimeWarning when it holds one.
+    """
+    said = getattr(study.searcher, "announce", None)
+    if said is None or len(study.trials):
+        return
+    text = said(study.space)
+    if "Warning:" in text:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    else:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def say_used_up(study: Searched, limits: Budget) -> None:

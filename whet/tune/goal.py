@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from whet.errors import StudyError
 
 __all__ = ["Bound", "Goal", "parse_goals"]
+
+_COMPARE: Mapping[str, Callable[[Any, float], Any]] = {
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,16 @@ class Bound:
 
     def holds(self, metrics: Mapping[str, float]) -> bool:
         """Return whether the metric was reported and meets the bound."""
-        compare = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}[self.op]
-        return self.name in metrics and bool(compare(metrics[self.name], self.limit))
+        return self.name in metrics and bool(_COMPARE[self.op](metrics[self.name], self.limit))
+
+    def met(self, values: np.ndarray) -> np.ndarray:
+        """Return whether each of `values` (n,) meets the bound; NaN does not.
+
+        >>> Bound("latency", "<=", 5.0).met(np.array([4.0, 6.0, np.nan])).tolist()
+        [True, False, False]
+        """
+        found: np.ndarray = _COMPARE[self.op](values, self.limit)
+        return found
 
     def __str__(self) -> str:
         return f"{self.name} {self.op} {self.limit:g}"

@@ -216,7 +216,7 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The best trial not failed at the highest step any reached; raise StudyError when there is none yet."""
+        """The best at the highest step any reached, of those that keep the goal's bounds; raise StudyError when none has a value."""
         trials = self.trials
         if (best := trials.best) is None:
             raise StudyError(
@@ -274,6 +274,7 @@ class Study:
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
         start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
         ending.begin(self, stop)
+        ending.announce(self)
         self._claims.release()  # what was asked for by hand and not closed: the run goes on with it
         if start is None:
             loop.run_inline(self, objective, limits)

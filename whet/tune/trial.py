@@ -186,10 +186,20 @@ class Trials(Sequence[Trial]):
         """Return the step `trial` counts as having reached: all of them when it was told to be done."""
         return max(self.steps, trial.step) if trial.state is State.DONE else trial.step
 
+    def keeps(self, trial: Trial) -> bool:
+        """Return whether the last report of `trial` keeps every bound among the goals."""
+        bounds = [g for g in self.goals if isinstance(g, Bound)]
+        return not bounds or all(b.holds(trial.curve[-1].metrics if trial.curve else {}) for b in bounds)
+
     @property
     def best(self) -> Trial | None:
-        """The best value among trials not failed at the highest step any of them reached; None when there is none."""
+        """The best value among trials not failed at the highest step any of them reached; None when there is none.
+
+        With bounds among the goals these are the trials whose last report keeps all of them, unless none does.
+        """
         sound = [t for t in self if t.value is not None and t.state is not State.FAILED]
+        if any(isinstance(g, Bound) for g in self.goals):
+            sound = [t for t in sound if self.keeps(t)] or sound
         top = max((self.reach(t) for t in sound), default=0)
         score = self.goal.score
         return min(

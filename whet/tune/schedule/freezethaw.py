@@ -20,6 +20,8 @@ __all__ = ["FreezeThaw"]
 _BEGIN = 10  # trials that are started before any goes on
 _FURTHER = (1.5, 2.5, 5.0, 12.0, np.inf)  # how many times as far it is looked
 _SHORT = 1e-3  # of a level: a gain below counts as none
+_ENDED = 3  # trials that are trained to the end in any case, so that curves are known to their end
+_WORTH = 0.02  # of a level: the expected gain for which trials still go on when no more may start
 _EACH = 8  # the best so many at each mark are looked at
 _DIVERGED = 3.0  # levels above where it began
 _SEVENTEENTH = 17  # of a full training is what a new trial has before it is compared
@@ -89,15 +91,12 @@ class FreezeThaw:
     def finish(self, trials: Trials) -> Resume | Idle:
         """Return what to do in place of a Start when no more trials may start.
 
-        Resume the best of those that are forecast to end better than what has ended; when there is none, DONE, or WAIT while others run.
+        Resume the best until a few have ended and none is forecast to gain anything worth its steps; then DONE, or WAIT while others run.
         """
         basket = self._see(trials)
-        ended = min((s.low for i, s in self._forecast.stands.items() if i in basket.done), default=np.inf)
-        waiting = sorted(basket.waiting)
-        final = self._forecast.final(waiting)
-        hopeful = {i for i, score in zip(waiting, final, strict=True) if score < ended}
-        if (best := self._best(basket, hopeful)) is not None:
-            return Resume(best)
+        best = self._ranked(basket.waiting)
+        if best is not None and (len(basket.done) < _ENDED or best[1] >= _WORTH):
+            return Resume(best[0])
         return Idle.WAIT if basket.running or basket.asked else Idle.DONE
 
     def judge(self, trial: Trial, trials: Trials) -> Verdict:
@@ -131,20 +130,26 @@ class FreezeThaw:
 
     def _best(self, basket: _Basket, among: set[int] | None = None) -> int | None:
         """Return which trial gains most per step; when none is forecast to gain, the best of them; None when there is none."""
-        ids = self._foremost(basket.waiting if among is None else among)
+        found = self._ranked(basket.waiting if among is None else among)
+        return found[0] if found else None
+
+    def _ranked(self, among: set[int]) -> tuple[int, float] | None:
+        """Return the trial that gains most per step, and what it is expected to gain in all, in levels; None when there is none."""
+        ids = self._foremost(among)
         if not ids:
             return None
         last = self._forecast.marks[-1]
         stands = [self._forecast.stands.get(i) for i in ids]
         known = [(i, s) for i, s in zip(ids, stands, strict=True) if s is not None]
         if not known:
-            return min(ids)
+            return min(ids), 0.0
         step = np.array([s.step for _, s in known], float)
         asked = np.array([np.minimum(np.ceil(step * f), last) for f in _FURTHER])  # (horizons, n)
         levels, weights = self._forecast.outcomes([i for i, _ in known] * len(_FURTHER), asked.ravel())
         gain = (np.maximum(-_SHORT - levels, 0.0) * weights).sum(1).reshape(asked.shape)
         rate = (gain / np.maximum(asked - step, 1.0)).max(0)
-        return min(zip(-rate, [s.low for _, s in known], [i for i, _ in known], strict=True))[2]
+        _, _, id, most = min(zip(-rate, [s.low for _, s in known], [i for i, _ in known], gain.max(0), strict=True))
+        return id, float(most)
 
     def _foremost(self, ids: set[int]) -> list[int]:
         """Return the best few at each mark: those behind have less to gain in as many steps."""

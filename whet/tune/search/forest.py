@@ -32,7 +32,7 @@ class Forest:
     see all points, no bootstrap. A bound of mean and twice the standard deviation decides by default: trees are surer than they should be. No configurations are drawn at
     random in between. Trials that
     were not trained to the end count with the value they are forecast to end with. Running trials are taken to become what is
-    expected of them, each in leaves of its own. Failed trials teach a Gaussian process where trials fail, as in `GP`.
+    expected of them, each in leaves of its own. Failed trials teach a Gaussian process where trials fail, and what was measured where the bounds of the goal hold, as in `GP`.
 
     Raises StudyError when an option is none.
 

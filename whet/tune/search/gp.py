@@ -32,8 +32,8 @@ class GP:
     `settle`, the logarithm of expected improvement (Ament et al. 2023), improvement counted from the best posterior mean
     instead of the best value, which noise flatters. Running trials are taken to become what is expected of them (Ginsbourger
     et al. 2010, "kriging believer"). Failed trials teach a second process where trials fail; the acquisition is
-    multiplied by the probability that one does not (Gardner et al. 2014). Trials that were not trained to the end
-    count with the value they are forecast to end with. The priors of numbers weigh on the acquisition, less and less (Hvarfner et al.
+    multiplied by the probability that one does not (Gardner et al. 2014), and by that of every bound of the goal, each learnt by a process
+    over what was measured. Trials that were not trained to the end count with the value they are forecast to end with. The priors of numbers weigh on the acquisition, less and less (Hvarfner et al.
     2022, "piBO"), and every other of the first trials follows them. What earlier studies say (`Earlier`) is a part of the mean, with weights learnt from the
     trials, and every other of the first trials is one of their best.
 

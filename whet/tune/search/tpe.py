@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.search.model.belief import Belief
+from whet.tune.search.model.bounds import Within, merit, within
 from whet.tune.search.model.climb import fingerprint
 from whet.tune.search.model.parzen import Density, Kernels
-from whet.tune.search.model.posterior import due, last_fit, recorded
+from whet.tune.search.model.posterior import chances, due, last_fit, recorded
 from whet.tune.search.model.seen import Seen, View
 from whet.tune.search.model.sound import Sound, sound
 from whet.tune.search.model.split import split
@@ -39,7 +40,8 @@ class TPE:
     `whet.tune.search.model.parzen`. Expected improvement over the best trial that is not good is the ratio of two densities: that of the good
     trials, each weighing as much as it is better (Watanabe 2023), and that of all trials (Song et al. 2022; of the bad ones
     in the first paper, which is the same only when the good ones weigh the same). How trials are called good, trained to the end or not,
-    running or done: see `whet.tune.search.model.split`. Failed trials teach a Gaussian process where trials fail, as with `gp`; the priors of numbers
+    running or done: see `whet.tune.search.model.split`. Failed trials teach a Gaussian process where trials fail, as with `gp`, and one for each bound of the goal where it holds; trials that break
+    a bound are not good before all that keep them. The priors of numbers
     weigh on the ratio, less and less (Hvarfner et al. 2022, "piBO").
 
     share: of the trials with a value, how many are good; draws: points drawn from the density of the good ones, of which the one with the
@@ -91,11 +93,11 @@ class TPE:
         if len(view.ids) < 2 or told < start or not d:
             return self._first(trials, rng)
         kernels, belief = self._shapes()
-        parts = split(view, self.share)
+        parts = split(replace(view, scores=merit(view)), self.share)
         good = self._density(kernels, parts.good, parts.gain)
         all_ = np.concatenate([np.ones(len(parts.good)), parts.counts])
         every = self._density(kernels, np.vstack([parts.good, parts.others]), all_)
-        safe, record = self._sound(trials, view)
+        safe, inside, record = self._chances(trials, view)
         for _ in range(_TRIES):
             points = good.draw(self.draws, rng)
             if belief.any:
@@ -105,8 +107,10 @@ class TPE:
             value = good.log(rows, at) - every.log(rows, at)
             if belief.any:
                 value += belief.weight(len(view.ids)) * belief.log(rows)
-            if safe is not None:
-                with one_thread():
+            with one_thread():
+                if inside is not None:
+                    value = inside.weigh(value, rows)
+                if safe is not None:
                     value = safe.weigh(value, rows)
             for i in np.argsort(-value, kind="stable"):
                 if fingerprint(rows[i]) not in seen.tried:
@@ -135,17 +139,18 @@ class TPE:
         fewer = len(rows) ** (-1.0 / (len(options) + 4))
         return Density(kernels, rows, weights, np.where(options > 0, _OTHER * fewer, max(_WIDTH * fewer, _NARROW)))
 
-    def _sound(self, trials: Trials, view: View) -> tuple[Sound | None, dict[str, Any]]:
-        """Return what the failed trials say, and what to write down of a fit for the next one to begin from."""
-        if not len(view.failed):
-            return None, {}
+    def _chances(self, trials: Trials, view: View) -> tuple[Sound | None, Within | None, dict[str, Any]]:
+        """Return where trials fail, where they keep the bounds, and what to write down of a fit for the next one to begin from."""
+        if not len(view.failed) and not view.bounds:
+            return None, None, {}
         last, n = last_fit(trials, view), len(view.ids) + len(view.failed)
         before = recorded(last, "sound", self._seen.cube.d)
         refit = before is None or due(n, last)
         with one_thread():
-            made = sound(self._seen.cube, view, before, refit=refit)
-        assert made is not None
-        return made, {"fit": {"n": n, "sound": made.process.theta.tolist()}} if refit else {}
+            safe = sound(self._seen.cube, view, before, refit=refit)
+            inside = within(self._seen.cube, view, last, refit=due(n, last))
+        fitted = (safe is not None and refit) or (inside is not None and inside.fitted)
+        return safe, inside, {"fit": {"n": n, **chances(safe, inside)}} if fitted else {}
 
     def size(self, space: Space) -> int | None:
         """Return how many configurations `space` has, None when endless."""

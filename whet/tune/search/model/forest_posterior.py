@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from whet import seed as keyed
+from whet.tune.search.model.bounds import Within, within
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.forest import Columns, Forest
 from whet.tune.search.model.outcomes import Scale
-from whet.tune.search.model.posterior import due
+from whet.tune.search.model.posterior import chances, due
 from whet.tune.search.model.seen import View
 from whet.tune.search.model.sound import Sound, sound
 from whet.tune.search.model.trees import Trees, grow
@@ -61,9 +62,9 @@ class Stand:
 
 
 class ForestPosterior:
-    """Mean and standard deviation of the value of every configuration, and the chance that it does not fail.
+    """Mean and standard deviation of the value of every configuration, and the chances that it does not fail and keeps the bounds.
 
-    Values are those of `scale`, small is good; best: the smallest mean at a configuration that was tried. Running trials are taken to
+    Values are those of `scale`, small is good; best: the smallest mean at a configuration that was tried and keeps the bounds. Running trials are taken to
     have become what is expected of them. record: the hyperparameters of where trials fail, when they were fitted, else empty; last: the last
     that are on record.
     """
@@ -88,10 +89,15 @@ class ForestPosterior:
         before = np.array(found, float) if found is not None and len(found) == cube.d + 2 else None
         refit = before is None or due(n, last)
         self.sound: Sound | None = sound(cube, view, before, refit=refit)
+        self.within: Within | None = within(cube, view, last, refit=due(n, last))
         self.record: dict[str, Any] = {}
-        if self.sound is not None and refit:
-            self.record = {"fit": {"n": n, "sound": self.sound.process.theta.tolist()}}
-        self.best = float(self.forest.known()[0][: len(view.rows)].min())
+        if (self.sound is not None and refit) or (self.within is not None and self.within.fitted):
+            self.record = {"fit": {"n": n, **chances(self.sound, self.within)}}
+        known = self.forest.known()[0]
+        if self.within is not None and self.within.any:
+            self.best = float(known[np.concatenate([self.within.kept, self.within.believed])].min())
+        else:
+            self.best = float(known[: len(view.rows)].min())
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""

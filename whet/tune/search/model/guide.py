@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from whet.errors import StudyError, nearest
+from whet.tune.search.model.bounds import merit
 from whet.tune.search.model.climb import climb
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.improvement import ACQUISITIONS
@@ -58,7 +59,7 @@ class Guide(Generic[E]):
             worth = self._make(trials, view, self._seen.cube)
             row = climb(
                 worth, self._seen.cube, rng,
-                near=view.rows[np.argsort(view.scores, kind="stable")[:_NEAR]], tried=self._seen.tried, draws=self._draws, rounds=self._rounds,
+                near=view.rows[np.argsort(merit(view), kind="stable")[:_NEAR]], tried=self._seen.tried, draws=self._draws, rounds=self._rounds,
             )  # fmt: skip
         if row is None:
             return self._first(trials, rng)

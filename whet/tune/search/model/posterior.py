@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from whet.tune.search.model.bounds import Within, merit, within
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.earlier import Earlier
 from whet.tune.search.model.features import Features
@@ -14,9 +15,10 @@ from whet.tune.search.model.outcomes import Scale
 from whet.tune.search.model.process import Process, fit, matern
 from whet.tune.search.model.seen import View
 from whet.tune.search.model.sound import Sound, sound
+from whet.tune.search.model.worth import Expected
 from whet.tune.trial import Trials
 
-__all__ = ["Posterior", "due", "last_fit", "recorded"]
+__all__ = ["Posterior", "best", "chances", "due", "last_fit", "recorded"]
 
 _FITTED = 150  # points that hyperparameters are fitted to
 _KEPT = 300  # points that the posterior is made of
@@ -41,7 +43,8 @@ def due(n: int, last: Mapping[str, Any] | None) -> bool:
 
 
 class Posterior:
-    """Mean and standard deviation of the value of every configuration, trained to the end, and the chance that it does not fail.
+    """Mean and standard deviation of the value of every configuration, trained to the end, and the chances that it does not fail and keeps
+    the bounds.
 
     Values are those of `scale`, small is good. best: the smallest mean at a configuration that was tried: noise flatters the best value.
     Running trials are taken to have become what is expected of them (Ginsbourger et al. 2010, "kriging believer"). record: what to write
@@ -53,13 +56,14 @@ class Posterior:
     ) -> None:
         n = len(view.ids) + len(view.failed)
         features = Features(cube, beside=earlier)
-        chosen = _most_telling(view.scores, _KEPT)
+        ranks = merit(view)
+        chosen = _most_telling(ranks, _KEPT)
         self.scale = Scale.of(view.scores)
         rows, values = view.rows[chosen], self.scale.to(view.scores)[chosen]
         old, refit = recorded(last, "theta", features.d), due(n, last)
         self.record: dict[str, Any] = {}
         if refit or old is None:
-            some = _most_telling(values, _FITTED)
+            some = _most_telling(ranks[chosen] if view.bounds else values, _FITTED)
             made = fit(features, rows[some], values[some], starts=[] if old is None else [old])
             old = made.theta.round(4)
             self.record = {"fit": {"n": n, "theta": old.tolist()}}
@@ -68,10 +72,11 @@ class Posterior:
             self.process = self.process.given(view.running, self.process.predict(view.running)[0])
         before = recorded(last, "sound", cube.d)
         self.sound: Sound | None = sound(cube, view, before, refit=bool(self.record))
-        if self.sound is not None and (self.record or before is None):
-            self.record.setdefault("fit", {"n": n, "theta": old.tolist()})
-            self.record["fit"]["sound"] = self.sound.process.theta.tolist()
-        self.best = float(self.predict(view.rows)[0].min())
+        self.within: Within | None = within(cube, view, last, refit=bool(self.record))
+        new = (self.sound is not None and before is None) or (self.within is not None and self.within.fitted)
+        if self.record or new:
+            self.record = {"fit": {"n": n, "theta": old.tolist(), **chances(self.sound, self.within)}}
+        self.best = best(self, view)
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""
@@ -83,6 +88,21 @@ class Posterior:
         scale = np.exp(-process.theta[: features.d])[features.groups]
         apart = ((features.of(a) - features.of(b)) * scale) ** 2
         return matern(apart.sum(1))[0]
+
+
+def chances(sound: Sound | None, within: Within | None) -> dict[str, Any]:
+    """Return what to write down of where trials fail and where they keep the bounds."""
+    failing = {} if sound is None else {"sound": sound.process.theta.tolist()}
+    return failing if within is None else {**failing, "bounds": within.record}
+
+
+def best(posterior: Expected, view: View) -> float:
+    """Return the smallest mean at a configuration that was tried and keeps the bounds, running ones as expected; of all when none does."""
+    within = posterior.within
+    if within is None or not within.any:
+        return float(posterior.predict(view.rows)[0].min())
+    rows = np.vstack([view.rows[within.kept], view.running[within.believed]])
+    return float(posterior.predict(rows)[0].min())
 
 
 def recorded(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from whet.tune.follow import Follow
 from whet.tune.forecast import Forecast
 from whet.tune.search.model.climb import fingerprint
 from whet.tune.search.model.cube import Cube
-from whet.tune.trial import State, Trial, Trials
+from whet.tune.trial import Bound, State, Trial, Trials
 
 __all__ = ["Seen", "View"]
 
@@ -23,7 +23,8 @@ _NEW, _OK, _FAILED, _RUNNING = range(
 class View:
     """What a study has to say. ids (n,), rows (n, d), scores (n,): of trials with a value, the smallest is the best, that of a
     trial that was not trained to the end being what it is forecast to end with; failed (f, d), failed_ids (f,): of those that failed;
-    running (r, d): of those that have no value yet.
+    running (r, d): of those that have no value yet. bounds (b): of the goals; measured (n, b), failed_measured (f, b): what trials with a
+    value, and failed ones, last reported of the metric of each, NaN when nothing.
     """
 
     ids: np.ndarray
@@ -32,6 +33,9 @@ class View:
     failed: np.ndarray
     failed_ids: np.ndarray
     running: np.ndarray
+    bounds: tuple[Bound, ...] = ()
+    measured: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    failed_measured: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def failing(self, last: int) -> float:
         """Return the share of the last trials, at most so many, that failed."""
@@ -67,6 +71,8 @@ class Seen:
             self._scores = np.zeros(0)
             self._partial: set[int] = set()  # trials with a value that were not trained to the end
             self._group = np.zeros(0, dtype=np.int8)
+            self._bounds = tuple(g for g in trials.goals if isinstance(g, Bound))
+            self._measured = np.zeros((0, len(self._bounds)))
         if len(trials) > len(self._group):
             self._grow(len(trials) + len(trials) // 4 + 64)
         for t in news:
@@ -78,13 +84,17 @@ class Seen:
             part = sorted(self._partial & self._forecast.stands.keys())
             scores = scores.copy()
             scores[part] = self._forecast.final(part)
-        return View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running])
+        view = View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running])
+        if not self._bounds:
+            return view
+        return replace(view, bounds=self._bounds, measured=self._measured[ok], failed_measured=self._measured[failed])
 
     def _grow(self, size: int) -> None:
         more = size - len(self._group)
         self._rows = np.vstack([self._rows, np.zeros((more, self.cube.d))])
         self._scores = np.concatenate([self._scores, np.zeros(more)])
         self._group = np.concatenate([self._group, np.full(more, _NEW, dtype=np.int8)])
+        self._measured = np.vstack([self._measured, np.full((more, len(self._bounds)), np.nan)])
 
     def _take(self, t: Trial, trials: Trials) -> None:
         self._partial.discard(t.id)
@@ -94,6 +104,9 @@ class Seen:
         if self._group[t.id] == _NEW:
             self._rows[t.id] = self.cube.encode([t.params])[0]
             self.tried.add(fingerprint(self._rows[t.id]))
+        if self._bounds:
+            metrics = t.curve[-1].metrics if t.curve else {}
+            self._measured[t.id] = [metrics.get(b.name, np.nan) for b in self._bounds]
         if t.state is State.FAILED:
             self._group[t.id] = _FAILED
         elif t.value is None:

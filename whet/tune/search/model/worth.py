@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from whet.tune.search.model.belief import Belief
+from whet.tune.search.model.bounds import Within
 from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.outcomes import Scale
 from whet.tune.search.model.sound import Sound
@@ -18,13 +19,15 @@ E = TypeVar("E", bound="Expected", covariant=True)
 
 
 class Expected(Protocol):
-    """A posterior: what a model expects of configurations. best: the smallest mean at one that was tried; scale: of its values; sound: where
-    trials fail, None when none has; record: what to write down with the proposal.
+    """A posterior: what a model expects of configurations. best: the smallest mean at one that was tried and kept the bounds; scale: of its
+    values; sound: where trials fail, None when none has; within: where the bounds hold, None when there are none; record: what to write
+    down with the proposal.
     """
 
     best: float
     scale: Scale
     sound: Sound | None
+    within: Within | None
     record: dict[str, Any]
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,8 +39,8 @@ class Expected(Protocol):
 class Worth(Generic[E]):
     """What rows are worth, once `n` trials have a value.
 
-    acquisition: a name of `ACQUISITIONS`. All but "ei" and "ucb" are logarithms; to those the logarithm of the chance not to fail
-    and of the density of the beliefs are added, "ei" is multiplied by them. "ucb", which may have any sign, is lowered by what their
+    acquisition: a name of `ACQUISITIONS`. All but "ei" and "ucb" are logarithms; to those the logarithm of the chance not to fail, of that
+    to keep the bounds and of the density of the beliefs are added, "ei" is multiplied by them. "ucb", which may have any sign, is lowered by what their
     logarithms are below 0, in units of the values.
     """
 
@@ -54,6 +57,8 @@ class Worth(Generic[E]):
         if self.belief.any:
             density = self.belief.weight(self.n) * self.belief.log(rows)
             value = value * np.exp(density) if product else value + density
+        if self.posterior.within is not None:
+            value = self.posterior.within.weigh(value, rows, logarithm=not product)
         if self.posterior.sound is not None:
             value = self.posterior.sound.weigh(value, rows, logarithm=not product)
         return value

@@ -1,0 +1,47 @@
+"""`whet tune` with goals that have bounds, and with every searcher and scheduler there is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from whet.tune.schedule import NAMES as SCHEDULES
+from whet.tune.search import NAMES as SEARCHES
+
+
+def test_a_task_may_have_bounds_in_its_goal(whet, task):
+    task("steps = 3", 'steps = 3\n    goal = "max accuracy", "train_loss <= 0.62"')
+    said = whet(
+        "tune", "tiny.py", "--search", "gp", "--budget", "12trials", "--epochs", "1", "--workers", "1", "--plain"
+    )
+    assert said.code == 0, said
+    shown = json.loads(whet("study", "show", "tiny", "--json").out)
+    losses = {t["id"]: t["curve"][-1]["train_loss"] for t in shown["trials"]}
+    assert min(losses.values()) <= 0.62 < max(losses.values())
+    best = json.loads(whet("study", "best", "tiny", "--json").out)
+    assert losses[best["id"]] <= 0.62
+
+
+def test_a_grid_says_how_many_points_it_has_before_its_first_trial(whet, task):
+    task()
+    said = whet(
+        "tune", "tiny.py", "--search", "grid", "--budget", "2trials", "--epochs", "1", "--workers", "1", "--plain"
+    )
+    assert said.code == 0, said
+    assert said.out.index("grid: 25 points over 2 dimensions (lr 5, decay 5).") < said.out.index("2 trials")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("schedule", ["auto", *SCHEDULES.known])
+@pytest.mark.parametrize("search", ["auto", *SEARCHES.known])
+def test_every_searcher_goes_with_every_scheduler(whet, search, schedule):
+    said = whet(
+        "tune", "digits", "--search", search, "--schedule", schedule, "--budget", "12epochs", "--workers", "1", "--json"
+    )
+    assert said.code == 0, said
+    found = json.loads(said.out)["tune"]
+    assert 10 <= found["epochs"] <= 12
+    assert found["value"] > 0.5
+    shown = json.loads(whet("study", "show", "digits", "--json").out)
+    assert len(shown["trials"]) == found["trials"] > 0
