@@ -75,3 +75,23 @@ def test_a_gap_or_an_unknown_event_is_refused():
 def test_the_order_of_names_makes_no_other_configuration_but_the_type_does():
     assert configuration({"a": 1, "b": 2}) == configuration({"b": 2, "a": 1})
     assert configuration({"a": 1}) != configuration({"a": True})
+
+
+def test_a_trial_that_was_shown_keeps_its_curve_whatever_comes_after(tmp_path):
+    """Another process catches up after something else about the trial changed: what was handed out must not grow."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    with (
+        Study(SPACE, steps=9, schedule="full", search="random", store=url, name="s") as here,
+        Study(SPACE, steps=9, schedule="full", search="random", store=url, name="s") as there,
+    ):
+        trial = here.ask()
+        here.report(trial, 1, 0.5)
+        shown = there.trials[0]
+        here.annotate(0, note="something else about it")
+        here.report(trial, 2, 0.4)
+        here.report(trial, 3, 0.3)
+        assert len(there.trials[0].curve) == 3
+        assert len(shown.curve) == 1
+        between = there.trials[0]
+        here.report(trial, 4, 0.2)
+        assert [len(t.curve) for t in (shown, between, there.trials[0])] == [1, 3, 4]

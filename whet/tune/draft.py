@@ -28,7 +28,7 @@ class Draft:
     """
 
     __slots__ = (
-        "_trial", "again", "checkpoints", "cost", "curve", "error", "given", "id", "note", "origin", "params", "parent", "proposed",
+        "_held", "_trial", "again", "checkpoints", "cost", "curve", "error", "given", "id", "note", "origin", "params", "parent", "proposed",
         "reported", "seen", "state", "strikes", "tags", "value",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class Draft:
         self.checkpoints: tuple[tuple[int, str], ...] = ()
         self.strikes = 0
         self._trial: Trial | None = None
+        self._held: Curve = _EMPTY  # the curve of the last frozen trial, which others may have kept
 
     @property
     def step(self) -> int:
@@ -62,8 +63,8 @@ class Draft:
 
     @property
     def fresh(self) -> bool:
-        """Whether no frozen trial was made since the last change, so that nobody else holds the curve."""
-        return self._trial is None and self.curve is not _EMPTY
+        """Whether no frozen trial was ever made with this curve, so that nobody else holds it."""
+        return self.curve is not self._held and self.curve is not _EMPTY
 
     def go_on(self, step: int, value: float) -> int | None:
         """Take in a report that cost as much as it has steps; return how many these are.
@@ -71,8 +72,9 @@ class Draft:
         A draft that is not `fresh` takes nothing in, and None is returned.
         """
         curve = self.curve
-        if self._trial is not None or curve is _EMPTY:
+        if curve is self._held or curve is _EMPTY:
             return None
+        self._trial = None
         steps = curve.go_on(step, value)
         self.value = value
         self.cost += steps
@@ -83,6 +85,7 @@ class Draft:
     def trial(self) -> Trial:
         """The trial as it is now; the same object until a field changes."""
         if self._trial is None:
+            self._held = self.curve
             self._trial = Trial(
                 self.id, self.params, self.state, self.curve, self.value, self.parent, self.origin, self.error,
                 self.cost, self.tags, self.note,
