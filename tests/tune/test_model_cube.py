@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from whet.testing import SPACES
-from whet.tune.search.model.climb import climb, fingerprint
+from whet.tune.search.model.climb import climb, fingerprint, fingerprints
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.features import Features
 from whet.tune.search.model.outcomes import settle
@@ -96,3 +96,11 @@ def test_settled_scores_keep_their_order_and_have_no_tails(seed):
     assert np.abs(settled).max() < 4
     assert settle(1e6 * scores + 5) == pytest.approx(settled, abs=1e-6)
     assert settle(np.full(5, 2.0)).tolist() == [0.0] * 5
+
+
+def test_the_fingerprints_of_rows_are_those_of_each():
+    rows = np.array([[0.1, np.nan, 0.3], [0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
+    found = fingerprints(np.hstack([rows, rows])[:, :3])
+    assert found == [fingerprint(row) for row in rows]
+    assert len(set(found)) == 2
+    assert fingerprints(rows[:, :0]) == [fingerprint(row) for row in rows[:, :0]]

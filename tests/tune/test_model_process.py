@@ -71,6 +71,14 @@ def test_the_gradient_is_that_of_finite_differences(reach, name, seed):
         assert slope[j] == pytest.approx((priors.cost(up, features)[0] - cost) / step, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["mixed", "branches", "line"])
+def test_the_smoothed_values_are_the_means_where_it_has_seen(name):
+    features, rows, rng = made(SPACES[name], 20, 2)
+    process = Process(features, rows, rng.standard_normal(20), np.concatenate([np.full(features.d, -0.8), [0.2, -1.5]]))
+    assert process.smoothed() == pytest.approx(process.predict(rows)[0], abs=1e-9)
+    assert np.abs(process.smoothed() - process.values).max() > 0.05
+
+
 @pytest.mark.parametrize("name", ["mixed", "branches", "constrained"])
 def test_a_process_given_more_equals_one_made_anew(name):
     features, rows, rng = made(SPACES[name], 20, 3)

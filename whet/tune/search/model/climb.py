@@ -8,7 +8,7 @@ import numpy as np
 
 from whet.tune.search.model.cube import Cube
 
-__all__ = ["climb", "fingerprint"]
+__all__ = ["climb", "fingerprint", "fingerprints"]
 
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -22,6 +22,13 @@ _STEPS = (0.2, 0.05, 0.0125)  # standard deviations of moves along a real number
 def fingerprint(row: np.ndarray) -> bytes:
     """Return bytes that are equal for equal rows (d,)."""
     return np.asarray(row, dtype=np.float64).tobytes()
+
+
+def fingerprints(rows: np.ndarray) -> list[bytes]:
+    """Return the `fingerprint` of each of the rows (n, d)."""
+    whole = np.ascontiguousarray(rows, dtype=np.float64).tobytes()
+    width = 8 * rows.shape[1]
+    return [whole[at : at + width] for at in range(0, len(whole), width)] if width else [b""] * len(rows)
 
 
 def climb(
@@ -45,14 +52,11 @@ def climb(
 
     def fresh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points = cube.snap(points)
-        rows = cube.rows(points)
-        seen: set[bytes] = set()
-        keep = []
-        for i, row in enumerate(rows):
-            mark = fingerprint(row)
-            if mark not in seen and mark not in tried:
-                seen.add(mark)
-                keep.append(i)
+        rows = np.where(cube.exists(points), points, np.nan)
+        first: dict[bytes, int] = {}
+        for i, mark in enumerate(fingerprints(rows)):
+            first.setdefault(mark, i)
+        keep = [i for mark, i in first.items() if mark not in tried]
         points, rows = points[keep], rows[keep]
         if len(rows) and cube.constrained:
             allowed = [cube.space.allows(cube.params(row)) for row in rows]
@@ -83,7 +87,7 @@ def _best(points: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> tuple[np.
     order = np.argsort(-scores, kind="stable")
     marks: set[bytes] = set()
     first = []
-    for i in order:  # the same row may have been reached twice
+    for i in order[: 2 * _CLIMBERS]:  # the same row may have been reached twice, once by each side
         if (mark := fingerprint(rows[i])) not in marks:
             marks.add(mark)
             first.append(i)

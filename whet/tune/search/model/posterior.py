@@ -64,6 +64,7 @@ class Posterior:
             old = made.theta.round(4)
             self.record = {"fit": {"n": n, "theta": old.tolist()}}
         self.process = Process(features, rows, values, old)
+        self.best = float(self.process.smoothed().min())
         if len(view.running):
             self.process = self.process.given(view.running, self.process.predict(view.running)[0])
         before = recorded(last, "sound", cube.d)
@@ -71,7 +72,6 @@ class Posterior:
         if self.sound is not None and (self.record or before is None):
             self.record.setdefault("fit", {"n": n, "theta": old.tolist()})
             self.record["fit"]["sound"] = self.sound.process.theta.tolist()
-        self.best = float(self.predict(view.rows)[0].min())
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""
