@@ -127,13 +127,11 @@ def test_known_functions_are_a_part_of_the_kernel():
     assert process.mean(process.features.of(more)) == pytest.approx(mean)
     grown = Process(Features(cube, beside=model), rows[:4], values[:4], theta).given(rows[4:], values[4:])
     assert grown.predict(more)[0] == pytest.approx(mean, abs=1e-6)
-    apart = plain.apart(plain.of(rows), plain.of(rows))
-    extra = model(rows) @ model(rows).T
 
     def log(theta):
-        return likelihood(theta, apart, rest, more=extra)[0]
+        return likelihood(theta, process.features, rows, values)[0]
 
-    value, gradient = likelihood(theta, apart, rest, more=extra)
+    value, gradient = likelihood(theta, process.features, rows, values)
     assert value == pytest.approx(process.likelihood())
     assert value == pytest.approx(
         -0.5 * rest @ np.linalg.solve(k, rest) - 0.5 * np.linalg.slogdet(2 * np.pi * k)[1], abs=1e-8
