@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from whet.testing import SPACES
-from whet.tune.search.model.climb import climb, fingerprint, fingerprints
+from whet.tune.search.model.climb import around, climb, fingerprint, fingerprints
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.features import Features
 from whet.tune.search.model.outcomes import settle
+from whet.tune.space import Choice, Float, Ordered, Space
 
 NAMES = [n for n in SPACES if n != "one point"]
 
@@ -111,3 +112,29 @@ def test_the_fingerprints_of_rows_are_those_of_each():
     assert found == [fingerprint(row) for row in rows]
     assert len(set(found)) == 2
     assert fingerprints(rows[:, :0]) == [fingerprint(row) for row in rows[:, :0]]
+
+
+@pytest.mark.parametrize("name", ["mixed", "branches", "finite", "constrained"])
+def test_points_around_others_differ_from_one_of_them_in_few_dimensions(name):
+    cube, rng = Cube(SPACES[name]), np.random.default_rng(0)
+    near = cube.snap(rng.random((3, cube.d)))
+    found = around(near, cube, rng, 400)
+    assert found.shape == (400, cube.d)
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+    differs = (found[:, None] != near[None]).sum(2)  # (400, 3)
+    assert differs.min(1).max() <= cube.d
+    assert 0.5 < differs.min(1).mean() < 2.6
+    firsts = (differs.argmin(1) == 0).mean()
+    assert 0.3 < firsts < 0.6  # 0.4, and those that are as near to another
+
+
+def test_a_level_moves_by_one_or_two_and_what_does_not_exist_becomes_anything():
+    space = Space(k=Ordered([1, 2, 4, 8, 16, 32, 64]), o=Choice({"a": Space(m=Float(0, 1)), "b": None}))
+    cube = Cube(space)
+    near = cube.encode([{"k": 8, "o": "b"}])
+    found = around(near, cube, np.random.default_rng(0), 500)
+    assert sorted(set(np.unique(cube.index(found[:, 0], 0)))) == [1, 2, 3, 4, 5]
+    assert np.isfinite(found).all()
+    assert found[:, 2].std() > 0.2
+

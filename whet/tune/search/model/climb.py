@@ -1,4 +1,4 @@
-"""Where a score is largest over the unit cube of a space: many random points, then a climb from the best of them."""
+"""Where a score is largest over the unit cube of a space: many points, drawn evenly or around the best, then a climb from the best of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from whet.tune.search.model.cube import Cube
 
-__all__ = ["climb", "fingerprint", "fingerprints"]
+__all__ = ["around", "climb", "fingerprint", "fingerprints"]
 
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -17,6 +17,11 @@ _ROUNDS = (
     1  # more lead to the corners of the cube, where a model is unsure and rarely right: worse where it was measured
 )
 _STEPS = (0.2, 0.05, 0.0125)  # standard deviations of moves along a real number, each tried
+_CHANGED = 2  # dimensions in which points around others differ from these, on average
+_FIRST = (
+    0.4  # the chance that such a point is around the first of the others; the second has as much of the rest, and so on
+)
+_FEW = 64  # levels up to which a move is by whole levels
 
 
 def fingerprint(row: np.ndarray) -> bytes:
@@ -107,7 +112,7 @@ def _moves(points: np.ndarray, cube: Cube, rng: np.random.Generator) -> np.ndarr
         if cube.options[j]:
             k = cube.options[j]
             targets = [np.full(len(here), (i + 0.5) / k) for i in range(k)]
-        elif levels is not None and len(levels) <= 64:
+        elif levels is not None and len(levels) <= _FEW:
             at = np.clip(np.searchsorted(levels, here[:, j]), 0, len(levels) - 1)
             targets = [levels[np.clip(at + by, 0, len(levels) - 1)] for by in (-2, -1, 1, 2)]
         else:
@@ -117,8 +122,35 @@ def _moves(points: np.ndarray, cube: Cube, rng: np.random.Generator) -> np.ndarr
             moved[:, j] = target
             found.append(moved)
     # and all real numbers at once, for ridges that no axis follows
-    real = np.array([not o and (v is None or len(v) > 64) for o, v in zip(cube.options, cube.levels, strict=True)])
+    real = np.array([not o and (v is None or len(v) > _FEW) for o, v in zip(cube.options, cube.levels, strict=True)])
     if real.sum() > 1 and len(points):
         for s in _STEPS:
             found.append(np.clip(points + s * rng.standard_normal(points.shape) * real, 0.0, 1.0))
     return np.vstack(found) if found else np.zeros((0, cube.d))
+
+
+def around(near: np.ndarray, cube: Cube, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return n points (n, d) around points (k, d), best first: each differs from one of them in two dimensions on average, at least in one.
+
+    A number moves by a normal step whose size is drawn, or by one or two levels where there are few; a choice takes any option.
+    NaN, what does not exist, may become anything.
+
+    >>> from whet.tune.space import Float, Space
+    >>> cube = Cube(Space(a=Float(0, 1), b=Float(0, 1), c=Float(0, 1), e=Float(0, 1)))
+    >>> found = around(np.full((1, 4), 0.5), cube, np.random.default_rng(0), 1000)
+    >>> bool(1.8 < (found != 0.5).sum(1).mean() < 2.6), round(float(np.abs(found - 0.5).max()), 1)
+    (True, 0.5)
+    """
+    points = near[np.minimum(rng.geometric(_FIRST, n), len(near)) - 1]
+    points = np.where(np.isnan(points), rng.random(points.shape), points)
+    sizes = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (n, 1)))
+    moved = np.clip(points + sizes * rng.standard_normal(points.shape), 0.0, 1.0)
+    for j, levels in enumerate(cube.levels):
+        if cube.options[j]:
+            moved[:, j] = rng.random(n)
+        elif levels is not None and len(levels) <= _FEW:
+            at = np.clip(np.searchsorted(levels, points[:, j]), 0, len(levels) - 1) + rng.choice([-2, -1, 1, 2], n)
+            moved[:, j] = levels[np.clip(at, 0, len(levels) - 1)]
+    changed = rng.random(points.shape) < _CHANGED / max(_CHANGED, cube.d)
+    changed[np.arange(n), rng.integers(cube.d, size=n)] = True
+    return np.where(changed, moved, points)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from whet.errors import StudyError, nearest
-from whet.tune.search.model.climb import climb
+from whet.tune.search.model.climb import around, climb
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.seen import Seen, View
@@ -29,7 +29,8 @@ class Guide(Generic[E]):
     """The searcher `name` but for its model; it follows one study at a time.
 
     start: how many values there are before the model is asked (None: 4 and half the number of dimensions, at most 12); seed: of the
-    Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`.
+    Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
+    every other trial is looked for around the best alone.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Guide(Generic[E]):
         *,
         draws: int = 300,
         rounds: int = 1,
+        refine: bool = False,
     ) -> None:
         self._name, self._start, self._make = name, start, make
-        self._draws, self._rounds = draws, rounds
+        self._draws, self._rounds, self._refine = draws, rounds, refine
         self._seen, self._sobol = Seen(), Sobol(seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
@@ -55,10 +57,12 @@ class Guide(Generic[E]):
         if not len(view.ids) or told < start or not d:
             return self._first(trials, rng)
         with one_thread():
-            worth = self._make(trials, view, self._seen.cube)
+            cube = self._seen.cube
+            worth = self._make(trials, view, cube)
+            near = view.rows[np.argsort(view.scores, kind="stable")[:_NEAR]]
+            drawn = (lambda n: around(near, cube, rng, n)) if self._refine and len(trials) % 2 == 0 else None
             row = climb(
-                worth, self._seen.cube, rng,
-                near=view.rows[np.argsort(view.scores, kind="stable")[:_NEAR]], tried=self._seen.tried, draws=self._draws, rounds=self._rounds,
+                worth, cube, rng, near=near, tried=self._seen.tried, draws=self._draws, rounds=self._rounds, drawn=drawn,
             )  # fmt: skip
         if row is None:
             return self._first(trials, rng)
