@@ -137,4 +137,3 @@ def test_a_level_moves_by_one_or_two_and_what_does_not_exist_becomes_anything():
     assert sorted(set(np.unique(cube.index(found[:, 0], 0)))) == [1, 2, 3, 4, 5]
     assert np.isfinite(found).all()
     assert found[:, 2].std() > 0.2
-

@@ -61,7 +61,7 @@ class GP:
 
     @cached_property
     def _guide(self) -> Guide[Posterior]:
-        return Guide("gp", self.start, self.seed, self._make, refine=True)
+        return Guide("gp", self.start, self.seed, self._make, refine=True, more=5)
 
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[Posterior]:
         if (known := self._fitted.get("worth")) is not None and known[0] is trials:

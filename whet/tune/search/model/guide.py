@@ -30,7 +30,8 @@ class Guide(Generic[E]):
 
     start: how many values there are before the model is asked (None: 4 and half the number of dimensions, at most 12); seed: of the
     Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
-    every other trial is looked for around the best alone.
+    every other trial is looked for around the best alone; more: how many times as many draws there are while care is taken not to fail, as most
+    places are ruled out then, and few of the others lie on along the edge of what fails.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Guide(Generic[E]):
         draws: int = 300,
         rounds: int = 1,
         refine: bool = False,
+        more: int = 1,
     ) -> None:
         self._name, self._start, self._make = name, start, make
         self._draws, self._rounds, self._refine = draws, rounds, refine
+        self._more = more
         self._seen, self._sobol = Seen(), Sobol(seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
@@ -61,8 +64,10 @@ class Guide(Generic[E]):
             worth = self._make(trials, view, cube)
             near = view.rows[np.argsort(view.scores, kind="stable")[:_NEAR]]
             drawn = (lambda n: around(near, cube, rng, n)) if self._refine and len(trials) % 2 == 0 else None
+            sound = worth.posterior.sound
+            draws = self._draws * (self._more if sound is not None and sound.least > 0 else 1)
             row = climb(
-                worth, cube, rng, near=near, tried=self._seen.tried, draws=self._draws, rounds=self._rounds, drawn=drawn,
+                worth, cube, rng, near=near, tried=self._seen.tried, draws=draws, rounds=self._rounds, drawn=drawn,
             )  # fmt: skip
         if row is None:
             return self._first(trials, rng)
