@@ -7,6 +7,7 @@ from whet import Choice, Float, Idle, Int, Space, StudyError
 from whet import seed as streams
 from whet.testing import SEARCHER, SPACES, Play
 from whet.tune.search.gp import GP
+from whet.tune.search.model import guide
 from whet.tune.search.model.threads import one_thread
 from whet.tune.study import Study
 from whet.tune.trial import Curve, Point, State, Trial, Trials
@@ -61,6 +62,26 @@ def test_it_finds_the_minimum_of_branin(acquisition, seed):
             trial = study.ask()
             study.tell(trial, branin(trial.params))
         assert study.best.value < 0.397887 + 0.05  # random search: 0.25 to 1.75 above it after 50
+
+
+def test_it_looks_around_the_best_in_turn_and_at_more_places_where_trials_fail(monkeypatch):
+    seen = []
+
+    def climb(worth, *rest, draws, drawn, **options):
+        seen.append((drawn is not None, draws))
+        return real(worth, *rest, draws=draws, drawn=drawn, **options)
+
+    real = guide.climb
+    monkeypatch.setattr(guide, "climb", climb)
+    with Study(CRASH, goal="min loss", search="gp", schedule="full") as study:
+        for n in range(16):
+            trial = study.ask()
+            if 10 <= n < 14:
+                study.fail(trial, "out of memory")
+            else:
+                study.tell(trial, trial.params["a"])
+    assert [around for around, _ in seen[-6:]] == [False, True] * 3
+    assert [draws for _, draws in seen[-6:]] == [300, 1500, 1500, 1500, 1500, 1500]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -18,9 +18,7 @@ _ROUNDS = (
 )
 _STEPS = (0.2, 0.05, 0.0125)  # standard deviations of moves along a real number, each tried
 _CHANGED = 2  # dimensions in which points around others differ from these, on average
-_FIRST = (
-    0.4  # the chance that such a point is around the first of the others; the second has as much of the rest, and so on
-)
+_FIRST = 0.4  # the chance that such a point is around the best of them; the second has as much of the rest, and so on
 _FEW = 64  # levels up to which a move is by whole levels
 
 
