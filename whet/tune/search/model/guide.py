@@ -60,10 +60,10 @@ class Guide(Generic[E]):
         if not len(view.ids) or told < start or not d:
             return self._first(trials, rng)
         with one_thread():
-            cube = self._seen.cube
+            cube, known = self._seen.cube, told + len(view.running)
             worth = self._make(trials, view, cube)
             near = view.rows[np.argsort(view.scores, kind="stable")[:_NEAR]]
-            drawn = (lambda n: around(near, cube, rng, n)) if self._refine and len(trials) % 2 == 0 else None
+            drawn = (lambda n: around(near, cube, rng, n)) if self._refine and known % 2 else None
             sound = worth.posterior.sound
             draws = self._draws * (self._more if sound is not None and sound.least > 0 else 1)
             row = climb(
