@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from whet.testing import SPACES
-from whet.tune.search.model.climb import climb, fingerprint
+from whet.tune.search.model.climb import around, climb, fingerprint, fingerprints
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.features import Features
 from whet.tune.search.model.outcomes import settle
+from whet.tune.space import Choice, Float, Ordered, Space
 
 NAMES = [n for n in SPACES if n != "one point"]
 
@@ -27,6 +28,13 @@ def test_rows_are_what_the_space_encodes(name):
     np.testing.assert_array_equal(np.isnan(rows), ~cube.exists(cube.snap(points)))
 
 
+def apart_by_dimension(features, a, b):
+    """Return squared distances (d, n, k) between columns (n, m) and (k, m)."""
+    return np.array([
+        ((a[:, None, features.groups == j] - b[None][:, :, features.groups == j]) ** 2).sum(2) for j in range(features.d)
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_features_tell_configurations_apart_and_nothing_else(name):
     space, cube = SPACES[name], Cube(SPACES[name])
@@ -35,7 +43,7 @@ def test_features_tell_configurations_apart_and_nothing_else(name):
     columns = features.of(cube.encode(made))
     assert np.isfinite(columns).all()
     assert columns.shape[1] == len(features.groups)
-    apart = features.apart(columns, columns).sum(0)
+    apart = apart_by_dimension(features, columns, columns).sum(0)
     for i in range(40):
         for j in range(40):
             assert (apart[i, j] < 1e-18) == (made[i] == made[j])
@@ -51,7 +59,7 @@ def test_different_options_and_a_missing_branch_are_at_distance_one():
             {"optimizer": "adam", "decay": 1e-4},
         ]
     )
-    apart = features.apart(features.of(rows), features.of(rows))
+    apart = apart_by_dimension(features, features.of(rows), features.of(rows))
     names = [d.name for d in cube.dims]
     momentum, optimizer = names.index("optimizer.momentum"), names.index("optimizer")
     assert apart[momentum].round(9).tolist() == [[0, 2, 1], [2, 0, 1], [1, 1, 0]]
@@ -66,7 +74,7 @@ def test_a_climb_finds_the_point_that_was_hidden(name, seed):
     hidden = features.of(cube.encode([SPACES[name].sample(rng)]))
 
     def score(rows):
-        return -features.apart(features.of(rows), hidden).sum(0)[:, 0]
+        return -apart_by_dimension(features, features.of(rows), hidden).sum(0)[:, 0]
 
     found = climb(score, cube, rng, near=np.zeros((0, cube.d)), draws=200, rounds=24)
     assert score(found[None])[0] > -2e-3
@@ -96,3 +104,36 @@ def test_settled_scores_keep_their_order_and_have_no_tails(seed):
     assert np.abs(settled).max() < 4
     assert settle(1e6 * scores + 5) == pytest.approx(settled, abs=1e-6)
     assert settle(np.full(5, 2.0)).tolist() == [0.0] * 5
+
+
+def test_the_fingerprints_of_rows_are_those_of_each():
+    rows = np.array([[0.1, np.nan, 0.3], [0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
+    found = fingerprints(np.hstack([rows, rows])[:, :3])
+    assert found == [fingerprint(row) for row in rows]
+    assert len(set(found)) == 2
+    assert fingerprints(rows[:, :0]) == [fingerprint(row) for row in rows[:, :0]]
+
+
+@pytest.mark.parametrize("name", ["mixed", "branches", "finite", "constrained"])
+def test_points_around_others_differ_from_one_of_them_in_few_dimensions(name):
+    cube, rng = Cube(SPACES[name]), np.random.default_rng(0)
+    near = cube.snap(rng.random((3, cube.d)))
+    found = around(near, cube, rng, 400)
+    assert found.shape == (400, cube.d)
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+    differs = (found[:, None] != near[None]).sum(2)  # (400, 3)
+    assert differs.min(1).max() <= cube.d
+    assert 0.5 < differs.min(1).mean() < 2.6
+    firsts = (differs.argmin(1) == 0).mean()
+    assert 0.3 < firsts < 0.6  # 0.4, and those that are as near to another
+
+
+def test_a_level_moves_by_one_or_two_and_what_does_not_exist_becomes_anything():
+    space = Space(k=Ordered([1, 2, 4, 8, 16, 32, 64]), o=Choice({"a": Space(m=Float(0, 1)), "b": None}))
+    cube = Cube(space)
+    near = cube.encode([{"k": 8, "o": "b"}])
+    found = around(near, cube, np.random.default_rng(0), 500)
+    assert sorted(set(np.unique(cube.index(found[:, 0], 0)))) == [1, 2, 3, 4, 5]
+    assert np.isfinite(found).all()
+    assert found[:, 2].std() > 0.2

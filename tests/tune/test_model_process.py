@@ -10,8 +10,8 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from whet.testing import SPACES
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.features import Features
-from whet.tune.search.model.process import Priors, Process, fit
-from whet.tune.search.model.process import likelihood as process_likelihood
+from whet.tune.search.model.process import Priors, Process, fit, likelihood
+from whet.tune.search.model.warp import Warp, bendable
 from whet.tune.space import Float, Space
 
 PLAIN = Space(**{f"x{i}": Float(0, 1) for i in range(4)})
@@ -42,33 +42,46 @@ def test_posterior_and_likelihood_are_those_of_scikit_learn(seed):
 @pytest.mark.parametrize("name", ["mixed", "branches", "finite", "line"])
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("reach", [False, True])
-def test_the_gradient_is_that_of_finite_differences(reach, name, seed):
+@pytest.mark.parametrize("warp", [False, True])
+def test_the_gradient_is_that_of_finite_differences(warp, reach, name, seed):
     features, rows, rng = made(SPACES[name], 15, seed)
+    bends = Warp(bendable(features.cube)) if warp else None
+    features = Features(features.cube, reach=reach, warp=bends)
     if reach:
-        features, rows = Features(features.cube, reach=True), np.column_stack([rows, rng.random(15)])
+        rows = np.column_stack([rows, rng.random(15)])
     values = rng.standard_normal(15)
-    apart = features.apart(features.of(rows), features.of(rows))
     more = [-1.0, 0.3] if reach else []  # drift and offset
     theta = np.concatenate([rng.normal(-0.3, 0.6, features.d), more, [0.2, -2.0]])
+    shape = rng.normal(0, 0.5, len(bends.shape)) if bends else np.zeros(0)
 
-    def likelihood(theta, apart, values):
-        return process_likelihood(theta, apart, values, reach=reach)
+    def at(x):
+        return likelihood(x[: len(theta)], features.bent(x[len(theta) :]), rows, values)
 
-    value, gradient = likelihood(theta, apart, values)
-    assert value == pytest.approx(Process(features, rows, values, theta).likelihood(), rel=1e-9)
+    whole = np.concatenate([theta, shape])
+    value, gradient = at(whole)
+    assert value == pytest.approx(Process(features.bent(shape), rows, values, theta).likelihood(), rel=1e-9)
+    assert len(gradient) == len(whole)
     step = 1e-5
-    for j in range(len(theta)):
-        up, down = theta.copy(), theta.copy()
+    for j in range(len(whole)):
+        up, down = whole.copy(), whole.copy()
         up[j] += step
         down[j] -= step
-        slope = (likelihood(up, apart, values)[0] - likelihood(down, apart, values)[0]) / (2 * step)
+        slope = (at(up)[0] - at(down)[0]) / (2 * step)
         assert gradient[j] == pytest.approx(slope, rel=1e-5, abs=1e-6), j
-    priors, at = Priors(), theta
-    cost, slope = priors.cost(at, features)
+    priors = Priors()
+    cost, slope = priors.cost(theta, features)
     for j in range(len(theta)):
-        up = at.copy()
+        up = theta.copy()
         up[j] += step
         assert slope[j] == pytest.approx((priors.cost(up, features)[0] - cost) / step, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mixed", "branches", "line"])
+def test_the_smoothed_values_are_the_means_where_it_has_seen(name):
+    features, rows, rng = made(SPACES[name], 20, 2)
+    process = Process(features, rows, rng.standard_normal(20), np.concatenate([np.full(features.d, -0.8), [0.2, -1.5]]))
+    assert process.smoothed() == pytest.approx(process.predict(rows)[0], abs=1e-9)
+    assert np.abs(process.smoothed() - process.values).max() > 0.05
 
 
 @pytest.mark.parametrize("name", ["mixed", "branches", "constrained"])
@@ -96,6 +109,22 @@ def test_a_fit_finds_which_dimensions_matter():
     fresh = np.random.default_rng(1).random((200, 4))
     truth = (np.sin(6 * fresh[:, 1]) - np.sin(6 * rows[:, 1]).mean()) / np.sin(6 * rows[:, 1]).std()
     assert np.sqrt(np.mean((process.predict(fresh)[0] - truth) ** 2)) < 0.1
+
+
+def test_a_fit_bends_what_changes_at_one_end_only():
+    """A function of u^4 is all change at the upper end: bent, it is told better from as many points."""
+    space = Space(x=Float(0, 1), y=Float(0, 1))
+    plain, rows, _ = made(space, 30, 0)
+    bent = Features(plain.cube, warp=Warp(bendable(plain.cube)))
+    truth = lambda rows: np.sin(6 * rows[:, 0] ** 5) / 0.4  # noqa: E731
+    made_plain, made_bent = (fit(f, rows, truth(rows)) for f in (plain, bent))
+    a, _, b, _ = made_bent.features.warp.shape
+    assert a > 0.4
+    assert a - b > 0.4
+    assert made_bent.likelihood() > made_plain.likelihood() + 1.0
+    fresh = np.random.default_rng(1).random((400, 2))
+    off = [np.sqrt(np.mean((p.predict(fresh)[0] - truth(fresh)) ** 2)) for p in (made_plain, made_bent)]
+    assert off[1] < 0.7 * off[0]
 
 
 def test_without_points_it_is_the_prior():

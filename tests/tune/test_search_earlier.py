@@ -14,6 +14,7 @@ from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.earlier import Earlier
 from whet.tune.search.model.features import Features
 from whet.tune.search.model.process import Priors, Process, fit, likelihood
+from whet.tune.search.model.warp import Warp, bendable
 from whet.tune.search.sobol import Sobol
 from whet.tune.trial import Curve, Point, State, Trial, Trials
 
@@ -127,18 +128,26 @@ def test_known_functions_are_a_part_of_the_kernel():
     assert process.mean(process.features.of(more)) == pytest.approx(mean)
     grown = Process(Features(cube, beside=model), rows[:4], values[:4], theta).given(rows[4:], values[4:])
     assert grown.predict(more)[0] == pytest.approx(mean, abs=1e-6)
-    apart = plain.apart(plain.of(rows), plain.of(rows))
-    extra = model(rows) @ model(rows).T
 
     def log(theta):
-        return likelihood(theta, apart, rest, more=extra)[0]
+        return likelihood(theta, process.features, rows, values)[0]
 
-    value, gradient = likelihood(theta, apart, rest, more=extra)
+    value, gradient = likelihood(theta, process.features, rows, values)
     assert value == pytest.approx(process.likelihood())
     assert value == pytest.approx(
         -0.5 * rest @ np.linalg.solve(k, rest) - 0.5 * np.linalg.slogdet(2 * np.pi * k)[1], abs=1e-8
     )
     assert gradient == pytest.approx(approx_fprime(theta, log, 1e-6), abs=1e-4)
+
+
+def test_known_functions_see_numbers_that_are_not_bent():
+    cube = Cube(SPACE)
+    model = Earlier(cube, (earlier(bowl, seed=1),))
+    warp = Warp(bendable(cube), np.full(2 * len(bendable(cube)), 0.8))
+    rows = np.random.default_rng(5).random((6, 4))
+    bent, plain = (Features(cube, beside=model, warp=w).of(rows) for w in (warp, None))
+    assert bent[:, -1].tolist() == model(rows)[:, 0].tolist()
+    assert np.abs(bent - plain)[:, :-1].max() > 0.1
 
 
 def test_hyperparameters_are_fitted_with_the_known_functions_in_their_place():

@@ -7,6 +7,7 @@ from whet import Choice, Float, Idle, Int, Space, StudyError
 from whet import seed as streams
 from whet.testing import SEARCHER, SPACES, Play
 from whet.tune.search.gp import GP
+from whet.tune.search.model import guide
 from whet.tune.search.model.threads import one_thread
 from whet.tune.study import Study
 from whet.tune.trial import Curve, Point, State, Trial, Trials
@@ -25,6 +26,11 @@ def test_contract_of_the_other_acquisitions(acquisition, clause):
     clause(lambda: GP(acquisition=acquisition, start=5))
 
 
+@pytest.mark.parametrize("clause", [c for c in SEARCHER if "rebuilt" in c.__name__ or "allows" in c.__name__])
+def test_contract_with_the_other_warp(clause):
+    clause(lambda: GP(warp=not GP().warp))
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -32,6 +38,7 @@ def test_contract_of_the_other_acquisitions(acquisition, clause):
         ({"start": 0}, "start must be a whole number >= 1, got 0"),
         ({"start": True}, "start must be"),
         ({"seed": -1}, "seed must be a whole number"),
+        ({"warp": 1}, "gp: warp must be True or False, got 1"),
     ],
 )
 def test_options_that_make_no_sense(options, why):
@@ -55,6 +62,26 @@ def test_it_finds_the_minimum_of_branin(acquisition, seed):
             trial = study.ask()
             study.tell(trial, branin(trial.params))
         assert study.best.value < 0.397887 + 0.05  # random search: 0.25 to 1.75 above it after 50
+
+
+def test_it_looks_around_the_best_in_turn_and_at_more_places_where_trials_fail(monkeypatch):
+    seen = []
+
+    def climb(worth, *rest, draws, drawn, **options):
+        seen.append((drawn is not None, draws))
+        return real(worth, *rest, draws=draws, drawn=drawn, **options)
+
+    real = guide.climb
+    monkeypatch.setattr(guide, "climb", climb)
+    with Study(CRASH, goal="min loss", search="gp", schedule="full") as study:
+        for n in range(16):
+            trial = study.ask()
+            if 10 <= n < 14:
+                study.fail(trial, "out of memory")
+            else:
+                study.tell(trial, trial.params["a"])
+    assert [around for around, _ in seen[-6:]] == [False, True] * 3
+    assert [draws for _, draws in seen[-6:]] == [300, 1500, 1500, 1500, 1500, 1500]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -103,6 +130,33 @@ def test_a_fit_is_on_record_and_is_begun_from():
         late = [n for n in fits if n > 40]
         assert len(late) == len([n for n in late if n in (44, 45, 49, 50, 54, 55, 60)])
         assert len(study.trials[-1].origin.get("fit", {"theta": [0] * 6})["theta"]) == 6
+
+
+def test_what_bends_numbers_is_on_record_and_is_begun_from():
+    with Study(SPACES["mixed"], goal="min loss", search=GP(warp=True), schedule="full") as study:
+        for _ in range(46):
+            trial = study.ask()
+            study.tell(trial, np.log(trial.params["lr"]) ** 2 + trial.params["width"] / 100)
+        fits = [t.origin["fit"] for t in study.trials if "fit" in t.origin]
+        dims = [x.name for x in study.space.dims if not isinstance(x.domain, Choice)]
+        assert {len(f["warp"]) for f in fits} == {2 * len(dims)}
+        assert max(abs(x) for x in fits[-1]["warp"]) > 0.1
+        worth = GP(warp=True).worth(study.trials)
+        assert worth.posterior.process.features.shape.tolist() == fits[-1]["warp"]
+        assert worth.posterior.record == {}
+        assert GP(warp=False).worth(study.trials).posterior.process.features.warp is None
+
+
+def test_fits_of_others_that_took_turns_are_not_begun_from():
+    """Another searcher's fit of where trials fail holds nothing of the values."""
+    trials = [
+        Trial(i, {"x": i / 50}, State.DONE, value=(i / 50 - 0.3) ** 2, origin={"fit": {"n": 44, "sound": [0.0] * 3}} if i > 44
+              else {"fit": {"n": 44, "theta": [-0.5, 0.1, -6.0]}} if i == 44 else {})
+        for i in range(46)
+    ]  # fmt: skip
+    posterior = GP().worth(Trials(trials, space=Space(x=Float(0, 1)))).posterior
+    assert posterior.process.theta.tolist() == [-0.5, 0.1, -6.0]
+    assert posterior.record == {}
 
 
 def test_trials_that_were_stopped_early_are_learnt_from():

@@ -61,7 +61,8 @@ class Auto:
         """Return who proposes next, and why."""
         if len(trials) > _DEAR:
             return self._tpe, f"more than {_DEAR} trials"
-        return (self._gp if len(trials) % 2 else self._tpe), "gp and tpe in turn"
+        # `gp` looks around the best when an odd number of trials is known: the trial asked for now is among `trials`
+        return (self._tpe if len(trials) % 2 else self._gp), "gp and tpe in turn"
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return what the searcher that is picked proposes."""

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from whet.errors import StudyError
 from whet.tune.search.model.belief import Belief
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.earlier import Recall
@@ -26,7 +27,8 @@ class GP:
     """Propose where a Gaussian process expects the largest improvement.
 
     acquisition: "log-ei", "ei", "pi" or "ucb"; start: how many values there are before the model is asked, a Sobol
-    sequence until then (default: 4 and half the number of dimensions, at most 12); seed: of that sequence.
+    sequence until then (default: 4 and half the number of dimensions, at most 12); seed: of that sequence; warp: whether numbers
+    are bent, as `Warp` does it, by exponents that are fitted too.
 
     Jones, Schonlau and Welch 1998 with the changes of 25 years: the kernel of `Features` and `Process`, the outcomes of
     `settle`, the logarithm of expected improvement (Ament et al. 2023), improvement counted from the best posterior mean
@@ -50,20 +52,23 @@ class GP:
     acquisition: str = "log-ei"
     start: int | None = None
     seed: int = 0
+    warp: bool = False
 
     def __post_init__(self) -> None:
         check("gp", vars(self))
+        if not isinstance(self.warp, bool):
+            raise StudyError(f"gp: warp must be True or False, got {self.warp!r}. Use e.g. GP(warp=True).")
 
     @cached_property
     def _guide(self) -> Guide[Posterior]:
-        return Guide("gp", self.start, self.seed, self._make)
+        return Guide("gp", self.start, self.seed, self._make, refine=True, more=5)
 
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[Posterior]:
         if (known := self._fitted.get("worth")) is not None and known[0] is trials:
             return known[1]
         made = Worth(
             self.acquisition,
-            Posterior(cube, view, last_fit(trials, view), self._recall(cube, trials.like)),
+            Posterior(cube, view, last_fit(trials, view, "theta"), self._recall(cube, trials.like), warp=self.warp),
             Belief(cube),
             len(view.ids),
         )

@@ -11,11 +11,13 @@ space is one here too, for mixed and conditional spaces alike:
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol
 
 import numpy as np
 
 from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.warp import Warp
 
 __all__ = ["Beside", "Features"]
 
@@ -35,7 +37,7 @@ class Features:
     """The columns of a cube. groups (m,): the dimension that each column belongs to; d: how many of these there are.
 
     reach: whether rows have one more column, how far each was trained, in [0, 1]; beside: functions (n, d) -> (n, known) whose values are
-    columns after the m others, which belong to no dimension.
+    columns after the m others, which belong to no dimension; warp: bends numbers before all else (the functions beside see them as they are).
 
     >>> from whet.tune.space import Choice, Float, Space
     >>> features = Features(Cube(Space(x=Float(0, 1), o=Choice(["a", "b"]))))
@@ -43,17 +45,26 @@ class Features:
     ([0, 1, 1], [[0.25, 0.0, 0.707]])
     """
 
-    def __init__(self, cube: Cube, *, reach: bool = False, beside: Beside | None = None) -> None:
-        self.cube, self.reach, self._beside = cube, reach, beside
+    def __init__(
+        self, cube: Cube, *, reach: bool = False, beside: Beside | None = None, warp: Warp | None = None
+    ) -> None:
+        self.cube, self.reach, self._beside, self.warp = cube, reach, beside, warp
         self.known = beside.known if beside is not None else 0
         self.lean = beside.lean if beside is not None else np.zeros(0)
         self.d = cube.d + reach
         widths = [k or 1 + there for k, there in zip(cube.options, cube.conditional, strict=True)]
         self.groups = np.repeat(np.arange(self.d), [*widths, *[1] * reach])
 
+    @property
+    def shape(self) -> np.ndarray:
+        """The exponents of the warp, none without one."""
+        return np.zeros(0) if self.warp is None else self.warp.shape
+
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Return the columns (n, m) of rows (n, d)."""
         columns: list[np.ndarray] = []
+        plain = rows
+        rows = rows if self.warp is None else self.warp(rows)
         for j, (options, conditional) in enumerate(zip(self.cube.options, self.cube.conditional, strict=True)):
             u = rows[:, j]
             there = ~np.isnan(u)
@@ -68,12 +79,26 @@ class Features:
         if self.reach:
             columns.append(rows[:, self.cube.d :])
         if self._beside is not None and self.known:
-            columns.append(self._beside(rows[:, : self.cube.d]))
+            columns.append(self._beside(plain[:, : self.cube.d]))
         return np.hstack(columns) if columns else np.zeros((len(rows), 0))
 
-    def apart(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the squared distances (d, n, k) by dimension between columns (n, m) and (k, m)."""
-        out = np.zeros((self.d, len(a), len(b)))
-        for column, dimension in enumerate(self.groups):
-            out[dimension] += (a[:, column][:, None] - b[:, column][None]) ** 2
-        return out
+    def bent(self, shape: np.ndarray) -> Features:
+        """Return the same with the exponents of `warp` set to `shape`."""
+        other = copy.copy(self)
+        other.warp = None if self.warp is None else Warp(self.warp.which, shape)
+        return other
+
+    def bending(self, rows: np.ndarray, columns: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """Return the derivative of a function by the shape of `warp`, from those (n, m) by the columns (n, m) of rows (n, d)."""
+        if self.warp is None:
+            return np.zeros(0)
+        by_place = np.zeros((len(rows), len(self.warp.which)))
+        for i, j in enumerate(self.warp.which):
+            at = np.flatnonzero(self.groups == j)
+            if len(at) == 1:
+                by_place[:, i] = slopes[:, at[0]]
+            else:  # the sine and the cosine of an angle are each other's derivative
+                sin, cos = at
+                by_place[:, i] = (slopes[:, sin] * columns[:, cos] - slopes[:, cos] * columns[:, sin]) * (np.pi / 2)
+        found: np.ndarray = (self.warp.slopes(rows) * np.tile(by_place.T, (2, 1))).sum(1)
+        return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from whet.errors import StudyError, nearest
 from whet.tune.search.model.bounds import merit
-from whet.tune.search.model.climb import climb
+from whet.tune.search.model.climb import around, climb
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.seen import Seen, View
@@ -30,7 +30,9 @@ class Guide(Generic[E]):
     """The searcher `name` but for its model; it follows one study at a time.
 
     start: how many values there are before the model is asked (None: 4 and half the number of dimensions, at most 12); seed: of the
-    Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`.
+    Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
+    every other trial is looked for around the best alone; more: how many times as many draws there are while care is taken not to fail, as most
+    places are ruled out then, and few of the others lie on along the edge of what fails.
     """
 
     def __init__(
@@ -42,9 +44,12 @@ class Guide(Generic[E]):
         *,
         draws: int = 300,
         rounds: int = 1,
+        refine: bool = False,
+        more: int = 1,
     ) -> None:
         self._name, self._start, self._make = name, start, make
-        self._draws, self._rounds = draws, rounds
+        self._draws, self._rounds, self._refine = draws, rounds, refine
+        self._more = more
         self._seen, self._sobol = Seen(), Sobol(seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
@@ -56,10 +61,14 @@ class Guide(Generic[E]):
         if not len(view.ids) or told < start or not d:
             return self._first(trials, rng)
         with one_thread():
-            worth = self._make(trials, view, self._seen.cube)
+            cube, known = self._seen.cube, told + len(view.running)
+            worth = self._make(trials, view, cube)
+            near = view.rows[np.argsort(merit(view), kind="stable")[:_NEAR]]
+            drawn = (lambda n: around(near, cube, rng, n)) if self._refine and known % 2 else None
+            sound = worth.posterior.sound
+            draws = self._draws * (self._more if sound is not None and sound.least > 0 else 1)
             row = climb(
-                worth, self._seen.cube, rng,
-                near=view.rows[np.argsort(merit(view), kind="stable")[:_NEAR]], tried=self._seen.tried, draws=self._draws, rounds=self._rounds,
+                worth, cube, rng, near=near, tried=self._seen.tried, draws=draws, rounds=self._rounds, drawn=drawn,
             )  # fmt: skip
         if row is None:
             return self._first(trials, rng)

@@ -15,6 +15,7 @@ from whet.tune.search.model.outcomes import Scale
 from whet.tune.search.model.process import Process, fit, matern
 from whet.tune.search.model.seen import View
 from whet.tune.search.model.sound import Sound, sound
+from whet.tune.search.model.warp import Warp, bendable
 from whet.tune.search.model.worth import Expected
 from whet.tune.trial import Trials
 
@@ -26,11 +27,14 @@ _ALWAYS = 40  # points up to which every proposal fits anew
 _GROWTH = 1.1  # then a fit each time there are so many times more
 
 
-def last_fit(trials: Trials, view: View) -> dict[str, Any] | None:
-    """Return the last fit on record among proposals, None when there is none that knows no more than `view`."""
+def last_fit(trials: Trials, view: View, key: str) -> dict[str, Any] | None:
+    """Return the last fit on record among proposals that has a `key`, None when there is none that knows no more than `view`.
+
+    Other searchers may have taken turns with the one that asks, and fitted other things.
+    """
     found = (t.origin["fit"] for t in reversed(trials) if "fit" in t.origin)
     n = len(view.ids) + len(view.failed)
-    return next((f for f in found if isinstance(f, dict) and f.get("n", 0) <= n), None)
+    return next((f for f in found if isinstance(f, dict) and key in f and f.get("n", 0) <= n), None)
 
 
 def due(n: int, last: Mapping[str, Any] | None) -> bool:
@@ -52,22 +56,30 @@ class Posterior:
     """
 
     def __init__(
-        self, cube: Cube, view: View, last: Mapping[str, Any] | None = None, earlier: Earlier | None = None
+        self,
+        cube: Cube,
+        view: View,
+        last: Mapping[str, Any] | None = None,
+        earlier: Earlier | None = None,
+        *,
+        warp: bool = False,
     ) -> None:
         n = len(view.ids) + len(view.failed)
-        features = Features(cube, beside=earlier)
+        features = Features(cube, beside=earlier, warp=Warp(bendable(cube)) if warp else None)
         ranks = merit(view)
         chosen = _most_telling(ranks, _KEPT)
         self.scale = Scale.of(view.scores)
         rows, values = view.rows[chosen], self.scale.to(view.scores)[chosen]
-        old, refit = recorded(last, "theta", features.d), due(n, last)
+        old, refit = _last(last, features), due(n, last)
         self.record: dict[str, Any] = {}
         if refit or old is None:
             some = _most_telling(ranks[chosen] if view.bounds else values, _FITTED)
             made = fit(features, rows[some], values[some], starts=[] if old is None else [old])
-            old = made.theta.round(4)
-            self.record = {"fit": {"n": n, "theta": old.tolist()}}
-        self.process = Process(features, rows, values, old)
+            old = np.concatenate([made.theta, made.features.shape]).round(4)
+            self.record = {"fit": _written(n, old, features)}
+        theta, features = old[: features.d + 2], features.bent(old[features.d + 2 :])
+        self.process = Process(features, rows, values, theta)
+        self.best = float(self.process.smoothed().min())
         if len(view.running):
             self.process = self.process.given(view.running, self.process.predict(view.running)[0])
         before = recorded(last, "sound", cube.d)
@@ -75,8 +87,9 @@ class Posterior:
         self.within: Within | None = within(cube, view, last, refit=bool(self.record))
         new = (self.sound is not None and before is None) or (self.within is not None and self.within.fitted)
         if self.record or new:
-            self.record = {"fit": {"n": n, "theta": old.tolist(), **chances(self.sound, self.within)}}
-        self.best = best(self, view)
+            self.record = {"fit": {**_written(n, old, features), **chances(self.sound, self.within)}}
+        if view.bounds:
+            self.best = best(self, view)
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (mean, standard deviation), each (k,), of rows (k, d)."""
@@ -109,6 +122,17 @@ def recorded(last: Mapping[str, Any] | None, key: str, dimensions: int) -> np.nd
     """Return the recorded hyperparameters when they are of as many dimensions."""
     found = (last or {}).get(key)
     return np.array(found, float) if found is not None and len(found) == dimensions + 2 else None
+
+
+def _last(last: Mapping[str, Any] | None, features: Features) -> np.ndarray | None:
+    """Return the recorded hyperparameters, then the shape of the warp, when all are there."""
+    theta, shape = recorded(last, "theta", features.d), (last or {}).get("warp", [])
+    return None if theta is None or len(shape) != len(features.shape) else np.concatenate([theta, shape])
+
+
+def _written(n: int, found: np.ndarray, features: Features) -> dict[str, Any]:
+    theta, shape = np.split(found, [features.d + 2])
+    return {"n": n, "theta": theta.tolist(), **({"warp": shape.tolist()} if len(shape) else {})}
 
 
 def _most_telling(scores: np.ndarray, most: int) -> np.ndarray:

@@ -133,6 +133,10 @@ class Process:
         columns = columns * self._scale
         return self._cross(columns) @ self._weights + self._lean(columns)
 
+    def smoothed(self) -> np.ndarray:
+        """Return the mean (n,) at the rows that it has seen, which is their values less what is noise of them."""
+        return self.values - (self.noise + _JITTER) * self._weights
+
     def given(self, rows: np.ndarray, values: np.ndarray) -> Process:
         """Return the process that has also seen `values` at `rows`: the Cholesky factor grows, O(n^2) a point."""
         more = object.__new__(Process)
@@ -159,51 +163,77 @@ class Process:
         return float(-0.5 * rest @ self._weights - logs - 0.5 * n * np.log(2 * np.pi))
 
 
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the squared distances (k, n) between columns (k, m) and (n, m)."""
+    apart = a @ b.T
+    apart *= -2.0
+    apart += (a * a).sum(1)[:, None]
+    apart += (b * b).sum(1)[None]
+    return np.maximum(apart, 0.0, out=apart)
+
+
 def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the correlations (k, n) between scaled columns (k, m) and (n, m)."""
-    apart = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T
-    return matern(np.maximum(apart, 0.0))[0]
+    """Return the correlations (k, n) between scaled columns (k, m) and (n, m): `matern`, in place, as this is half of what a proposal costs."""
+    apart = _apart(a, b)
+    r = np.sqrt(np.multiply(apart, 5.0, out=apart), out=apart)
+    out = r * r
+    out *= 1.0 / 3.0
+    out += r
+    out += 1.0
+    out *= np.exp(np.negative(r, out=r), out=r)
+    return out
 
 
-def likelihood(
-    theta: np.ndarray, apart: np.ndarray, values: np.ndarray, *, reach: bool = False, more: np.ndarray | float = 0.0
-) -> tuple[float, np.ndarray]:
-    """Return the log marginal likelihood and its gradient (p,) at `theta`.
+def likelihood(theta: np.ndarray, features: Features, rows: np.ndarray, values: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the log marginal likelihood of values (n,) at rows (n, d), and its gradient, at `theta` and the shape of the warp of `features`.
 
-    apart: squared distances (d, n, n) by dimension, unscaled, that of reach the last; more: covariances (n, n) to be added; -inf where
-    the matrix is not positive definite.
+    The gradient (p + 2 k,) is by theta, then by that shape, when there is a warp; -inf where the matrix is not positive definite.
     """
-    d = len(apart) - reach
-    weights = np.exp(-2.0 * theta[: d + reach])
+    d, m, n = features.cube.d, len(features.groups), len(values)
+    columns = features.of(rows)
+    c = columns[:, :m] * np.exp(-theta[: features.d])[features.groups]
+    known = columns[:, m:]
+    rest = values - known @ features.lean
     variance, noise = np.exp(theta[-2]), np.exp(theta[-1])
-    n = len(values)
-    x, x_slope = matern(np.tensordot(weights[:d], apart[:d], 1) if d else np.zeros((n, n)))
+    xs = slice(0, m - features.reach)
+    x, x_slope = matern(_apart(c[:, xs], c[:, xs]))
     k = variance * x
-    by_x = np.full((n, n), variance)  # the derivative of k by x
-    if reach:
+    by_x = variance  # the derivative of k by x
+    if features.reach:
         drift, offset = np.exp(theta[d + 1 : d + 3])
-        s, s_slope = matern(weights[d] * apart[d])
+        s, s_slope = matern(_apart(c[:, -1:], c[:, -1:]))
         k = k + (drift * x + offset) * s
         by_x = by_x + drift * s
-    k = k + more
+    if features.known:
+        k = k + known @ known.T
     k[np.diag_indices(n)] += noise + _JITTER
     try:
         lower = cholesky(k, lower=True, check_finite=False)
     except np.linalg.LinAlgError:
-        return -np.inf, np.zeros_like(theta)
+        return -np.inf, np.zeros(len(theta) + len(features.shape))
     inverse = cho_solve((lower, True), np.eye(n), check_finite=False)
-    a = inverse @ values
-    value = -0.5 * values @ a - np.log(np.diag(lower)).sum() - 0.5 * n * np.log(2 * np.pi)
+    a = inverse @ rest
+    value = -0.5 * rest @ a - np.log(np.diag(lower)).sum() - 0.5 * n * np.log(2 * np.pi)
     outer = 0.5 * (np.outer(a, a) - inverse)  # the derivative of the value by k
+    by_c = np.empty_like(c)  # and by the scaled columns
+    by_c[:, xs] = _pull(outer * by_x * x_slope, c[:, xs])
     gradient = np.empty_like(theta)
-    gradient[:d] = -2.0 * weights[:d] * np.tensordot(apart[:d], outer * by_x * x_slope, 2)
-    if reach:
-        gradient[d] = -2.0 * weights[d] * np.einsum("ij,ij,ij,ij->", apart[d], outer, drift * x + offset, s_slope)
+    if features.reach:
+        by_c[:, -1:] = _pull(outer * (drift * x + offset) * s_slope, c[:, -1:])
         gradient[d + 1] = drift * np.einsum("ij,ij,ij->", outer, x, s)
         gradient[d + 2] = offset * np.einsum("ij,ij->", outer, s)
+    gradient[: features.d] = -np.bincount(features.groups, (c * by_c).sum(0), features.d)
     gradient[-2] = variance * np.einsum("ij,ij->", outer, x)
     gradient[-1] = noise * np.trace(outer)
+    if features.warp is not None:
+        by_column = by_c * np.exp(-theta[: features.d])[features.groups]
+        gradient = np.concatenate([gradient, features.bending(rows, columns[:, :m], by_column)])
     return float(value), gradient
+
+
+def _pull(by_apart: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Return the derivative by columns c (n, m) of a function whose derivative by their squared distances (n, n) this is."""
+    return 4.0 * (by_apart.sum(1)[:, None] * c - by_apart @ c)
 
 
 def fit(
@@ -215,29 +245,34 @@ def fit(
     priors: Priors | None = None,
     iterations: int = 60,
 ) -> Process:
-    """Return the process with the most probable hyperparameters found from `starts` and from the means of the priors."""
-    priors = priors or Priors()
-    columns = features.of(rows)
-    apart = features.apart(columns, columns)
-    known = columns[:, len(features.groups) :]
-    more = known @ known.T
-    rest = values - known @ features.lean
+    """Return the process with the most probable hyperparameters found from `starts` and from the means of the priors.
 
-    def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = likelihood(theta, apart, rest, reach=features.reach, more=more)
+    With a warp its exponents are fitted too, and a start may hold them after the others; the process has them in its `features`.
+    """
+    priors = priors or Priors()
+    mean = priors.of(features)[0]
+    p, warp = len(mean), features.warp
+    bounds = [*[_LOGARITHMS] * (p - 1), _NOISE]
+    if warp is not None:
+        bounds += [(-warp.limit, warp.limit)] * len(warp.shape)
+
+    def cost(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = likelihood(x[:p], features.bent(x[p:]), rows, values)
         if not np.isfinite(value):
-            return 1e10, np.zeros_like(theta)
-        extra, slope = priors.cost(theta, features)
+            return 1e10, np.zeros_like(x)
+        extra, slope = priors.cost(x[:p], features)
+        if warp is not None:
+            z = x[p:] / warp.spread
+            extra, slope = extra + 0.5 * float(z @ z), np.concatenate([slope, z / warp.spread])
         return extra - value, slope - gradient
 
-    mean = priors.of(features)[0]
-    bounds = [*[_LOGARITHMS] * (len(mean) - 1), _NOISE]
     low, high = np.array(bounds).T
     found = [
         minimize(
-            cost, np.clip(start, low, high), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations}
+            cost, np.clip(np.pad(start, (0, len(bounds) - len(start))), low, high), jac=True, method="L-BFGS-B", bounds=bounds,
+            options={"maxiter": iterations},
         )
         for start in [mean, *starts]
-    ]
-    best = min(found, key=lambda r: float(r.fun))
-    return Process(features, rows, values, np.asarray(best.x))
+    ]  # fmt: skip
+    best = np.asarray(min(found, key=lambda r: float(r.fun)).x)
+    return Process(features.bent(best[p:]), rows, values, best[:p])

@@ -17,7 +17,7 @@ __all__ = ["Sound", "sound"]
 _SHOWN = 150  # of the failed, and of all points, that the process is made of
 _LABELS = Priors(noise=(-3.0, 0.5))  # of labels 1 and -1, some of which are chance
 _RECENT = 20  # trials whose failures say how careful to be
-_FAILING = (0.05, 0.15)  # from this share of failures on with more care, up to the most at this share
+_FAILING = (0.03, 0.12)  # from this share of failures on with more care, up to the most at this share
 _SAFE = 0.95  # then a proposal must have this chance not to fail
 
 
