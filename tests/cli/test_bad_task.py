@@ -84,7 +84,21 @@ def test_trials_that_fail_are_recorded_and_the_study_goes_on(whet, task):
 """
     # a skeleton that is wrong is no hindrance when a person says so
     path = task("nn.Linear(16, 2))", "nn.Linear(16, 2), nn.Softmax(1))", more=body)
-    said = whet("run", path, "--budget", "12trials", "--epochs", "1", "--workers", "1", "--plain", "--force")
+    # evenly spread trials, as others soon keep away from what fails
+    said = whet(
+        "run",
+        path,
+        "--budget",
+        "12trials",
+        "--epochs",
+        "1",
+        "--workers",
+        "1",
+        "--plain",
+        "--force",
+        "--search",
+        "sobol",
+    )
     assert said.code == 0, said
     assert "FAIL OUT" in said.out
     assert "failed" in said.out

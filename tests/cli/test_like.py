@@ -67,7 +67,7 @@ def test_all_of_nothing_says_so_and_goes_on(whet, task, foreign):
     assert [x["study"] for x in data["like"]["studies"]] == ["tiny"]
     assert "not learn" not in said.out
     said = whet("tune", "tiny.py", "--name", "third", "--search", "random", "--like", "second", *FEW)
-    assert "random does not learn from them: every searcher but random and grid does" in said.out
+    assert "random does not learn from them: all but random and grid do" in said.out
 
 
 def test_without_like_nothing_is_said_of_it(whet, task):

@@ -42,9 +42,7 @@ def like_block(job: Job, study: Study) -> Block | None:
         return None
     said = learnt(trials) or ["no other study here has trials to learn from: begins from nothing"]
     if trials.like and not getattr(study.searcher, "learns", True):
-        said.append(
-            f"{strategy(study.searcher).split()[0]} does not learn from them: every searcher but random and grid does"
-        )
+        said.append(f"{strategy(study.searcher).split()[0]} does not learn from them: all but random and grid do")
     data = [{"study": x.name, "trials": len(x), "seq": x.seq} for x in trials.like]
     return Block("like", tuple(y for x in said for y in textwrap.wrap(x, WIDTH)), {"studies": data})
 

@@ -63,7 +63,7 @@ class Forest:
 
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[ForestPosterior]:
         posterior = ForestPosterior(
-            cube, view, self.trees, last_fit(trials, view, "sound"), seed=self.seed, stand=self._stand
+            cube, view, self.trees, last_fit(trials, view, "sound", "bounds"), seed=self.seed, stand=self._stand
         )
         belief = Belief(cube)
         return Worth(self.acquisition or ("log-ei" if belief.any else "ucb"), posterior, belief, len(view.ids))

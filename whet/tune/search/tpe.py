@@ -143,7 +143,7 @@ class TPE:
         """Return where trials fail, where they keep the bounds, and what to write down of a fit for the next one to begin from."""
         if not len(view.failed) and not view.bounds:
             return None, None, {}
-        last, n = last_fit(trials, view, "sound"), len(view.ids) + len(view.failed)
+        last, n = last_fit(trials, view, "sound", "bounds"), len(view.ids) + len(view.failed)
         before = recorded(last, "sound", self._seen.cube.d)
         refit = before is None or due(n, last)
         with one_thread():

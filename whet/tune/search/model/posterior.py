@@ -27,14 +27,14 @@ _ALWAYS = 40  # points up to which every proposal fits anew
 _GROWTH = 1.1  # then a fit each time there are so many times more
 
 
-def last_fit(trials: Trials, view: View, key: str) -> dict[str, Any] | None:
-    """Return the last fit on record among proposals that has a `key`, None when there is none that knows no more than `view`.
+def last_fit(trials: Trials, view: View, *keys: str) -> dict[str, Any] | None:
+    """Return the last fit on record among proposals that has any of the `keys`, None when there is none that knows no more than `view`.
 
     Other searchers may have taken turns with the one that asks, and fitted other things.
     """
     found = (t.origin["fit"] for t in reversed(trials) if "fit" in t.origin)
     n = len(view.ids) + len(view.failed)
-    return next((f for f in found if isinstance(f, dict) and key in f and f.get("n", 0) <= n), None)
+    return next((f for f in found if isinstance(f, dict) and any(k in f for k in keys) and f.get("n", 0) <= n), None)
 
 
 def due(n: int, last: Mapping[str, Any] | None) -> bool:
