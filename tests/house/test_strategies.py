@@ -122,7 +122,7 @@ def test_the_scan_sees_what_a_page_lacks() -> None:
     assert "headings" in wrong("search", "gp", page.replace("## Paper", "## Papers"))[0]
     assert wrong("search", "gp", page.replace("search-gp.svg", "gp.svg")) == ["no picture"]
     assert wrong("search", "gp", page.replace("--search gp", "--search tpe")) == ["no command line"]
-    assert "['acquisition', 'seed']" in wrong("search", "gp", page.replace("| `start` |", "| start |"))[0]
+    assert "['acquisition', 'seed', 'warp']" in wrong("search", "gp", page.replace("| `start` |", "| start |"))[0]
     assert wrong("search", "gp", page.replace('| `"log-ei"` |', '| `"ei"` |')) == [
         "acquisition has the default 'log-ei', not \"ei\""
     ]

@@ -46,11 +46,12 @@ def test_every_trial_says_what_was_picked_and_why():
     assert origins[-1]["because"] == "gp and tpe in turn"
 
 
-@pytest.mark.parametrize(("n", "made"), [(40, GP), (41, TPE), (301, TPE), (302, TPE)])
+@pytest.mark.parametrize(("n", "made"), [(40, GP), (41, TPE), (301, TPE), (302, TPE), (-40, TPE), (-41, TPE)])
 def test_it_proposes_what_it_picks_proposes(n, made):
+    n, steps = abs(n), 9 if n < 0 else 1
     rng = np.random.default_rng(0)
     params = [SPACE.sample(rng) for _ in range(n)]
-    trials = Trials([Trial(i, p, State.DONE, value=loss(p)) for i, p in enumerate(params)], space=SPACE)
+    trials = Trials([Trial(i, p, State.DONE, value=loss(p)) for i, p in enumerate(params)], space=SPACE, steps=steps)
     said, alone = (x.propose(trials, np.random.default_rng(7)) for x in (Auto(seed=3), made(seed=3)))
     assert said.params == alone.params
     assert said.origin["with"] == alone.origin["search"]

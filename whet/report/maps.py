@@ -54,7 +54,7 @@ def _map(
         "xaxis": {**axis_of(x), "showgrid": False, "range": _range(x.places), "constrain": "domain"},
         "yaxis": {**axis_of(y, room=0.07), "showgrid": False, "range": _range(y.places)},
     }
-    points = dots(s, lambda m: aside(m, y, m.places[1]), best)
+    points = dots(s, lambda m: aside(m, y, m.places[1], up=True), best)
     return Plot(title, {"data": [heat, *points], "layout": layout}, _table(s), 400, half=True)
 
 

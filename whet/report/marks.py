@@ -55,11 +55,14 @@ def _unit(axis: Axis) -> str:
     return "log scale" if d.log else f"{d.low:g} to {d.high:g}"
 
 
-def aside(mark: Mark, axis: Axis, place: float) -> float:
-    """Return the place of a mark, moved a little within its cell where there are few, so that trials do not hide each other."""
+def aside(mark: Mark, axis: Axis, place: float, *, up: bool = False) -> float:
+    """Return the place of a mark, moved a little within its cell where there are few, so that trials do not hide each other.
+
+    up: along the second axis, where it is moved by another sequence, or all would lie on a diagonal.
+    """
     if mark.kind == "next" or isinstance(axis.domain, Float) or len(axis.places) > 24:
         return place
-    return place + ((mark.id or 0) * 0.618034 % 1.0 - 0.5) * 0.4 / len(axis.places)
+    return place + ((mark.id or 0) * (0.754878 if up else 0.618034) % 1.0 - 0.5) * 0.4 / len(axis.places)
 
 
 def dots(s: Slice, y: Callable[[Mark], float], best: int | None) -> list[dict[str, Any]]:

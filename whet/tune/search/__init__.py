@@ -2,7 +2,7 @@
 
 | name | what it does |
 |---|---|
-| auto | `gp` and `tpe` in turn, above 300 trials `tpe`; what it picked and why is in every trial |
+| auto | `gp` and `tpe` in turn, above 300 trials or with several steps a trial `tpe`; what it picked and why is in every trial |
 | random | independent draws: the baseline of every comparison |
 | sobol | evenly spread points |
 | grid | every combination of a few values each |

@@ -22,12 +22,12 @@ _DEAR = 300  # trials up to which a Gaussian process is asked as well
 
 @dataclass(frozen=True)
 class Auto:
-    """Propose by `GP` and `TPE` in turn, above 300 trials by `TPE` alone.
+    """Propose by `GP` and `TPE` in turn; above 300 trials, or when a trial has several steps, by `TPE` alone.
 
     The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen estimator keeps to what was
-    good, whatever the shape. They learn from each other's trials, and in turn they were as good as the better of the two wherever it was measured
-    (`benchmarks/`), on tables of final values, where that is the process, and on learning curves, where it is the estimator. With many trials the process costs
-    more than it tells. Until there are enough values a Sobol sequence is followed. What was picked, and why, is in the origin of each trial
+    good, whatever the shape. They learn from each other's trials, and on tables of final values they were better in turn than alone. Where trials are
+    trained unequally far values are forecasts, and on recorded learning curves the estimator alone was better (`benchmarks/`). With many trials the process
+    costs more than it tells. Until there are enough values a Sobol sequence is followed. What was picked, and why, is in the origin of each trial
     ("with", "because").
 
     seed: of the first, evenly spread, trials; a study that is given "auto" by name sets its own. Raises StudyError when it is no whole
@@ -59,6 +59,8 @@ class Auto:
 
     def _pick(self, trials: Trials) -> tuple[Searcher, str]:
         """Return who proposes next, and why."""
+        if trials.steps > 1:
+            return self._tpe, "trials may be trained unequally far"
         if len(trials) > _DEAR:
             return self._tpe, f"more than {_DEAR} trials"
         # `gp` looks around the best when an odd number of trials is known: the trial asked for now is among `trials`
