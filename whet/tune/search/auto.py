@@ -25,7 +25,7 @@ class Auto:
     """Propose by `GP` and `TPE` in turn; above 300 trials, or when a trial has several steps, by `TPE` alone.
 
     The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen estimator keeps to what was
-    good, whatever the shape. They learn from each other's trials, and on tables of final values they were better in turn than alone. Where trials are
+    good, whatever the shape. They learn from each other's trials, and on tables of final values their mean regret was lower in turn than alone, by about the noise. Where trials are
     trained unequally far values are forecasts, and on recorded learning curves the estimator alone was better (`benchmarks/`). With many trials the process
     costs more than it tells. Until there are enough values a Sobol sequence is followed. What was picked, and why, is in the origin of each trial
     ("with", "because").
