@@ -58,6 +58,19 @@ def test_it_proposes_what_it_picks_proposes(n, made):
     assert said.origin.get("fit") == alone.origin.get("fit")  # the next gp begins from it
 
 
+@pytest.mark.parametrize(("n", "failed", "made"), [(40, 2, GP), (40, 3, TPE), (80, 3, GP), (80, 4, TPE)])
+def test_where_trials_fail_it_asks_tpe_alone(n, failed, made):
+    rng = np.random.default_rng(0)
+    params = [SPACE.sample(rng) for _ in range(n)]
+    ends = [
+        {"state": State.FAILED} if i < failed else {"state": State.DONE, "value": loss(p)} for i, p in enumerate(params)
+    ]
+    trials = Trials([Trial(i, p, **end) for i, (p, end) in enumerate(zip(params, ends, strict=True))], space=SPACE)
+    said, alone = (x.propose(trials, np.random.default_rng(7)) for x in (Auto(seed=3), made(seed=3)))
+    assert said.params == alone.params
+    assert (said.origin["because"] == "trials fail") is (made is TPE)
+
+
 def test_it_is_better_than_random_search():
     found = {}
     for search in ("auto", "random"):

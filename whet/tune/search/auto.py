@@ -13,22 +13,25 @@ from whet.tune.search.sobol import Sobol
 from whet.tune.search.tpe import TPE
 from whet.tune.space import Space
 from whet.tune.strategy import Proposal, Searcher
-from whet.tune.trial import Trials
+from whet.tune.trial import State, Trials
 
 __all__ = ["Auto"]
 
 _DEAR = 300  # trials up to which a Gaussian process is asked as well
+_FAILING = 0.05  # of all trials, with at least so many:
+_FAILED = 3
 
 
 @dataclass(frozen=True)
 class Auto:
-    """Propose by `GP` and `TPE` in turn; above 300 trials, or when a trial has several steps, by `TPE` alone.
+    """Propose by `GP` and `TPE` in turn; by `TPE` alone when a trial has several steps, when more than 5 % of them failed, or above 300.
 
-    The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen estimator keeps to what was
-    good, whatever the shape. They learn from each other's trials, and on tables of final values their mean regret was lower in turn than alone, by about the noise. Where trials are
-    trained unequally far values are forecasts, and on recorded learning curves the estimator alone was better (`benchmarks/`). With many trials the process
-    costs more than it tells. Until there are enough values a Sobol sequence is followed. What was picked, and why, is in the origin of each trial
-    ("with", "because").
+    The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen
+    estimator keeps to what was good, whatever the shape. They learn from each other's trials, and on tables of final
+    values their mean regret was lower in turn than alone, by about the noise. Where trials are trained unequally far values
+    are forecasts, and on recorded learning curves the estimator alone was better; so it was where half the space fails
+    (`benchmarks/`). With many trials the process costs more than it tells. Until there are enough values a Sobol sequence
+    is followed. What was picked, and why, is in the origin of each trial ("with", "because").
 
     seed: of the first, evenly spread, trials; a study that is given "auto" by name sets its own. Raises StudyError when it is no whole
     number >= 0.
@@ -63,6 +66,9 @@ class Auto:
             return self._tpe, "trials may be trained unequally far"
         if len(trials) > _DEAR:
             return self._tpe, f"more than {_DEAR} trials"
+        failed = sum(t.state is State.FAILED for t in trials)
+        if failed >= max(_FAILED, _FAILING * len(trials)):
+            return self._tpe, "trials fail"
         # `gp` looks around the best when an odd number of trials is known: the trial asked for now is among `trials`
         return (self._tpe if len(trials) % 2 else self._gp), "gp and tpe in turn"
 
