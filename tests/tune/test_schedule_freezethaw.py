@@ -79,6 +79,49 @@ def test_new_trials_have_their_share_of_the_steps():
         assert sum(min(s, 2) for s in steps) / sum(steps) == pytest.approx(share, abs=0.08)
 
 
+def crew(waiting, running, *, ended=()):
+    """Trials with these values: run to the end, waiting, and running now. New ones are due with the default share."""
+    study = basket(waiting, ended=ended)
+    for curve in running:
+        id = study.ask()
+        study.set(id, params={"x": 0.01 * id}, state=State.RUNNING)
+        for step, value in enumerate(curve, 1):
+            study.report(id, step, value)
+    return study
+
+
+ENDED = [falls(27, 0.8), stuck(27), falls(27, 0.9), stuck(27), falls(27, 0.7)]
+BEST, ALIKE = falls(5, 1.1), [stuck(2)] * 8
+
+
+@pytest.mark.parametrize(
+    ("waiting", "running", "said"),
+    [
+        ([*ALIKE, BEST], [stuck(3)], Resume(13)),
+        ([*ALIKE, stuck(5)], [BEST], Start()),  # it trains already
+        ([*ALIKE, BEST], [], Start()),  # one worker: the share is kept by starting now
+    ],
+)
+def test_the_best_of_all_never_waits_while_others_can_start_the_new_ones(waiting, running, said):
+    study = crew(waiting, running, ended=ENDED)
+    assert FreezeThaw(share=0.9).pick(study.trials, streams.rng(0)) == said
+
+
+@pytest.mark.parametrize(
+    ("waiting", "running", "judged", "verdict"),
+    [
+        ([], [stuck(4)], falls(4, 1.1), Verdict.GO),
+        ([], [], falls(4, 1.1), Verdict.PAUSE),  # one worker
+        ([BEST], [stuck(4)], stuck(4), Verdict.PAUSE),
+        ([], [falls(4, 1.4)], falls(4, 1.1), Verdict.PAUSE),
+    ],
+)
+def test_the_best_of_all_is_not_paused_at_a_mark_for_new_ones(waiting, running, judged, verdict):
+    study = crew([*ALIKE, *waiting], [*running, judged], ended=ENDED)
+    last = len(study.trials) - 1
+    assert FreezeThaw(share=0.9).judge(*study.ahead(last, 5, judged[-1] - 0.05)) is verdict
+
+
 def test_what_diverges_is_stopped_for_good_once_there_is_something_to_compare_with():
     ended = [falls(27)] * 5
     study = basket([falls(2)] * 6, ended=ended)

@@ -38,7 +38,8 @@ class FreezeThaw:
       nothing is assumed of their shape;
     - the best trial is the one with the largest expected improvement per step, over five horizons, not the one that tells the most
       about the minimum;
-    - new trials have a fixed share of all steps. What a new trial is, the searcher says.
+    - new trials have a fixed share of all steps; with several workers the best trial goes on all the same, and others start the
+      new ones: its steps take their time one after the other. What a new trial is, the searcher says.
 
     At each mark (1, 2, 3, 5, 8, 11, 17 ... steps) the trial that trains is compared with those that wait. One that has got worse
     than where it began, by three times what the best has gained, is stopped for good.
@@ -79,12 +80,16 @@ class FreezeThaw:
         return Standing()
 
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
-        """Return Resume of an interrupted trial; else Start when new trials have had less than their share, else Resume of the best."""
+        """Return Resume of an interrupted trial; else Start when new trials have had less than their share, else Resume of the best.
+
+        While others run, Resume of a trial that waits when it is the best of all comes before Start.
+        """
         basket = self._see(trials)
         if basket.interrupted:
             return Resume(min(basket.interrupted))
         if self._due(basket):
-            return Start()
+            first = self._leader(basket)
+            return Resume(first) if first is not None and first in basket.waiting else Start()
         best = self._best(basket)
         return Start() if best is None else Resume(best)
 
@@ -108,9 +113,13 @@ class FreezeThaw:
         basket = self._see(trials)
         if self._diverged(trial):
             return Verdict.STOP
-        if basket.interrupted or self._due(basket):
+        if basket.interrupted:
             return Verdict.PAUSE
-        return Verdict.GO if self._best(basket, basket.waiting | {trial.id}) == trial.id else Verdict.PAUSE
+        if self._due(basket):
+            first = self._leader(basket, trial.id)
+        else:
+            first = self._best(basket, basket.waiting | {trial.id})
+        return Verdict.GO if first == trial.id else Verdict.PAUSE
 
     def keep(self, trials: Trials) -> set[tuple[int, int]]:
         """Return the last checkpoint of every trial that is not closed: any may be revived."""
@@ -123,6 +132,16 @@ class FreezeThaw:
 
     def _due(self, basket: _Basket) -> bool:
         return basket.begun < _BEGIN or basket.fresh <= self.share * basket.steps
+
+    def _leader(self, basket: _Basket, judged: int | None = None) -> int | None:
+        """Return which trial goes on though new ones are due: the best of those that wait and run, when others can start the new ones.
+
+        judged: the trial that is judged; None when a worker asks that has none. With one worker there is no such trial.
+        """
+        others = basket.running - {judged}
+        if not others or basket.begun < _BEGIN:
+            return None
+        return self._best(basket, basket.waiting | others | ({judged} if judged is not None else set()))
 
     def _diverged(self, trial: Trial) -> bool:
         stand, n = self._forecast.stands[trial.id], len(self._forecast.stands)
