@@ -112,7 +112,8 @@ def test_what_cannot_be_plotted(refused, study):
     refused("study", "plot", "demo", "--y", "widht", needed=("--y widht",))
     refused("study", "plot", "demo", "--x", "lr", "--y", "lr", needed=("--y lr: is --x too", "width"))
     refused("study", "plot", "demo", "--around", "99", needed=("trial 99", "0 to 15"))
-    refused("study", "plot", "demo", "--around", "bset", needed=("Did you mean 'best'?",))
+    refused("study", "plot", "demo", "--around", "bset", needed=("Did you mean 'best'?", "best, next, and 0 to 15"))
+    refused("study", "plot", "demo", "--around", "nxt", needed=("best or next", "Did you mean 'next'?"))
     with Study.open(study / "runs" / "whet.db", "demo") as opened:
         adam = next(t.id for t in opened.trials if t.params["optimizer"] == "adam")
     words = ("study", "plot", "demo", "--x", "momentum", "--around", adam)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -125,3 +126,15 @@ def test_steps_that_are_not_reported_are_no_cases():
     beside.see(Trials([*made, *ends], space=Space(), steps=9))
     assert beside.final([3])[0] == pytest.approx(alone.final([3])[0])
     assert alone.final([3])[0] < 0.3
+
+
+def test_values_as_large_as_can_be_are_forecast_with_numbers():
+    largest = 1.7e308
+    curves = [[largest * (-1) ** i] * (9 if i < 4 else 3) for i in range(8)]
+    forecast = Forecast()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forecast.see(trials(curves, 9))
+        final = forecast.final(list(range(8)))
+    assert np.isfinite(final).all()
+    assert (final[1::2] < final[::2]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from whet.testing import SPACES
 from whet.tune.search.model.climb import around, climb, fingerprint, fingerprints
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.features import Features
-from whet.tune.search.model.outcomes import settle
+from whet.tune.search.model.outcomes import Scale, settle
 from whet.tune.space import Choice, Float, Ordered, Space
 
 NAMES = [n for n in SPACES if n != "one point"]
@@ -104,6 +106,37 @@ def test_settled_scores_keep_their_order_and_have_no_tails(seed):
     assert np.abs(settled).max() < 4
     assert settle(1e6 * scores + 5) == pytest.approx(settled, abs=1e-6)
     assert settle(np.full(5, 2.0)).tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3, 123.456, 1e300, 5e-324])
+@pytest.mark.parametrize("n", [6, 14, 15, 30, 50])
+def test_equal_scores_are_all_settled_at_nothing(value, n):
+    assert settle(np.full(n, value)).tolist() == [0.0] * n
+    scale = Scale.of(np.full(n, value))  # the deviation of n equal numbers is often no 0
+    assert scale.back(np.zeros(2)).tolist() == [value, value]
+
+
+@pytest.mark.parametrize(
+    ("scores", "size"),
+    [
+        ([0.0] * 20 + [1e300] + [0.5, 0.25], 1e300),  # half are the best, so that nothing is pulled in
+        ([-1e300, 1e300, 2e300, 1.5e300, -1.2e300, 3e299], 1e300),
+        ([-1.7e308, 1.7e308] * 4 + [0.0], 1e308),
+        ([0.0, 1e-300, 2e-300, 5e-300, 3e-300, 4e-300], 1e-300),
+        ([0.0, 5e-324, 1e-323, 5e-323, 2e-323, 4e-323], 1e-323),
+    ],
+)
+def test_scores_of_any_size_are_settled_and_taken_back(scores, size):
+    scores = np.array(scores)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scale = Scale.of(scores)
+        settled = scale.to(scores)
+        back = scale.back(settled)
+    assert settled.mean() == pytest.approx(0.0, abs=1e-9)
+    assert settled.std() == pytest.approx(1.0)
+    assert (np.diff(settled[np.argsort(scores, kind="stable")]) >= 0).all()
+    np.testing.assert_allclose(back / size, np.minimum(scores, scale.worst) / size, atol=1e-6)
 
 
 def test_the_fingerprints_of_rows_are_those_of_each():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from whet.tune.search.model.seen import Seen
@@ -69,3 +71,11 @@ def test_a_trial_that_was_not_trained_to_the_end_counts_as_it_is_forecast_to_end
     found = parts(trials, share=0.5)
     assert 0.2 in found.good
     assert 0.8 in found.others
+
+
+def test_the_largest_differences_there_are_make_no_warning():
+    done = [Trial(i, {"x": i / 7}, State.DONE, value=1.7e308 * (-1) ** i) for i in range(8)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = split(Seen().look(Trials(done, space=Space(x=Float(0, 1)))), 0.5)
+    assert parts.gain.tolist() == [1.0] * 4

@@ -181,6 +181,23 @@ def test_an_impossible_constraint_is_named():
             act(np.random.default_rng(0))
 
 
+def test_the_few_configurations_that_constraints_leave_are_all_found():
+    rng = np.random.default_rng(0)
+    space = Space(a=Int(0, 200), b=Int(0, 200)).where("a + b <= 2")  # 6 of 40,401
+    assert {tuple(space.sample(rng).values()) for _ in range(80)} == {tuple(p.values()) for p in space.points()}
+    assert {space.fill({"a": 1.0}, rng)["b"] for _ in range(20)} == {0, 1}
+    with pytest.raises(SpaceError, match=r"a \+ b <= 2. Loosen"):
+        space.fill({"a": 3}, rng)
+    uneven = Space(a=Int(1, 200, log=True), b=Int(1, 200, log=True)).where("a + b >= 392")  # draws hardly meet its 45
+    assert uneven.size * 1000 > 200 * 200
+    for _ in range(10):
+        space.check(space.sample(rng))
+        uneven.check(uneven.sample(rng))
+    endless = Space(x=Float(0, 1), y=Float(0, 1)).where("x + y <= 0.03")  # a 2,000th of the square
+    for _ in range(10):
+        endless.check(endless.sample(rng))
+
+
 def test_a_constraint_leaves_the_space_it_was_made_from_alone():
     space = Space(a=Int(1, 4))
     assert space.size == 4  # remembered, and not by the new one

@@ -117,8 +117,8 @@ class Attempt:
         if known > self._start and own and not self._spoilt:
             # the same text for every trial: Python shows a warning once
             warnings.warn(
-                "a paused trial trains its first steps again: no state was given to go on from. "
-                "Give run.report(value, state) what run.load() should return.",
+                "a paused trial trains its first steps again: it did not go on from a state. "
+                "Give one to run.report(value, state), and begin with what run.load() returns.",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -21,6 +21,7 @@ _FACTOR = 1.5  # between the steps at which curves are looked at
 _WIDTHS = np.array([0.35, 0.35, 0.7, 0.35])  # of the kernel: log level, log slope, log step, log of how much further
 _NEAREST = 10  # at least as wide as to reach so many earlier cases
 _CASES = 1500  # cases that are looked at, those of the trials trained furthest
+_LARGE = 1e300  # scores beyond count as that: differences of larger ones overflow
 _FLOOR, _STILL = 0.1, 0.03  # what is added to levels and slopes before their logarithm: below, differences do not count
 _MOST = 3.0  # levels are cut off there: three times as far behind as where trials begin
 
@@ -95,7 +96,11 @@ class Forecast:
     def _stand(self, t: Trial, trials: Trials) -> Stand | None:
         if not t.curve or t.state is State.FAILED:
             return None
-        score, old, new = trials.goal.score, self.stands.get(t.id), t.curve
+        old, new = self.stands.get(t.id), t.curve
+
+        def score(value: float) -> float:
+            return min(max(trials.goal.score(value), -_LARGE), _LARGE)
+
         if old is not None and new.continues(old.curve):
             low, lows, begin = old.low, list(old.lows), len(old.curve)
         else:

@@ -23,7 +23,8 @@ __all__ = ["Choice", "Const", "Dim", "Domain", "Float", "Int", "Ordered", "Param
 
 Params = Mapping[str, Value]
 
-_TRIES = 1000  # draws before a constraint is called unsatisfiable
+_TRIES = 1000  # draws before what the constraints allow is listed
+_LONG = 20_000  # draws in a space too large for that before its constraints are called unsatisfiable
 _COUNTED = 100_000  # constrained spaces up to this many points are counted exactly
 
 
@@ -96,10 +97,7 @@ class Space(Mapping[str, Domain]):
 
         With constraints it is exact up to 100,000 points and an upper bound beyond.
         """
-        total = layout.total(self)
-        if self._rules and total is not None and total <= _COUNTED:
-            return sum(1 for _ in self.points())
-        return total
+        return sum(1 for _ in self.points()) if self._rules and self._listable else layout.total(self)
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -177,11 +175,11 @@ class Space(Mapping[str, Domain]):
 
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
         """Return a configuration drawn evenly over the encoded space, among those the constraints allow."""
-        for _ in range(_TRIES):
+        for _ in range(0 if self._rare else _TRIES if self._listable else _LONG):
             params = self.decode(rng.random(len(self.dims)))
             if self.allows(params):
                 return params
-        raise self._empty()
+        return self._listed({}, rng)
 
     def fill(self, partial: Params, rng: np.random.Generator) -> dict[str, Value]:
         """Return a configuration with the given values; the others are drawn.
@@ -192,18 +190,37 @@ class Space(Mapping[str, Domain]):
         {'a': 3, 'b': 2}
         """
         _mapping(partial)
-        for _ in range(_TRIES):
+        for _ in range(_TRIES if self._listable else _LONG):
             params = self._walk(partial, rng)
             self._known(partial, params)
             if self.allows(params):
                 return params
             if len(params) == len(partial):
                 return self.clean(partial)  # nothing was drawn: say which constraint it is
-        raise self._empty()
+        return self._listed({name: params[name] for name in partial}, rng)
 
-    def _empty(self) -> SpaceError:
-        return SpaceError(
-            f"space: {_TRIES} draws met no configuration that satisfies {' and '.join(r.constraint.text for r in self._rules)}. Loosen them."
+    @cached_property
+    def _listable(self) -> bool:
+        total = layout.total(self)
+        return total is not None and total <= _COUNTED
+
+    @cached_property
+    def _rare(self) -> bool:
+        """Whether draws would hardly ever meet what the constraints allow."""
+        return bool(self._rules) and self._listable and (self.size or 0) * _TRIES < (layout.total(self) or 0)
+
+    @cached_property
+    def _few(self) -> list[dict[str, Value]]:
+        return list(self.points()) if self._listable else []
+
+    def _listed(self, given: Params, rng: np.random.Generator) -> dict[str, Value]:
+        """Return one of the configurations with the given values that draws did not meet; raise SpaceError when there is none."""
+        free = [p for p in self._few if all(n in p and same(p[n], v) for n, v in given.items())]
+        if free:
+            return dict(free[int(rng.integers(len(free)))])
+        none = "no configuration" if self._listable else f"{_LONG} draws met no configuration that"
+        raise SpaceError(
+            f"space: {none} satisfies {' and '.join(r.constraint.text for r in self._rules)}. Loosen them."
         )
 
     def points(self) -> Iterator[dict[str, Value]]:

@@ -116,7 +116,7 @@ def _fitted(study: Study, around: str) -> Landscape:
     from whet.tune.search.gp import GP
 
     trials = study.trials
-    where: Any = around if around in ("best", "next") else shown.pick(study, around).id
+    where: Any = around if around in ("best", "next") else shown.pick(study, around, "next").id
     own = study.searcher if isinstance(study.searcher, GP) else None
     rng = seed.rng(study.seed, len(trials), 0, "propose")  # the study's own for its next trial
     try:

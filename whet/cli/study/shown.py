@@ -32,8 +32,11 @@ def opened(runs: Path, url: str | None, name: str) -> Study:
     return Study.open(place(runs, url), name)
 
 
-def pick(study: Study, text: str) -> Trial:
-    """Return the trial that a word names; raise UsageError or StudyError when there is none."""
+def pick(study: Study, text: str, *also: str) -> Trial:
+    """Return the trial that a word names; raise UsageError or StudyError when there is none.
+
+    also: other words that the caller takes, which an error names too.
+    """
     from whet.errors import UsageError, nearest
 
     if text == "best":
@@ -41,15 +44,17 @@ def pick(study: Study, text: str) -> Trial:
     try:
         id = int(text)
     except ValueError:
+        words = ("best", *also)
         raise UsageError(
-            f"trial {text!r}: must be a trial's number, or best.{nearest(text, ['best'])} Allowed: {_ids(study)}."
+            f"trial {text!r}: must be a trial's number, or {' or '.join(words)}.{nearest(text, words)}"
+            f" Allowed: {_ids(study, *words)}."
         ) from None
     return study.trials.get(id)
 
 
-def _ids(study: Study) -> str:
+def _ids(study: Study, *words: str) -> str:
     n = len(study.trials)
-    return "best, and 0 to " + str(n - 1) if n else "none yet"
+    return f"{', '.join(words)}, and 0 to {n - 1}" if n else "none yet"
 
 
 def again(verb: str, runs: Path, url: str | None) -> str:

@@ -29,8 +29,8 @@ _NEAR = 5  # best trials that the climb begins at, beside random points
 class Guide(Generic[E]):
     """The searcher `name` but for its model; it follows one study at a time.
 
-    start: how many values there are before the model is asked (None: 4 and half the number of dimensions, at most 12); seed: of the
-    Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
+    start: how many trials have ended, failed ones included and one at least with a value, before the model is asked (None: 4 and half the
+    number of dimensions, at most 12); seed: of the Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
     every other trial is looked for around the best alone; more: how many times as many draws there are while care is taken not to fail, as most
     places are ruled out then, and few of the others lie on along the edge of what fails.
     """
@@ -53,7 +53,7 @@ class Guide(Generic[E]):
         self._seen, self._sobol = Seen(), Sobol(seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
-        """Return the configuration that is most worth trying; before `start` values the next of an evenly spread design."""
+        """Return the configuration that is most worth trying; before `start` trials the next of an evenly spread design."""
         view = self._seen.look(trials)
         d = len(trials.space.dims)
         start = self._start or min(12, 4 + (d + 1) // 2)

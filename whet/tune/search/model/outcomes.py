@@ -22,8 +22,9 @@ class Scale:
     transform of Yeo and Johnson 2000 with the most likely exponent makes the rest as normal as it can be (as in Cowen-Rivers
     et al. 2022, "HEBO", section 4.2). The order is kept, ties beyond the bound aside.
 
-    worst: scores above are pulled in to it; mean, spread: of the scores; power: the exponent; middle, width: mean and standard deviation
-    after the power.
+    worst: scores above are pulled in to it; mean, spread: of the scores, spread 0 when all are equal; power: the exponent; middle,
+    width: mean and standard deviation after the power; unit: mean and spread count in it, so that the square of no score overflows or
+    vanishes.
 
     >>> scale = Scale.of(np.array([1.0, 2.0, 3.0, 1e9]))
     >>> scale.to(np.array([1.0, 2.0, 3.0, 1e9])).round(2).tolist()
@@ -38,40 +39,51 @@ class Scale:
     power: float
     middle: float
     width: float
+    unit: float = 1.0
 
     @classmethod
     def of(cls, scores: np.ndarray) -> Scale:
         """Return the transform for scores (n,), n >= 1."""
         scores = np.asarray(scores, float)
-        best, median = float(scores.min()), float(np.median(scores))
+        with np.errstate(over="ignore"):
+            best, median = float(scores.min()), float(np.median(scores))
         worst = median + _FAR * (median - best) if median > best else np.inf
         scores = np.minimum(scores, worst)
+        unit = _unit(scores)
+        if scores.max() == best:  # the deviation of equal numbers is often not 0: their mean is rounded
+            return cls(worst, best / unit, 0.0, 1.0, 0.0, 1.0, unit)
+        scores = scores / unit
         mean, spread = float(scores.mean()), float(scores.std())
-        if not spread > 1e-300:
-            return cls(worst, mean, 0.0, 1.0, 0.0, 1.0)
         scores = (scores - mean) / spread
         power = _likely(scores) if len(scores) >= _POWER else 1.0
         scores = _yeo_johnson(scores, power)
-        return cls(worst, mean, spread, power, float(scores.mean()), float(scores.std()) or 1.0)
+        return cls(worst, mean, spread, power, float(scores.mean()), float(scores.std()) or 1.0, unit)
 
     def to(self, scores: np.ndarray) -> np.ndarray:
         """Return the values of scores."""
         if not self.spread:
             return np.zeros(len(scores))
-        scores = (np.minimum(np.asarray(scores, float), self.worst) - self.mean) / self.spread
+        scores = (np.minimum(np.asarray(scores, float), self.worst) / self.unit - self.mean) / self.spread
         return (_yeo_johnson(scores, self.power) - self.middle) / self.width
 
     def back(self, values: np.ndarray) -> np.ndarray:
         """Return the scores of values; infinite where the power has no value so large or small."""
         if not self.spread:
-            return np.full(np.shape(values), self.mean)
+            return np.full(np.shape(values), self.mean * self.unit)
         y, p = np.asarray(values, float) * self.width + self.middle, self.power
         with np.errstate(all="ignore"):
             up = inv_boxcox1p(np.maximum(y, 0.0), p)
             down = -inv_boxcox1p(np.maximum(-y, 0.0), 2.0 - p)
-        up = np.where(np.isnan(up), np.inf, up)
-        down = np.where(np.isnan(down), -np.inf, down)
-        return np.where(y >= 0, up, down) * self.spread + self.mean
+            up = np.where(np.isnan(up), np.inf, up)
+            down = np.where(np.isnan(down), -np.inf, down)
+            return (np.where(y >= 0, up, down) * self.spread + self.mean) * self.unit
+
+
+def _unit(scores: np.ndarray) -> float:
+    size = float(np.abs(scores).max())
+    if size == 0.0 or 1e-100 < size < 1e100:
+        return 1.0
+    return float(2.0 ** (int(np.frexp(size)[1]) - 1))  # a power of two: dividing by it rounds nothing
 
 
 def _yeo_johnson(x: np.ndarray, power: float) -> np.ndarray:

@@ -46,8 +46,9 @@ def split(view: View, share: float) -> Split:
     order = np.argsort(scores, kind="stable")
     k = min(math.ceil(share * len(view.ids)), _GOOD)
     good, others = order[:k], order[k:]
-    better = scores[order[k]] - scores[good] if k < len(order) else np.zeros(k)
-    mean = better.mean()
+    with np.errstate(over="ignore"):  # where it is too much to tell by how much, all are equally good
+        better = scores[order[k]] - scores[good] if k < len(order) else np.zeros(k)
+        mean = better.mean()
     gain = better / mean if mean > 0 and np.isfinite(mean) else np.ones(k)
     each = max(1.0, len(others) / _OTHERS)
     if len(others) > _OTHERS:
