@@ -20,7 +20,7 @@ PACKAGE = HERE.parents[2] / "whet"
 LAYERS = (
     "errors seed finding units",
     "journal metric stop execute",
-    "tune.number tune.constraint tune.domain tune.layout tune.space tune.overlap tune.curve tune.goal tune.trial tune.strategy tune.follow tune.forecast tune.named",
+    "tune.number tune.constraint tune.domain tune.layout tune.drawn tune.space tune.overlap tune.curve tune.goal tune.trial tune.strategy tune.follow tune.forecast tune.named",
     "tune.search tune.schedule data",
     "models train.loss train.optim train.rate",
     "task",

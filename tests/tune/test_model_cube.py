@@ -119,7 +119,7 @@ def test_equal_scores_are_all_settled_at_nothing(value, n):
 @pytest.mark.parametrize(
     ("scores", "size"),
     [
-        ([0.0] * 20 + [1e300] + [0.5, 0.25], 1e300),  # half are the best, so that nothing is pulled in
+        ([0.0] * 20 + [1e300], 1e300),
         ([-1e300, 1e300, 2e300, 1.5e300, -1.2e300, 3e299], 1e300),
         ([-1.7e308, 1.7e308] * 4 + [0.0], 1e308),
         ([0.0, 1e-300, 2e-300, 5e-300, 3e-300, 4e-300], 1e-300),
@@ -137,6 +137,13 @@ def test_scores_of_any_size_are_settled_and_taken_back(scores, size):
     assert settled.std() == pytest.approx(1.0)
     assert (np.diff(settled[np.argsort(scores, kind="stable")]) >= 0).all()
     np.testing.assert_allclose(back / size, np.minimum(scores, scale.worst) / size, atol=1e-6)
+
+
+def test_an_outlier_does_not_flatten_the_rest_when_half_the_scores_tie_at_the_best():
+    scores = np.array([0.0] * 20 + [0.25, 0.5, 0.75] + [1e9])
+    low, mid, high, far = settle(scores)[-4:]
+    assert low - settle(scores)[0] > 0.5
+    assert low < mid < high < far < 5
 
 
 def test_the_fingerprints_of_rows_are_those_of_each():

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from whet.errors import SpaceError, nearest
-from whet.tune import layout
+from whet.errors import SpaceError
+from whet.tune import drawn, layout
 from whet.tune.constraint import Constraint
 from whet.tune.domain import Choice, Const, Domain, Float, Int, Ordered, Value, domain_from_json, domain_json, same
 from whet.tune.layout import Dim
@@ -22,10 +22,6 @@ from whet.tune.layout import Dim
 __all__ = ["Choice", "Const", "Dim", "Domain", "Float", "Int", "Ordered", "Params", "Space"]
 
 Params = Mapping[str, Value]
-
-_TRIES = 1000  # draws before what the constraints allow is listed
-_LONG = 20_000  # draws in a space too large for that before its constraints are called unsatisfiable
-_COUNTED = 100_000  # constrained spaces up to this many points are counted exactly
 
 
 class Space(Mapping[str, Domain]):
@@ -97,7 +93,7 @@ class Space(Mapping[str, Domain]):
 
         With constraints it is exact up to 100,000 points and an upper bound beyond.
         """
-        return sum(1 for _ in self.points()) if self._rules and self._listable else layout.total(self)
+        return sum(1 for _ in self.points()) if self._rules and self._drawn.listable else layout.total(self)
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -133,53 +129,18 @@ class Space(Mapping[str, Domain]):
 
     def clean(self, params: Params) -> dict[str, Value]:
         """Return `params` in the order of the space with plain Python values; raise SpaceError as `check` does."""
-        _mapping(params)
-        found = self._walk(params, None)
-        self._known(params, found)
+        found = drawn.complete(self, params, None)
         for rule in self._rules:
             if not rule.holds(found):
                 raise SpaceError(f'configuration {found}: violates the constraint "{rule.constraint.text}".')
         return found
 
-    def _known(self, params: Params, found: Mapping[str, Value]) -> None:
-        for name in params:
-            if name not in found:
-                if name in self.names:
-                    raise SpaceError(f"{name}: does not exist in this branch, got {_short(params)}. Leave it out.")
-                raise SpaceError(
-                    f"{name}: no such hyperparameter.{nearest(str(name), self.names)} Allowed: {', '.join(self.names)}."
-                )
-
-    def _walk(self, params: Params, rng: np.random.Generator | None) -> dict[str, Value]:
-        """Return the configuration that `params` give; what is missing is drawn from `rng`, or refused without one."""
-        found: dict[str, Value] = {}
-
-        def walk(space: Space, prefix: str) -> None:
-            for name, domain in space.items():
-                full = prefix + name
-                if full in params:
-                    try:
-                        value = domain.check(params[full])
-                    except SpaceError as e:
-                        raise SpaceError(f"{full}: {e}" + ("" if str(e).endswith("?") else ".")) from None
-                elif rng is None:
-                    raise SpaceError(f"{full}: missing; got {_short(params)}. Allowed: {domain!r}.")
-                else:
-                    value = _draw(domain, full, params, rng)
-                found[full] = value
-                if isinstance(domain, Choice) and (branch := domain.branch(value)) is not None:
-                    walk(branch, full + ".")
-
-        walk(self, "")
-        return found
-
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Return a configuration drawn evenly over the encoded space, among those the constraints allow."""
-        for _ in range(0 if self._rare else _TRIES if self._listable else _LONG):
-            params = self.decode(rng.random(len(self.dims)))
-            if self.allows(params):
-                return params
-        return self._listed({}, rng)
+        """Return a configuration drawn evenly over the encoded space, among those the constraints allow.
+
+        Raises SpaceError when they allow none.
+        """
+        return self._drawn.sample(rng)
 
     def fill(self, partial: Params, rng: np.random.Generator) -> dict[str, Value]:
         """Return a configuration with the given values; the others are drawn.
@@ -189,39 +150,11 @@ class Space(Mapping[str, Domain]):
         >>> Space(a=Int(1, 3), b=Const(2)).fill({"a": 3}, np.random.default_rng(0))
         {'a': 3, 'b': 2}
         """
-        _mapping(partial)
-        for _ in range(_TRIES if self._listable else _LONG):
-            params = self._walk(partial, rng)
-            self._known(partial, params)
-            if self.allows(params):
-                return params
-            if len(params) == len(partial):
-                return self.clean(partial)  # nothing was drawn: say which constraint it is
-        return self._listed({name: params[name] for name in partial}, rng)
+        return self._drawn.fill(partial, rng)
 
     @cached_property
-    def _listable(self) -> bool:
-        total = layout.total(self)
-        return total is not None and total <= _COUNTED
-
-    @cached_property
-    def _rare(self) -> bool:
-        """Whether draws would hardly ever meet what the constraints allow."""
-        return bool(self._rules) and self._listable and (self.size or 0) * _TRIES < (layout.total(self) or 0)
-
-    @cached_property
-    def _few(self) -> list[dict[str, Value]]:
-        return list(self.points()) if self._listable else []
-
-    def _listed(self, given: Params, rng: np.random.Generator) -> dict[str, Value]:
-        """Return one of the configurations with the given values that draws did not meet; raise SpaceError when there is none."""
-        free = [p for p in self._few if all(n in p and same(p[n], v) for n, v in given.items())]
-        if free:
-            return dict(free[int(rng.integers(len(free)))])
-        none = "no configuration" if self._listable else f"{_LONG} draws met no configuration that"
-        raise SpaceError(
-            f"space: {none} satisfies {' and '.join(r.constraint.text for r in self._rules)}. Loosen them."
-        )
+    def _drawn(self) -> drawn.Drawn:
+        return drawn.Drawn(self)
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Yield every configuration of a finite space, in order; raise SpaceError when it is endless."""
@@ -295,35 +228,3 @@ class Space(Mapping[str, Domain]):
         for text in data.get("where", ()):
             space = space.where(text)
         return space
-
-
-def _short(params: Params) -> str:
-    return "{" + ", ".join(f"{k}: {v!r}" for k, v in list(params.items())[:6]) + (", ...}" if len(params) > 6 else "}")
-
-
-def _draw(domain: Domain, name: str, params: Params, rng: np.random.Generator) -> Value:
-    if isinstance(domain, Choice) and domain.branches:
-        # a given member of a branch says which branches are meant
-        given = {n[len(name) + 1 :]: v for n, v in params.items() if n.startswith(name + ".")}
-        fits = [o for o, b in zip(domain.options, domain.branches, strict=True) if not given or _takes(b, given)]
-        if fits:
-            return fits[int(rng.integers(len(fits)))]
-    return domain.decode(float(rng.random()))
-
-
-def _takes(branch: Space | None, given: Params) -> bool:
-    """Return whether `given` can be part of a configuration of `branch`, constraints aside."""
-    if branch is None:
-        return False
-    try:
-        branch._known(given, branch._walk(given, np.random.default_rng(0)))
-    except SpaceError:
-        return False
-    return True
-
-
-def _mapping(params: object) -> None:
-    if not isinstance(params, Mapping):
-        raise SpaceError(
-            f"configuration: must be a mapping of names to values, got {params!r}. Use e.g. {{'lr': 0.1}}."
-        )

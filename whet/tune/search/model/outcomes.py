@@ -18,7 +18,7 @@ _POWER = 5  # values from which on the exponent is fitted
 class Scale:
     """The transform of scores, of which the smallest is best, to values with mean 0 and variance 1.
 
-    What is far worse than the median is pulled in to `4` times as far as the best is on the other side; then the power
+    What is far worse than the median (of those above the best, when half tie there) is pulled in to `4` times as far as the best is on the other side; then the power
     transform of Yeo and Johnson 2000 with the most likely exponent makes the rest as normal as it can be (as in Cowen-Rivers
     et al. 2022, "HEBO", section 4.2). The order is kept, ties beyond the bound aside.
 
@@ -47,7 +47,9 @@ class Scale:
         scores = np.asarray(scores, float)
         with np.errstate(over="ignore"):
             best, median = float(scores.min()), float(np.median(scores))
-        worst = median + _FAR * (median - best) if median > best else np.inf
+            if median == best and scores.max() > best:  # half of them tie: it is the others that may have tails
+                median = float(np.median(scores[scores > best]))
+            worst = median + _FAR * (median - best) if median > best else np.inf
         scores = np.minimum(scores, worst)
         unit = _unit(scores)
         if scores.max() == best:  # the deviation of equal numbers is often not 0: their mean is rounded
