@@ -42,9 +42,11 @@ def test_what_is_forecast_is_the_mean_of_what_happened_weighted_by_likeness(seed
     forecast.see(trials(curves, 9))
     low = [np.minimum.accumulate(c) for c in curves]
     best, began = min(x[-1] for x in low), np.median([c[0] for c in curves])
+    unit = np.quantile([x[-1] for x in low], 0.25) - best
+    assert 0.01 * (began - best) < unit < began - best
 
     def level(v):
-        return min(max((v - best) / (began - best), 0.0), 3.0)
+        return min(max(v - best, 0.0), 3.0 * (began - best)) / unit
 
     def state(x, k, further):
         half = max([m for m in at if m <= k // 2], default=1)
@@ -67,7 +69,23 @@ def test_what_is_forecast_is_the_mean_of_what_happened_weighted_by_likeness(seed
                         gain.append(level(x[a - 1]) - level(x[b - 1]))
         weights = np.exp(-np.array(apart) / max(np.sort(apart)[9], 0.25))
         expected = level(low[id][-1]) - (weights * gain).sum() / weights.sum()
-        assert forecast.final([id])[0] == pytest.approx(best + (began - best) * expected)
+        assert forecast.final([id])[0] == pytest.approx(best + unit * expected)
+
+
+@pytest.mark.parametrize(
+    ("ends", "unit"),
+    [
+        ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 10.0),  # too few to say
+        ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 0.2),
+        ([0.0, 0.0, 0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 0.1),  # the best quarter is level: a hundredth
+        ([0.0, *[20.0] * 11], 10.0),  # they got worse
+    ],
+)
+def test_a_level_is_what_the_best_quarter_is_behind(ends, unit):
+    forecast = Forecast()
+    forecast.see(trials([[10.0, x] for x in ends], 9))
+    assert (forecast.scale, forecast.unit) == (10.0, pytest.approx(unit))
+    assert forecast.level(np.array([0.05, 500.0])) == pytest.approx([0.05 / unit, 30.0 / unit])
 
 
 def test_it_is_the_same_to_maximise():
@@ -117,15 +135,15 @@ def test_points_that_come_one_by_one_are_as_if_they_came_at_once():
 def test_steps_that_are_not_reported_are_no_cases():
     """A trial that reports at its end only does not say that nothing was gained on the way."""
     made = [
-        *trials([[1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.2, 0.2, 0.1]] * 3, 9),
-        Trial(3, {}, State.PAUSED, curve=[Point(1, 1.0)], value=1.0),
+        *trials([[1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.2, 0.2, 0.1]] * 9, 9),
+        Trial(9, {}, State.PAUSED, curve=[Point(1, 1.0)], value=1.0),
     ]
     alone, beside = Forecast(), Forecast()
     alone.see(Trials(made, space=Space(), steps=9))
-    ends = [Trial(i, {}, State.DONE, curve=[Point(9, 0.5)], value=0.5) for i in range(4, 40)]
+    ends = [Trial(i, {}, State.DONE, curve=[Point(9, 0.5)], value=0.5) for i in (10, 11)]
     beside.see(Trials([*made, *ends], space=Space(), steps=9))
-    assert beside.final([3])[0] == pytest.approx(alone.final([3])[0])
-    assert alone.final([3])[0] < 0.3
+    assert beside.final([9])[0] == pytest.approx(alone.final([9])[0])
+    assert alone.final([9])[0] < 0.3
 
 
 def test_values_as_large_as_can_be_are_forecast_with_numbers():

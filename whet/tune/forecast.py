@@ -23,7 +23,9 @@ _NEAREST = 10  # at least as wide as to reach so many earlier cases
 _CASES = 1500  # cases that are looked at, those of the trials trained furthest
 _LARGE = 1e300  # scores beyond count as that: differences of larger ones overflow
 _FLOOR, _STILL = 0.1, 0.03  # what is added to levels and slopes before their logarithm: below, differences do not count
-_MOST = 3.0  # levels are cut off there: three times as far behind as where trials begin
+_MOST = 3.0  # of how far behind trials begin: what is further behind counts as that
+_ENOUGH = 8  # trials from which on a level is what the best quarter is behind
+_FINEST = 0.01  # of how far behind trials begin: no level is smaller
 
 
 def marks(steps: int) -> tuple[int, ...]:
@@ -57,8 +59,7 @@ class Stand:
 class Forecast:
     """What trials will have become. `see` first, then ask.
 
-    Scores are lower-is-better whatever the goal. A level is a score on the scale on which the best of the study is 0 and the median trial
-    began at 1.
+    Scores are lower-is-better whatever the goal. A level is a score on the scale on which the best of the study is 0 and one `unit` behind it is 1.
 
     >>> from whet.tune.space import Space
     >>> from whet.tune.trial import Point
@@ -68,7 +69,7 @@ class Forecast:
     >>> forecast = Forecast()
     >>> forecast.see(Trials(trials, space=Space(), steps=9))
     >>> forecast.final([8, 9]).round(2)
-    array([0.1 , 0.88])
+    array([0.1 , 0.93])
     """
 
     def __init__(self) -> None:
@@ -149,6 +150,10 @@ class Forecast:
         early = [s.lows[0] for s in stands if s.lows and s.lows[0] == s.lows[0]] or [s.first for s in stands] or [1.0]
         began = float(np.median(early))
         self._scale = max(began - self._best, 1e-12 * max(1.0, abs(self._best)))
+        self._unit = self._scale
+        if len(self.stands) >= _ENOUGH:
+            quarter = float(np.quantile([s.low for s in stands], 0.25)) - self._best
+            self._unit = min(max(quarter, _FINEST * self._scale), self._scale)
 
     @property
     def best(self) -> float:
@@ -162,9 +167,19 @@ class Forecast:
         self._learn()
         return self._scale
 
+    @property
+    def unit(self) -> float:
+        """How much better it is than the best quarter of the trials by now, within `scale` and a hundredth of it: one level.
+
+        Where trials begin far behind, as with a network that first learns what is common, all that matters afterwards would be next to nothing
+        on that scale, and trials that differ would count as alike.
+        """
+        self._learn()
+        return self._unit
+
     def level(self, scores: np.ndarray) -> np.ndarray:
         """Return scores as levels."""
-        return np.clip((np.asarray(scores, float) - self.best) / self.scale, 0.0, _MOST)
+        return np.clip((np.asarray(scores, float) - self.best) / self.unit, 0.0, _MOST * self.scale / self.unit)
 
     def _state(self, low: np.ndarray, before: np.ndarray, log_step: np.ndarray, further: np.ndarray) -> np.ndarray:
         level, slope = self.level(low), np.maximum(self.level(before) - self.level(low), 0.0)
@@ -196,4 +211,4 @@ class Forecast:
         if not ids:
             return np.zeros(0)
         levels, weights = self.outcomes(ids, np.full(len(ids), step or self.marks[-1], float))
-        return self.best + self.scale * (levels * weights).sum(1)
+        return self.best + self.unit * (levels * weights).sum(1)
