@@ -64,8 +64,6 @@ class Drawn:
     """Draws from one space.
 
     Where constraints leave so little that draws hardly meet it, what they leave is listed, if the space is small enough for that.
-
-    listable: whether it is.
     """
 
     def __init__(self, space: Space) -> None:
@@ -73,6 +71,7 @@ class Drawn:
 
     @cached_property
     def listable(self) -> bool:
+        """Whether all configurations can be listed, constraints aside."""
         total = layout.total(self._space)
         return total is not None and total <= _COUNTED
 
