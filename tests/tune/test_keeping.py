@@ -208,8 +208,12 @@ def test_the_quota_holds_at_every_moment_with_workers_in_other_processes(make):
     seen, done = [0], threading.Event()
 
     def watch():
+        before = {}
         while not done.wait(0.002):
-            seen.append(sum(_size(p) for p in study.store.files(study.name).rglob("*")))
+            now = dict(_file(p) for p in study.store.files(study.name).rglob("*"))
+            # what both looks saw was there between them; one look alone takes time, and counts files that follow each other
+            seen.append(sum(size for file, size in now.items() if before.get(file) == size))
+            before = now
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -229,11 +233,12 @@ def test_the_quota_holds_at_every_moment_with_workers_in_other_processes(make):
     assert not fsck(study.store, [study.name]).findings
 
 
-def _size(path):
+def _file(path):
     try:
-        return path.stat().st_size if path.is_file() else 0
+        found = path.stat()
+        return (path, found.st_ino, found.st_mtime_ns), found.st_size if path.is_file() else 0
     except OSError:
-        return 0
+        return path, 0
 
 
 def test_without_room_the_study_goes_on_and_says_so(make):
