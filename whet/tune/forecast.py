@@ -1,8 +1,9 @@
 """What becomes of a trial that is trained on, judged by what became of others that stood where it stands.
 
 A trial's state at a step is how good it is, how fast it got better lately, and how long it was trained. What trials that were in a like
-state gained afterwards is a sample of what this one will gain. No curve is assumed to have a shape, so plateaus, sudden falls and
-crossings are forecast once one was seen; what nobody has reached yet is forecast as by the longest there is.
+state gained afterwards is a sample of what this one will gain: the same part of what it is above the best that can be hoped for. No curve
+is assumed to have a shape, so plateaus, sudden falls and crossings are forecast once one was seen; what nobody has reached yet is
+forecast as by the longest there is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _LARGE = 1e300  # scores beyond count as that: differences of larger ones overfl
 _FLOOR, _STILL = 0.1, 0.03  # what is added to levels and slopes before their logarithm: below, differences do not count
 _MOST = 3.0  # of how far behind trials begin: what is further behind counts as that
 _ENOUGH = 8  # trials from which on a level is what the best quarter is behind
+_BEYOND = 1.0  # how much better than the best of all a trial can become, in levels: those near to it have less to gain
 _FINEST = 0.01  # of how far behind trials begin: no level is smaller
 
 
@@ -69,7 +71,7 @@ class Forecast:
     >>> forecast = Forecast()
     >>> forecast.see(Trials(trials, space=Space(), steps=9))
     >>> forecast.final([8, 9]).round(2)
-    array([0.1 , 0.93])
+    array([0.15, 0.93])
     """
 
     def __init__(self) -> None:
@@ -188,7 +190,9 @@ class Forecast:
     def outcomes(self, ids: list[int], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return levels (n, m) that trials may have at `steps` (n,), and how likely each is (n, m), rows adding up to 1.
 
-        One column is what one earlier case makes of the trial; without any there is one: that nothing changes.
+        One column is what one earlier case makes of the trial: with a and b the case's levels before and after, `level` becomes
+        (level + 1) (b + 1) / (a + 1) - 1. A difference a - b, taken off as it is, would send a trial that is close to the best far below it,
+        since cases as close are few. Without any case there is one column: that nothing changes.
         """
         stands = [self.stands[i] for i in ids]
         low = np.array([s.low for s in stands])
@@ -203,8 +207,8 @@ class Forecast:
         k = min(_NEAREST, len(known)) - 1
         wide = np.maximum(np.partition(apart, k, axis=1)[:, k : k + 1], 0.25)
         weights = np.exp(-np.maximum(apart, 0.0) / wide)
-        gain = np.where(further[:, None] > 0, (self.level(a) - self.level(b))[None], 0.0)
-        return level[:, None] - gain, weights / weights.sum(1, keepdims=True)
+        left = np.where(further[:, None] > 0, ((self.level(b) + _BEYOND) / (self.level(a) + _BEYOND))[None], 1.0)
+        return (level[:, None] + _BEYOND) * left - _BEYOND, weights / weights.sum(1, keepdims=True)
 
     def final(self, ids: list[int], step: int | None = None) -> np.ndarray:
         """Return the score (n,) each trial is expected to have at `step` (default: the last)."""

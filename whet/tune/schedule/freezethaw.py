@@ -21,7 +21,7 @@ _BEGIN = 10  # trials that are started before any goes on
 _FURTHER = (1.5, 2.5, 5.0, 12.0, np.inf)  # how many times as far it is looked
 _SHORT = 1e-3  # of a level: a gain below counts as none
 _ENDED = 3  # trials that are trained to the end in any case, so that curves are known to their end
-_WORTH = 0.02  # of how far behind trials begin: the expected gain for which trials still go on when no more may start
+_WORTH = 0.02  # of a level: the expected gain for which trials still go on when no more may start
 _EACH = 8  # the best so many at each mark are looked at
 _DIVERGED = 3.0  # times what the best has gained, above where it began
 _SEVENTEENTH = 17  # of a full training is what a new trial has before it is compared
@@ -100,8 +100,7 @@ class FreezeThaw:
         """
         basket = self._see(trials)
         best = self._ranked(basket.waiting)
-        worth = _WORTH * self._forecast.scale / self._forecast.unit
-        if best is not None and (len(basket.done) < _ENDED or best[1] >= worth):
+        if best is not None and (len(basket.done) < _ENDED or best[1] >= _WORTH):
             return Resume(best[0])
         return Idle.WAIT if basket.running or basket.asked else Idle.DONE
 
