@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{given.trials} trials, seeds 0 to {given.seeds - 1}: mean (largest)")
     print(f"{'searcher':10}{'goal':26}{'break the bound':>18}{'of the last half':>18}{'best above optimum':>24}")
-    for name in ("random", "gp", "forest", "tpe"):
+    for name in ("random", "auto", "gp", "forest", "tpe"):
         for goal in (GOAL[:1], GOAL) if name != "random" else (GOAL,):
             broken, late, regret = [], [], []
             for seed in range(given.seeds):

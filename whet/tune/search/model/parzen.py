@@ -29,6 +29,7 @@ _ROOT_2PI = np.sqrt(2 * np.pi)
 _TABLED = 128  # values of a column up to which its kernels are kept as a table
 _REMEMBERED = 200  # tables, at least
 _BLOCK = 100  # columns whose kernels are multiplied before a logarithm is taken, so that nothing overflows
+_NARROW = 0.5  # of the width of a kernel: cells up to which three points are enough
 _GRID = 0.05  # widths are rounded to such a part of themselves, so that tables can be used again
 
 
@@ -94,6 +95,29 @@ class Kernels:
         return np.cumsum(np.column_stack([self._mass(j, h), np.diff(self.cube.edges[j])]), axis=0)
 
 
+def _mean_normal(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return the mean (n, k) of the standard normal densities around `centre` (k,) from `low` to `high` (n,).
+
+    Gauss-Legendre with three points where that is narrow, with an error below 2e-7 of the largest density, at a tenth of the cost of two
+    normal distribution functions.
+    """
+    half, middle = (high - low) / 2, (high + low) / 2
+    nodes = np.stack([middle - half * 0.6**0.5, middle, middle + half * 0.6**0.5])
+    parts = nodes[:, :, None] - centre
+    parts *= parts
+    parts *= -0.5
+    np.exp(parts, out=parts)
+    out: np.ndarray = parts[0]
+    out += parts[2]
+    out *= 5 / (18 * _ROOT_2PI)
+    parts[1] *= 8 / (18 * _ROOT_2PI)
+    out += parts[1]
+    if len(wide := np.flatnonzero(half > _NARROW / 2)):
+        low, high = low[wide, None], high[wide, None]
+        out[wide] = (ndtr(high - centre) - ndtr(low - centre)) / (high - low)
+    return out
+
+
 class Density:
     """A mixture of kernels at trials, and an even part.
 
@@ -157,9 +181,9 @@ class Density:
         else:
             edges = self.kernels.cube.edges[j]
             at = self.kernels.cube.index(u, j)
-            low, high = edges[at][:, None], edges[at + 1][:, None]
-            out = ndtr((high - centre) / h) - ndtr((low - centre) / h)
-            out *= (1.0 - LOOSE) / mass / (high - low)
+            low, high = edges[at], edges[at + 1]
+            out = _mean_normal(low / h, high / h, centre / h)
+            out *= (1.0 - LOOSE) / (h * mass)
         out += LOOSE
         if self.kernels.cube.conditional[j]:
             out[gone[:, None] | ~self._there[:, i]] = 1.0
