@@ -28,8 +28,10 @@ class Stage(IntEnum):
     START = 2  # the whole at initialisation, its modes
     WIRING = 3  # what depends on what
     STEPS = 4  # a few steps
-    FIT = 5  # one batch
-    LEARN = 6  # real against blind
+    NOISE = 5  # what cannot be learned
+    FIT = 6  # one batch
+    LEARN = 7  # real against blind
+    LATER = 8  # capacity, rates, resuming, the same again
 
 
 @dataclass(frozen=True)
