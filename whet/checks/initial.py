@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Initial", "quiet"]
 
+NORMAL = statistics.NormalDist()
 _DROPS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _RATES = ("dropout", "drop_prob", "drop_rate", "p_drop")
 
@@ -100,6 +102,9 @@ class Initial:
             )
         numbers: dict[str, Any] = {"loss": loss, "expected": expected, "tolerance": tolerance, "n": n,
                                    "excess": float(d.mean()), "sd": float(d.std()), "answer": kind.kind}  # fmt: skip
+        error = float(d.std()) / math.sqrt(n)
+        beyond = abs(float(d.mean())) - self.share * abs(expected)
+        numbers["p"] = NORMAL.cdf(-beyond / error) if error else float(beyond <= 0)
         yield Fact(f"loss at init {_short(loss, tolerance)} (expected {_short(expected, tolerance)} +- "
                    f"{_short(tolerance, tolerance)})", numbers)  # fmt: skip
         if n >= 4 and abs(whole / loss / len(targets) - 1) < 0.02 and abs(whole) > 1e-6:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from whet.checks.holm import correct
 from whet.checks.registry import Check, Fact, Stage
 from whet.checks.subject import Subject
 from whet.errors import one_line
@@ -36,7 +37,8 @@ def plain(value: Any) -> Any:
 def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] = ()) -> Health:
     """Run `checks` on `subject` in the order given; codes in `allow` are declared exceptions and do not run.
 
-    A FAIL stops every check of a later stage. A check that raises did not run; the others go on.
+    A FAIL stops every check of a later stage. A check that raises did not run; the others go on. Statistical warnings
+    are corrected for how many tests there were (`whet.checks.holm`): on a healthy program the chance of any is 1e-3.
 
     >>> import torch
     >>> from whet.checks.registry import resolve
@@ -65,7 +67,7 @@ def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] =
                     findings.append(item)
                     if item.severity is Severity.FAIL and stopped is None:
                         stopped = (check.stage, item.code)
-    return Health(tuple(findings), tuple(skipped), facts)
+    return Health(correct(findings, facts), tuple(skipped), facts)
 
 
 def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:
