@@ -10,9 +10,10 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | OUT | parts | the outputs can take the values that the loss expects |
 | LOSS | parts | the loss falls for right answers, has a gradient, repeats itself, hides no softmax |
 | INIT | start | the loss at initialisation is that of knowing the targets' shares and nothing else |
-| MODE | start | eval mode reaches every module and repeats itself |
+| MODE | start | eval mode reaches every module and repeats itself; training mode moves statistics |
 | SEP | wiring | a target steers the outputs of its own example alone |
 | DEP | wiring | an output depends on its own example alone |
+| STRAY | wiring | what has a gradient is a parameter of the model |
 | PC | steps | three steps change every parameter that is to learn |
 | OF | fit | a few examples are learned by heart |
 | IIB | learn | held-out loss beats that of a model that never sees the inputs |

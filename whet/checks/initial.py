@@ -108,7 +108,8 @@ class Initial:
         yield Fact(f"loss at init {_short(loss, tolerance)} (expected {_short(expected, tolerance)} +- "
                    f"{_short(tolerance, tolerance)})", numbers)  # fmt: skip
         if n >= 4 and abs(whole / loss / len(targets) - 1) < 0.02 and abs(whole) > 1e-6:
-            yield Finding(self.code, Severity.WARN, subject.at("loss"), {**numbers, "whole": whole},
+            exact = {k: v for k, v in numbers.items() if k != "p"} | {"whole": whole}
+            yield Finding(self.code, Severity.WARN, subject.at("loss"), exact,
                           f"the loss of a batch is {n} times that of an example: it is summed, so steps grow with the batch",
                           "use reduction='mean', or divide by the number of examples")  # fmt: skip
         mirrored = subject.each(2 * blind - outputs, targets)[keep]

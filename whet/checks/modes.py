@@ -1,10 +1,11 @@
-"""MODE: eval mode reaches every module, and computes the same thing twice."""
+"""MODE: eval mode reaches every module and computes the same thing twice; training mode keeps the input and moves statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Subject, tensors
@@ -12,10 +13,13 @@ from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Modes"]
 
+_DROPS = nn.modules.dropout._DropoutNd
+
 
 class Modes:
     """FAIL when model.eval() leaves a module in training mode; WARN when two passes in eval mode differ in a bit,
-    or when a pass in eval mode changes a buffer.
+    or when a pass in eval mode changes a buffer. WARN when dropout drops over 90 % in training mode, or when three passes in it leave the
+    running statistics of a batch norm as they were: what eval mode then uses was never measured.
 
     Models that draw by design (variational ones) are declared with allow=("MODE",).
 
@@ -27,7 +31,8 @@ class Modes:
     ['WARN']
     """
 
-    code, stage, passes = "MODE", Stage.START, 2
+    code, stage, passes = "MODE", Stage.START, 5
+    most = 0.9  # of dropout
 
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
         """Do two passes in eval mode and compare them."""
@@ -39,7 +44,12 @@ class Modes:
             buffers = {k: b.clone() for k, b in model.named_buffers()}
             first, second = (tensors(subject.forward()) for _ in range(2))
             moved = [k for k, b in model.named_buffers() if k not in buffers or not _same(b, buffers[k])]
-            apart = 0.0
+            apart, stuck = 0.0, self._stuck(subject)
+            drops = {
+                k or type(m).__name__: m.p
+                for k, m in model.named_modules()
+                if isinstance(m, _DROPS) and m.p > self.most
+            }
             for a, b in zip(first, second, strict=True):
                 if a.shape != b.shape:
                     apart = float("inf")
@@ -47,7 +57,14 @@ class Modes:
                     apart = max(apart, float((a.double() - b.double()).abs().max()))
         # other kernels than the CPU's may sum in another order each time
         allowed = 0.0 if all(t.device.type == "cpu" for t in first) else 1e-4 * max(float(t.abs().max()) for t in first)
-        numbers = {"apart": apart, "allowed": allowed, "n": subject.n, "training": still[:8], "moved": moved[:8]}
+        numbers = {
+            "apart": apart,
+            "allowed": allowed,
+            "n": subject.n,
+            "training": still[:8],
+            "moved": moved[:8],
+            "stuck": stuck[:8],
+        }
         yield Fact("eval repeats itself" if apart <= allowed else f"eval differs by {apart:.2g}", numbers)
         if still:
             yield Finding(self.code, Severity.FAIL, where, numbers, f"model.eval() leaves {', '.join(still[:3])} in training mode",
@@ -58,6 +75,44 @@ class Modes:
         elif moved:
             yield Finding(self.code, Severity.WARN, where, numbers, f"a pass in eval mode changes {', '.join(moved[:3])}",
                           "update statistics only `if self.training`")  # fmt: skip
+        if drops:
+            name, rate = next(iter(drops.items()))
+            yield Finding(self.code, Severity.WARN, where, {**numbers, "dropout": drops, "most": self.most},
+                          f"{name} drops {rate:.0%} of its inputs in training mode, so next to nothing is learned through it",
+                          "p is the share that is dropped, not kept: nn.Dropout(0.1)")  # fmt: skip
+        if stuck:
+            yield Finding(self.code, Severity.WARN, where, numbers,
+                          f"three passes in training mode leave the running statistics of {', '.join(stuck[:3])} as they were",
+                          "use momentum=0.1, and leave batch norm in training mode; if it is frozen on purpose, call its eval() "
+                          "in train()")  # fmt: skip
+
+    def _stuck(self, subject: Subject) -> list[str]:
+        """Return the batch norms that are in training mode and whose statistics three passes do not move."""
+        model = subject.model
+        model.train()
+        norms = {
+            k or type(m).__name__: m
+            for k, m in model.named_modules()
+            if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training and m.running_mean is not None
+        }
+        used: set[int] = set()
+        hooks = [m.register_forward_hook(lambda m, *_: used.add(id(m))) for m in norms.values()]
+        before = {k: (_copy(m.running_mean), _copy(m.running_var)) for k, m in norms.items()}
+        try:
+            for _ in range(3 if norms else 0):
+                subject.forward()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        now = {k: (m.running_mean, m.running_var) for k, m in norms.items()}
+        return [
+            k for k, m in norms.items() if id(m) in used and all(_same(a, b) for a, b in zip(before[k], now[k], strict=True) if b is not None)
+        ]  # fmt: skip
+
+
+def _copy(tensor: torch.Tensor | None) -> torch.Tensor:
+    """Return a copy; nothing for None."""
+    return torch.empty(0) if tensor is None else tensor.clone()
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -81,6 +81,7 @@ BUILT_IN = {
     "MODE": "whet.checks.modes:Modes",
     "SEP": "whet.checks.separation:Separation",
     "DEP": "whet.checks.dependence:Dependence",
+    "STRAY": "whet.checks.strays:Strays",
     "PC": "whet.checks.updates:Updates",
     "OF": "whet.checks.overfit:Overfit",
     "IIB": "whet.checks.baseline:Baseline",

@@ -28,7 +28,7 @@ def shapes(tree: Any) -> str:
 
 
 class Runs:
-    """FAIL when model or loss raises, the loss is no tensor, is not finite, or has no gradient; WARN when inputs are
+    """FAIL when model, loss or backward pass raises, the loss is no tensor, is not finite, or has no gradient; WARN when inputs are
     edited in place; INFO when the loss is a vector.
 
     >>> [type(i).__name__ for i in Runs().look(Subject(torch.nn.Linear(2, 1), torch.nn.MSELoss(),
@@ -86,7 +86,14 @@ class Runs:
             yield bad(part, "the loss has no gradient: the path to the weights is cut", "remove no_grad, detach, .item(), "
                       "argmax and .data between the weights and the loss; set requires_grad=True on what should learn")  # fmt: skip
             return
-        loss.backward()
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            got = one_line(f"{type(error).__name__}: {error}")
+            yield bad("model", f"the backward pass raises {got}"[:400], "do not write in place (+=, relu_, inplace=True) into what a "
+                      "layer still needs, nor use a tensor of an earlier step without detach(); "
+                      "torch.autograd.set_detect_anomaly(True) names the operation", error=got[:300])  # fmt: skip
+            return
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         if not all(bool(torch.isfinite(g).all()) for g in grads):
             yield bad("model", "the loss is finite but its gradient is not", "look for sqrt, log, norm or division at 0; "

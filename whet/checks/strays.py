@@ -1,0 +1,98 @@
+"""STRAY: what the loss could teach is a parameter of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from whet.checks.registry import Fact, Stage
+from whet.checks.subject import Subject, tensors
+from whet.finding import Finding, NotRun, Severity
+
+__all__ = ["Strays"]
+
+
+class Strays:
+    """WARN when the loss has a gradient for a tensor that is neither a parameter of the model or the loss nor with the optimizer.
+
+    A layer in a plain list or dict, or a tensor with requires_grad=True that is no nn.Parameter: it is used, but model.parameters()
+    does not hold it, so it neither learns, nor is saved, nor moves to another device. Found by walking the graph of the loss to its leaves.
+
+    >>> class Listed(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layers = [nn.Linear(2, 2)]
+    ...         self.head = nn.Linear(2, 1)
+    ...     def forward(self, x):
+    ...         return self.head(self.layers[0](x))
+    >>> import torch
+    >>> s = Subject(Listed(), nn.MSELoss(), (torch.randn(8, 2),), torch.randn(8, 1))
+    >>> [i.evidence["strays"] for i in Strays().look(s) if isinstance(i, Finding)]
+    [['layers[0].bias (2,)', 'layers[0].weight (2, 2)']]
+    """
+
+    code, stage, passes = "STRAY", Stage.WIRING, 1
+
+    def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
+        """Do one forward pass and walk its graph."""
+        with subject.look(self.code):
+            subject.model.train()
+            inputs = subject.copies()
+            loss = subject.cost(subject.forward(inputs, copy=False))
+            found = leaves(loss)
+        known = [p for m in (subject.model, subject.loss) if isinstance(m, nn.Module) for p in m.parameters()]
+        if subject.optimizer is not None:
+            known += [p for group in subject.optimizer.param_groups for p in group["params"]]
+        given = {id(t) for t in (*known, *tensors(inputs), *tensors(subject.targets))}
+        strays = [t for t in found if id(t) not in given]
+        names = sorted(f"{_name(subject.model, t) or 'a tensor'} {tuple(t.shape)}" for t in strays)
+        numbers: dict[str, Any] = {"leaves": len(found), "strays": names[:8], "n": subject.n}
+        yield Fact("" if not strays else f"{len(strays)} tensors learn nothing", numbers)
+        if strays:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            yield Finding(self.code, Severity.WARN, subject.at("model"), numbers,
+                          f"{', '.join(names[:3])}{more}: the loss has a gradient for it, but model.parameters() does not hold it",
+                          "self.layers = nn.ModuleList(layers), self.token = nn.Parameter(tensor); register_buffer for a constant")  # fmt: skip
+
+
+def leaves(loss: Tensor) -> list[Tensor]:
+    """Return the leaf tensors that have a gradient of the loss."""
+    seen: set[Any] = set()
+    found: list[Tensor] = []
+    todo = [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(leaf := getattr(node, "variable", None), Tensor):
+            found.append(leaf)
+        todo += [n for n, _ in node.next_functions]
+    return found
+
+
+def _name(model: nn.Module, tensor: Tensor) -> str:
+    """Return how the model reaches a tensor that is not registered, "" when it is not among its attributes."""
+    for at, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") and attribute in ("_parameters", "_buffers", "_modules"):
+                continue
+            if path := _within(value, tensor, 3):
+                return f"{at}.{attribute}{path}".lstrip(".").removesuffix("!")
+    return ""
+
+
+def _within(value: Any, tensor: Tensor, depth: int) -> str:
+    """Return the path to a tensor inside a value, "!" when it is the value itself, "" when it is not there."""
+    if value is tensor:
+        return "!"
+    if isinstance(value, nn.Module):
+        return next((f".{k}" for k, p in value.named_parameters() if p is tensor), "")
+    if depth and isinstance(value, (list, tuple, Mapping)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            if path := _within(item, tensor, depth - 1):
+                return f"[{key!r}]{path}"
+    return ""
