@@ -231,6 +231,46 @@ def pretrained(p: Program) -> Step:
     return step
 
 
+def warmed_up(p: Program) -> Step:
+    kinds = torch.optim.lr_scheduler
+    schedule = kinds.SequentialLR(
+        p.optimizer, [kinds.LinearLR(p.optimizer, 0.1), kinds.ConstantLR(p.optimizer, 1.0)], [5]
+    )
+
+    def step(batch: Any) -> None:
+        plain(p)(batch)
+        schedule.step()
+
+    return step
+
+
+def twice(p: Program) -> Step:
+    """Sharpness-aware: a second gradient, at weights that were moved by the first."""
+
+    def step(batch: Any) -> None:
+        p.optimizer.zero_grad()
+        p.loss(p.net(batch[0]), batch[1]).backward()
+        old = [w.detach().clone() for w in p.net.parameters()]
+        with torch.no_grad():
+            for w in p.net.parameters():
+                w.add_(w.grad, alpha=0.05)
+        p.optimizer.zero_grad()
+        p.loss(p.net(batch[0]), batch[1]).backward()
+        with torch.no_grad():
+            for w, before in zip(p.net.parameters(), old, strict=True):
+                w.copy_(before)
+        p.optimizer.step()
+
+    return step
+
+
+def looked_up(seed: int) -> Program:
+    p = Program(seed, nn.Sequential(nn.EmbeddingBag(20, 8, sparse=True), nn.Linear(8, 4)), "sgd")
+    p.optimizer = torch.optim.SGD(p.net.parameters(), 0.1)
+    p.batch = (torch.randint(0, 20, (32, 5)), p.batch[1])
+    return p
+
+
 HEALTHY: dict[str, Callable[[int], tuple[Program, Step]]] = {
     "plain": lambda s: (p := Program(s), plain(p)),
     "sgd": lambda s: (p := Program(s, kind="sgd"), plain(p)),
@@ -254,6 +294,9 @@ HEALTHY: dict[str, Callable[[int], tuple[Program, Step]]] = {
     "rate set by hand": lambda s: (p := Program(s), manual_rate(p)),
     "frozen": lambda s: (p := Program(s), frozen(p)),
     "held batch norm": lambda s: (p := Program(s, norms()), pretrained(p)),
+    "warm-up in two parts": lambda s: (p := Program(s), warmed_up(p)),
+    "sharpness-aware": lambda s: (p := Program(s, norms()), twice(p)),
+    "every 4 calls, sparse": lambda s: (p := looked_up(s), every(p, 4)),
     "two examples": lambda s: (p := Program(s, n=2), plain(p)),
 }  # fmt: skip
 
@@ -374,6 +417,7 @@ SICK: dict[str, tuple[str, str, str, Callable[[int], tuple[Program, Step]]]] = {
     "6 with sgd": ("FAIL", "FG", "step before", lambda s: (p := Program(s, kind="sgd"), no_clear(p))),
     "6 with clipping": ("FAIL", "FG", "step before", lambda s: (p := Program(s), no_clear(p, clip=True))),
     "6 with batch norm": ("FAIL", "FG", "step before", lambda s: (p := Program(s, norms()), no_clear(p))),
+    "6 with sparse gradients": ("FAIL", "FG", "step before", lambda s: (p := looked_up(s), no_clear(p))),
     "6 while accumulating": ("FAIL", "FG", "step before", lambda s: (p := Program(s), never_cleared(p))),
     "7 trains in eval mode": ("WARN", "LOOP", "eval mode", lambda s: (p := Program(s, norms()), in_eval(p))),
     "7 left in eval mode": ("WARN", "LOOP", "eval mode", lambda s: (p := Program(s, norms()), left_in_eval(p))),

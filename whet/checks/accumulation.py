@@ -187,7 +187,7 @@ class _Comparison:
             if not 0 < size < float("inf"):
                 return "the gradient of the loss is 0 or not finite"
             if float((flat(reference) - flat(again)).norm()) > self.threshold / 10 * size:
-                return "the model draws random numbers that cannot be switched off"
+                return "the model does not repeat itself in training mode, with dropout off"
             given = [rows(subject.given, index, subject.n) for index in parts]
             seen = cycle(subject, lambda i: given[i % len(given)], self.things, scale=_SOFT)
         if seen.error is not None or not seen.stepped or (not self.inner and seen.calls != self.k):
@@ -223,7 +223,8 @@ class _Comparison:
         names = {k: p for k, p in part.model.named_parameters() if p.requires_grad}
         part.model.train()
         grads = torch.autograd.grad(part.cost(part.forward()), list(names.values()), allow_unused=True)
-        return {k: torch.zeros_like(p) if g is None else g for (k, p), g in zip(names.items(), grads, strict=True)}
+        found = zip(names.items(), grads, strict=True)
+        return {k: torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for (k, p), g in found}
 
 
 def pin(model: nn.Module) -> None:

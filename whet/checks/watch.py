@@ -118,7 +118,7 @@ def cycle(subject: Subject, batch: Callable[[int], Any], things: list[Any], *, s
 def _hooks(subject: Subject, found: Cycle, scale: float, schedulers: list[LRScheduler]) -> Iterator[None]:
     """Note what happens in `found` while the body runs."""
     model, optimizer = subject.model, subject.optimizer
-    counts = [s._step_count for s in schedulers]
+    counts = [getattr(s, "last_epoch", 0) for s in schedulers]
 
     def note(event: str) -> None:
         if not found.events or found.events[-1] != event:
@@ -142,7 +142,7 @@ def _hooks(subject: Subject, found: Cycle, scale: float, schedulers: list[LRSche
 
     def step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not found.stepped:
-            moved = [s for s, count in zip(schedulers, counts, strict=True) if s._step_count > count]
+            moved = [s for s, count in zip(schedulers, counts, strict=True) if getattr(s, "last_epoch", 0) > count]
             found.early = tuple(type(s).__name__ for s in moved)
             found.stepped, found.grads = True, _grads(subject)
             note("step")
