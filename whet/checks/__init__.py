@@ -14,7 +14,13 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | SEP | wiring | a target steers the outputs of its own example alone |
 | DEP | wiring | an output depends on its own example alone |
 | STRAY | wiring | what has a gradient is a parameter of the model |
+| TIME | wiring | an output does not see the step that it is to predict, nor later ones |
+| PAD | wiring | padding has no part in the loss |
 | PC | steps | three steps change every parameter that is to learn |
+| LOOP | steps | your training step does all that a step must, in order |
+| FG | steps | the gradient that the optimizer uses is of its own batch alone |
+| ACC | steps | accumulated gradients are those of all their examples together |
+| RAND | noise | random tokens cannot be learned |
 | OF | fit | a few examples are learned by heart |
 | IIB | learn | held-out loss beats that of a model that never sees the inputs |
 """

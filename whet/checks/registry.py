@@ -82,7 +82,13 @@ BUILT_IN = {
     "SEP": "whet.checks.separation:Separation",
     "DEP": "whet.checks.dependence:Dependence",
     "STRAY": "whet.checks.strays:Strays",
+    "TIME": "whet.checks.causality:Causality",
+    "PAD": "whet.checks.padded:Padding",
     "PC": "whet.checks.updates:Updates",
+    "LOOP": "whet.checks.loop:Loop",
+    "FG": "whet.checks.fresh:Fresh",
+    "ACC": "whet.checks.accumulation:Accumulation",
+    "RAND": "whet.checks.noise:RandomTokens",
     "OF": "whet.checks.overfit:Overfit",
     "IIB": "whet.checks.baseline:Baseline",
 }

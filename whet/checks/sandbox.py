@@ -7,10 +7,14 @@ the given modules and optimizers (a file, a global counter, a data loader's posi
 from __future__ import annotations
 
 import copy
+import functools
 import random
+import types
 import warnings
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +23,11 @@ from torch import Tensor, nn
 
 from whet.seed import key
 
-__all__ = ["randomness", "sandbox"]
+__all__ = ["PLAIN", "Names", "randomness", "sandbox"]
 
 Undo = Callable[[], None]
-_PLAIN = (list, dict, set)  # containers whose contents are restored one level deep
+PLAIN = (list, dict, set, deque, defaultdict, OrderedDict)  # containers whose contents are restored one level deep
+_LARGE = 10_000_000  # elements past which a tensor that is no part of a model is taken for data, and not copied
 
 
 def _tensor(tensor: Tensor) -> Undo:
@@ -63,7 +68,7 @@ def _value(value: Any) -> Undo:
 
     def undo() -> None:
         value.clear()
-        value.extend(kept) if isinstance(value, list) else value.update(kept)
+        value.extend(kept) if isinstance(value, (list, deque)) else value.update(kept)
 
     return undo
 
@@ -72,7 +77,7 @@ def _attributes(thing: Any, skip: tuple[str, ...] = ()) -> list[Undo]:
     """Remember which attributes an object has, and the contents of those that are containers or tensors."""
     undos: list[Undo] = []
     for name, value in vars(thing).items():
-        if name not in skip and (type(value) in _PLAIN or (type(value) is Tensor and not value.is_sparse)):
+        if name not in skip and (type(value) in PLAIN or (type(value) is Tensor and not value.is_sparse)):
             undos.append(_value(value))
     before = dict(vars(thing))
 
@@ -99,7 +104,7 @@ def _optimizer(optimizer: torch.optim.Optimizer) -> list[Undo]:
     undos: list[Undo] = []
     for state in optimizer.state.values():
         if isinstance(state, dict):
-            undos += [_value(v) for v in state.values() if isinstance(v, (Tensor, *_PLAIN))]
+            undos += [_value(v) for v in state.values() if isinstance(v, (Tensor, *PLAIN))]
             undos.append(_value(state))
     undos.append(_value(optimizer.state))
     for group in optimizer.param_groups:
@@ -107,6 +112,52 @@ def _optimizer(optimizer: torch.optim.Optimizer) -> list[Undo]:
         undos.append(_value(group))
     undos.append(_value(optimizer.param_groups))
     return undos + _attributes(optimizer, skip=("state", "param_groups"))
+
+
+@dataclass(frozen=True)
+class Names:
+    """Some names of a namespace, such as the globals that a function uses.
+
+    >>> count = {"steps": 1}
+    >>> with sandbox(Names(count, ("steps",))):
+    ...     count["steps"] += 1
+    >>> count
+    {'steps': 1}
+    """
+
+    space: dict[str, Any]
+    names: tuple[str, ...]
+
+
+def _other(thing: Any) -> list[Undo]:
+    """Remember what is neither module nor optimizer: names, a cell, a generator, a container, an object's attributes."""
+    if isinstance(thing, Names):
+        before = {k: thing.space[k] for k in thing.names if k in thing.space}
+        return [lambda: thing.space.update(before)]
+    if isinstance(thing, types.CellType):
+        try:
+            held = thing.cell_contents
+        except ValueError:  # not bound yet
+            return []
+        return [lambda: setattr(thing, "cell_contents", held)]
+    if isinstance(thing, torch.Generator):
+        bits = thing.get_state()
+        return [functools.partial(thing.set_state, bits)]  # type: ignore[list-item]
+    if isinstance(thing, np.random.Generator):
+        state = copy.deepcopy(thing.bit_generator.state)
+        return [lambda: setattr(thing.bit_generator, "state", state)]
+    if isinstance(thing, random.Random):
+        drawn = thing.getstate()
+        return [lambda: thing.setstate(drawn)]
+    if type(thing) in PLAIN:
+        return [_value(thing)]
+    if isinstance(getattr(thing, "__dict__", None), dict) and not isinstance(
+        thing, (types.ModuleType, types.MethodType)
+    ):
+        return _attributes(
+            thing, tuple(k for k, v in vars(thing).items() if isinstance(v, Tensor) and v.numel() > _LARGE)
+        )
+    return []
 
 
 @contextmanager
@@ -141,7 +192,8 @@ def randomness(*parts: int | str) -> Iterator[None]:
 def sandbox(*things: Any, seed: tuple[int | str, ...] = (0,), float32: bool = True) -> Iterator[None]:
     """Let the body change modules and optimizers; restore them on the way out, also when the body raises.
 
-    things: modules and optimizers (anything else is ignored). Restored bit for bit, in their own storage:
+    things: modules and optimizers, and what else a program counts and keeps with (generators, containers, schedulers,
+    objects; tensors in them up to 10 million elements). Restored bit for bit, in their own storage:
     parameters, gradients, requires_grad, buffers, training mode, attributes, optimizer state and options, and the
     random states of torch, NumPy and Python. Inside, randomness is keyed by `seed`, gradients are on, warnings are
     silent, gradients start at None, and with `float32` half-precision modules compute in float32.
@@ -163,6 +215,8 @@ def sandbox(*things: Any, seed: tuple[int | str, ...] = (0,), float32: bool = Tr
         if isinstance(thing, torch.optim.Optimizer):
             undos += _optimizer(thing)
             parameters |= {id(p): p for group in thing.param_groups for p in group["params"]}
+        elif not isinstance(thing, nn.Module):
+            undos += _other(thing)
     undos += [_parameter(p) for p in parameters.values()]
     with randomness(*seed), torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from whet.checks.registry import Check, names, resolve
 from whet.checks.runner import examine
 from whet.checks.sandbox import randomness
+from whet.checks.sequence import order
 from whet.checks.source import name, place
 from whet.checks.subject import Subject, call, examples, tensors
 from whet.errors import TaskError, UsageError, WhetError, nearest, one_line
@@ -34,12 +35,17 @@ def check(
     optimizer: torch.optim.Optimizer | None = None,
     *,
     allow: Iterable[str] = (),
+    step: Callable[[Any], Any] | None = None,
+    causal: bool = False,
 ) -> Health:
     """Check a PyTorch program on one batch: what is wrong, what was measured, what did not run. Nothing is changed.
 
     batch: (inputs, targets); inputs are a tensor, a tuple given as model(*inputs) or a dict given as model(**inputs),
     and loss(outputs, targets) is a number. optimizer: the one that will train the model, if there is one.
     allow: codes of checks whose subject is intended, e.g. ("DEP",) for a model that mixes the batch by design.
+    step: your own training step, step((inputs, targets)), of this very model, loss and optimizer; it is tried on copies,
+    and what it changes is put back, its scheduler, scaler and counters among it. causal: outputs must not depend on
+    later inputs, where the targets do not say so by being the inputs shifted by one.
     The same call gives the same health. Raises UsageError for what is no model, loss or batch, and for an unknown code.
 
     >>> net = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3), nn.Softmax(dim=1))
@@ -58,15 +64,20 @@ def check(
         )
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
         raise UsageError(f"check: optimizer must be a torch optimizer, got {type(optimizer).__name__}.")
+    if step is not None and (not callable(step) or optimizer is None):
+        what = "the optimizer it uses: check(model, loss, batch, optimizer, step=step)" if callable(step) else (
+            f"to be callable as step((inputs, targets)), got {type(step).__name__}"
+        )  # fmt: skip
+        raise UsageError(f"check: step needs {what}.")
     allowed = _codes(allow)
     why = _refusal(model, batch[0])
     checks = resolve()
     if why:
         return Health((), tuple(NotRun(c.code, why) for c in checks))
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    inputs, targets = tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, (_arguments(batch[0]), batch[1]))
-    subject = Subject(model, loss, inputs, targets, optimizer)
-    return examine(_picked(subject), checks, allow=allowed)
+    given = tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, (batch[0], batch[1]))
+    subject = Subject(model, loss, _arguments(given[0]), given[1], optimizer, step=step, given=given, causal=causal)
+    return examine(_counted(_picked(subject)), checks, allow=allowed)
 
 
 def check_task(
@@ -124,7 +135,7 @@ def check_task(
     places = {"model": place(model, type(task).model), "loss": place(loss, type(task).loss)}
     subject = Subject(model, loss, inputs, targets, optimizer, seed, data.train.batch(order[:_SAMPLE]), data, make,
                       max(2, min(int(task.batch(plain)), 64)), places)  # fmt: skip
-    return examine(_picked(subject), chosen, allow=allowed)
+    return examine(_counted(_picked(subject)), chosen, allow=allowed)
 
 
 def _codes(allow: Iterable[str]) -> tuple[str, ...]:
@@ -155,6 +166,14 @@ def _refusal(model: nn.Module, inputs: Any) -> str:
     if any(p.is_meta for p in model.parameters()):
         return "the model's weights are on the meta device: they have no values"
     return ""
+
+
+def _counted(subject: Subject) -> Subject:
+    """Return the subject with its examples counted along the second dimension, where targets show that time is the first."""
+    found = order(subject)
+    if found is None or not found.flip or subject.targets.ndim < 2:
+        return subject
+    return replace(subject, many=len(found.inputs))
 
 
 def _picked(subject: Subject) -> Subject:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["name", "place"]
+__all__ = ["name", "own", "place"]
 
 _NOT_OURS = tuple({str(Path(torch.__file__).parent), sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["purelib"]})
 
@@ -54,3 +55,17 @@ def place(thing: Any, otherwise: Any = None) -> str:
             near = os.path.relpath(file) if Path(file).resolve().is_relative_to(Path.cwd()) else file
             return f"{near}:{max(line, 1)} ({name(at)})"
     return name(thing)
+
+
+def own(thing: Any) -> bool:
+    """Return whether a function or class is the user's own code: not torch's, Python's or an installed package's.
+
+    >>> own(torch.nn.Linear), own(lambda: 0)
+    (False, True)
+    """
+    code = getattr(thing, "__code__", None)
+    module = sys.modules.get(getattr(thing, "__module__", None) or "")
+    file = code.co_filename if code is not None else getattr(module, "__file__", None)
+    if file is None:
+        return getattr(thing, "__module__", "") == "__main__"
+    return not str(Path(file).resolve()).startswith(_NOT_OURS)

@@ -102,7 +102,8 @@ class Subject:
     inputs: what the model is called with, a tuple of positional or a dict of keyword arguments; targets: what the
     loss compares with; sample: a larger (inputs, targets) for statistics; data and make (seed -> fresh model and
     optimizer) are there when a whole task is looked at; places: where model and loss stand when they are a library's;
-    pick: the key or index of the part of the outputs that the loss is given.
+    pick: the key or index of the part of the outputs that the loss is given; step and given: the caller's own training
+    step, and the batch in the form it takes; causal: the caller says that outputs must not see later inputs.
 
     >>> s = Subject(nn.Linear(2, 1), nn.MSELoss(), (torch.zeros(4, 2),), torch.zeros(4, 1))
     >>> s.n, s.take(torch.tensor([0, 3])).n, s.at("loss")
@@ -121,10 +122,16 @@ class Subject:
     batch: int = 32
     places: Mapping[str, str] = field(default_factory=dict)
     pick: str | int | None = None
+    step: Callable[[Any], Any] | None = None
+    given: Any = None
+    causal: bool = False
+    many: int = 0
 
     @property
     def n(self) -> int:
         """How many examples the batch holds: the length of the targets, unless the inputs show it is flattened."""
+        if self.many:
+            return self.many
         n, m = examples(self.targets), examples(self.inputs)
         return m if m and n % m == 0 and n != m and n not in tensors(self.inputs)[0].shape else n
 
@@ -134,14 +141,15 @@ class Subject:
         with sandbox(self.model, self.loss, self.optimizer, *more, seed=(self.seed, "check", code)):
             yield
 
-    def at(self, part: Literal["model", "loss"]) -> str:
-        """Return where the model or the loss stands: file and line in the user's code, else its name."""
+    def at(self, part: Literal["model", "loss", "step"]) -> str:
+        """Return where the model, the loss or the training step stands: file and line in the user's code, else its name."""
         return self.places.get(part) or place(getattr(self, part))
 
     def take(self, index: Tensor) -> Subject:
         """Return the same program with only the examples at `index` in its batch."""
         n = self.n
-        return replace(self, inputs=rows(self.inputs, index, n), targets=rows(self.targets, index, n), sample=None)
+        inputs, targets = rows(self.inputs, index, n), rows(self.targets, index, n)
+        return replace(self, inputs=inputs, targets=targets, sample=None, many=len(index) if self.many else 0)
 
     def copies(self, inputs: Any = None, model: nn.Module | None = None) -> Any:
         """Return copies of the inputs that the model may edit, in the precision it computes in."""
