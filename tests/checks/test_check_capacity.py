@@ -25,7 +25,7 @@ class Averaged(Line):
         return Summed(int(params["width"]), 1 / int(params["width"]))
 
     def optimizer(self, params: Any, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(model.parameters(), 0.5)
+        return torch.optim.SGD(model.parameters(), 3.0)
 
 
 class Summed(nn.Module):
@@ -52,7 +52,7 @@ class Hot(Line):
 def test_a_wider_model_that_is_worse(task: type[Task], width: int, seed: int) -> None:
     found = only(look(task(), "CAP", seed, width=width))
     assert found.severity is Severity.WARN
-    assert found.evidence["wide_loss"] > found.evidence["loss"]
+    assert float(found.evidence["wide_loss"]) > found.evidence["loss"]
     assert found.evidence["p"] < 1e-3
     assert found.evidence["n"] == 8
     if task is Averaged:

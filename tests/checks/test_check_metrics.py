@@ -71,7 +71,7 @@ def test_dropout_at_evaluation_is_left_to_mode() -> None:
 
 # -- evaluations of one's own
 
-MODEL = nn.Linear(8, 1)
+MODEL = nn.Linear(8, 1).requires_grad_(False)
 
 
 def batches(seed: int, sizes: tuple[int, ...] = (32, 32, 5)) -> list[tuple[Tensor, Tensor]]:

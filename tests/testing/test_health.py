@@ -61,6 +61,7 @@ def test_any_health_will_do() -> None:
 
 
 def test_what_is_only_worth_knowing_passes() -> None:
+    torch.manual_seed(0)
     summed = check(nn.Linear(4, 3), nn.CrossEntropyLoss(reduction="none"), (torch.randn(12, 4), torch.arange(12) % 3))
-    assert [f.severity.value for f in summed.findings] == ["INFO"]
+    assert {f.severity.value for f in summed.findings} == {"INFO"}
     assert_healthy(summed)

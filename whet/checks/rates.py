@@ -88,7 +88,7 @@ class Rates:
     ...         x = torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
     ...         return Data(Split(x[:300], (x[:300, 0] > 0).long()), Split(x[300:], (x[300:, 0] > 0).long()))
     ...     def model(self, params):
-    ...         return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2))
+    ...         return torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
     >>> from whet.checks.skeleton import check_task
     >>> check_task(Sign(), {"lr": 1e-2}, checks=["LRR"]).findings
     ()
