@@ -45,7 +45,7 @@ def digest(tree: Any) -> bytes:
         part = (torch.view_as_real(part.resolve_conj()) if part.is_complex() else part).contiguous()
         found.update(f"{part.dtype}{tuple(part.shape)}".encode())
         if part.numel():
-            found.update(memoryview(part.reshape(-1).view(torch.uint8).numpy()))
+            found.update(part.reshape(-1).view(torch.uint8).numpy().data)
     return found.digest()
 
 
