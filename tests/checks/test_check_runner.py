@@ -161,9 +161,11 @@ def test_tiny_batches_are_no_alarm(n: int) -> None:
 
 def test_one_batch_cannot_tell_about_held_out_examples() -> None:
     health = check(net(), nn.CrossEntropyLoss(), batch())
-    why = {x.code: x.why for x in health.not_run}
-    assert list(why) == ["TIME", "PAD", "LOOP", "FG", "ACC", "RAND", "IIB"]
-    assert "check_task" in why["IIB"]
+    reasons = {x.code: x.why for x in health.not_run}
+    assert set(reasons) == {
+        "TIME", "PAD", "LOOP", "FG", "ACC", "RAND", "IIB", "DUP", "RNG", "CAP", "LRR", "MET", "REP", "RES",
+    }  # fmt: skip
+    assert "check_task" in reasons["IIB"]
 
 
 def test_a_trained_model_is_not_held_to_its_beginning() -> None:
@@ -184,5 +186,6 @@ def test_lines_are_narrow_and_group_what_did_not_run() -> None:
     assert max(map(len, said)) <= 76
     assert any(s.startswith("FAIL OUT Sequential: ") for s in said)
     assert "  fix: remove the Softmax from the model; the loss wants raw scores (logits)" in said
-    assert any(s.startswith("INIT, MODE, SEP, DEP, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB did not") for s in said)
+    said = " ".join(said)
+    assert "DEP, STRAY, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB, CAP, LRR, MET, REP, RES did not run: " in said
     assert lines(Health()) == []

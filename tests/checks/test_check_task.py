@@ -71,7 +71,11 @@ def serious(health: Any) -> list[str]:
 def test_healthy(task: type[Task], seed: int) -> None:
     health = check_task(task(), {}, seed)
     assert serious(health) == []
-    assert health.not_run == ()
+    assert {x.code for x in health.not_run} <= {
+        "RNG",
+        "CAP",
+        "LRR",
+    }  # no augmentation, no width, perhaps too little to see
     assert health.facts["IIB"]["z"] > health.facts["IIB"]["threshold"] > 3
 
 
@@ -127,7 +131,9 @@ def test_few_validation_examples_are_said_to_be_too_few() -> None:
             return Data(clusters(300, 1), clusters(10, 2))
 
     health = check_task(Short(), {})
-    assert [n.why for n in health.not_run] == ["10 validation examples are too few to compare on (at least 20)"]
+    assert [n.why for n in health.not_run if n.code == "IIB"] == [
+        "10 validation examples are too few to compare on (at least 20)"
+    ]
 
 
 def test_regularisers_are_off() -> None:

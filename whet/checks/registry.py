@@ -77,6 +77,8 @@ BUILT_IN = {
     "INP": "whet.checks.inputs:Inputs",
     "OUT": "whet.checks.outputs:Outputs",
     "LOSS": "whet.checks.objective:Objective",
+    "DUP": "whet.checks.overlap:Overlap",
+    "RNG": "whet.checks.augmentation:Augmentation",
     "INIT": "whet.checks.initial:Initial",
     "MODE": "whet.checks.modes:Modes",
     "SEP": "whet.checks.separation:Separation",
@@ -91,6 +93,11 @@ BUILT_IN = {
     "RAND": "whet.checks.noise:RandomTokens",
     "OF": "whet.checks.overfit:Overfit",
     "IIB": "whet.checks.baseline:Baseline",
+    "CAP": "whet.checks.capacity:Capacity",
+    "LRR": "whet.checks.rates:Rates",
+    "MET": "whet.checks.metrics:Metrics",
+    "REP": "whet.checks.repeat:Repeat",
+    "RES": "whet.checks.resume:Resumes",
 }
 """Code of every check of ours, and where it is."""
 

@@ -225,7 +225,9 @@ def sandbox(*things: Any, seed: tuple[int | str, ...] = (0,), float32: bool = Tr
                 p.grad = None
             if float32:
                 for module in modules:
-                    if any(t.dtype in (torch.float16, torch.bfloat16) for t in module.state_dict().values()):
+                    if any(
+                        t.dtype in (torch.float16, torch.bfloat16) for t in (*module.parameters(), *module.buffers())
+                    ):
                         module.float()
             yield
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 from whet.checks.sandbox import sandbox
 from whet.checks.source import place
 from whet.data.split import Data
+
+if TYPE_CHECKING:
+    from whet.task import Task
 
 __all__ = ["Answer", "Subject", "answer", "examples", "rows", "tensors"]
 
@@ -103,7 +106,8 @@ class Subject:
     loss compares with; sample: a larger (inputs, targets) for statistics; data and make (seed -> fresh model and
     optimizer) are there when a whole task is looked at; places: where model and loss stand when they are a library's;
     pick: the key or index of the part of the outputs that the loss is given; step and given: the caller's own training
-    step, and the batch in the form it takes; causal: the caller says that outputs must not see later inputs.
+    step, and the batch in the form it takes; causal: the caller says that outputs must not see later inputs; task, params:
+    the whole task with its full configuration, augmentation and regularisers on.
 
     >>> s = Subject(nn.Linear(2, 1), nn.MSELoss(), (torch.zeros(4, 2),), torch.zeros(4, 1))
     >>> s.n, s.take(torch.tensor([0, 3])).n, s.at("loss")
@@ -126,6 +130,8 @@ class Subject:
     given: Any = None
     causal: bool = False
     many: int = 0
+    task: Task | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:

@@ -10,16 +10,19 @@ a package that brings a searcher of its own, one test runs them all (pytest is n
     def test_contract(clause):
         clause(lambda: MySearcher(noise=0.1))
 
+`assert_healthy(task)` fails a test with the findings of every check of a task.
+
 `SCHEDULER` is the same for schedulers, `JOURNAL` for journals. `play` runs strategies against an objective in memory, with as many workers as one
 likes and no clock, for tests of one's own.
 """
 
 from __future__ import annotations
 
+from whet.testing.health import assert_healthy
 from whet.testing.journal import JOURNAL
 from whet.testing.play import Decision, Play, play
 from whet.testing.schedule import SCHEDULER
 from whet.testing.search import SEARCHER
 from whet.testing.spaces import SPACES
 
-__all__ = ["JOURNAL", "SCHEDULER", "SEARCHER", "SPACES", "Decision", "Play", "play"]
+__all__ = ["JOURNAL", "SCHEDULER", "SEARCHER", "SPACES", "Decision", "Play", "assert_healthy", "play"]

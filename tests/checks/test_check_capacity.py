@@ -1,0 +1,121 @@
+"""CAP: models that a larger width makes worse, and those it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from task_zoo import HEALTHY, Frozen, Line, Plain, Rare, Regularised, Tokens, look, only
+from whet.checks import check_task
+from whet.checks.capacity import higher, wider
+from whet.finding import Severity
+from whet.task import Task
+from whet.tune.space import Choice, Int, Ordered, Space
+
+
+class Averaged(Line):
+    """Takes the mean over its units where it should sum: the wider, the slower SGD goes."""
+
+    def model(self, params: Any) -> nn.Module:
+        return Summed(int(params["width"]), 1 / int(params["width"]))
+
+    def optimizer(self, params: Any, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), 3.0)
+
+
+class Summed(nn.Module):
+    def __init__(self, width: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.into, self.out, self.scale = nn.Linear(4, width), nn.Parameter(0.1 * torch.randn(width)), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * (torch.relu(self.into(x)) @ self.out)
+
+
+class Hot(Line):
+    """SGD at a rate that the narrow net just bears."""
+
+    def model(self, params: Any) -> nn.Module:
+        return Summed(int(params["width"]))
+
+    def optimizer(self, params: Any, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), 0.2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("task", "width"), [(Averaged, 32), (Hot, 64)])
+def test_a_wider_model_that_is_worse(task: type[Task], width: int, seed: int) -> None:
+    found = only(look(task(), "CAP", seed, width=width))
+    assert found.severity is Severity.WARN
+    assert float(found.evidence["wide_loss"]) > found.evidence["loss"]
+    assert found.evidence["p"] < 1e-3
+    assert found.evidence["n"] == 8
+    if task is Averaged:
+        losses = [found.evidence["losses"][w] for w in ("64", "32")]
+        assert found.evidence["p"] == pytest.approx(
+            stats.ttest_ind(*losses, equal_var=False, alternative="greater").pvalue
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("width", [16, 128])
+@pytest.mark.parametrize("task", [Plain, Regularised, Frozen, Rare, Line, Tokens])
+def test_healthy(task: type[Task], width: int, seed: int) -> None:
+    health = look(task(), "CAP", seed, width=width)
+    assert health.findings == ()
+    assert health.facts["CAP"]["n"] >= 3
+    assert health.facts["CAP"]["wide"] == (32 if width == 16 else 128)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("task", HEALTHY)
+def test_healthy_over_twenty_seeds(task: type[Task], seed: int) -> None:
+    torch.set_num_threads(1)
+    assert check_task(task(), {"width": 16}, seed, checks=["CAP"]).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("space", "params", "pair"),
+    [
+        (Space(width=Int(8, 64)), {"width": 16}, ("width", 16, 32)),
+        (Space(width=Int(8, 64)), {"width": 60}, ("width", 30, 60)),
+        (Space(width=Int(30, 40)), {"width": 35}, None),
+        (Space(width=Int(8, 64)).where("width <= 20"), {"width": 16}, ("width", 8, 16)),
+        (Space(depth=Int(1, 8)), {"depth": 2}, None),
+        (Space(hidden=Ordered([16, 48, 64])), {"hidden": 32}, ("hidden", 32, 64)),
+        (Space(net=Choice({"a": Space(units=Int(8, 64)), "b": Space()})), {"net": "a", "net.units": 8}, ("net.units", 8, 16)),
+        (Space(net=Choice({"a": Space(units=Int(8, 64)), "b": Space()})), {"net": "b"}, None),
+        (Space(width=Ordered(["small", "large"])), {"width": "small"}, None),
+    ],
+)  # fmt: skip
+def test_which_widths_are_compared(space: Space, params: Any, pair: Any) -> None:
+    task = Plain()
+    task.space = space
+    assert wider(task, params) == pair
+
+
+def test_without_a_width_it_does_not_run() -> None:
+    class Narrow(Plain):
+        space = Space(depth=Int(1, 3))
+
+    class Deaf(Plain):
+        def model(self, params: Any) -> nn.Module:
+            return nn.Linear(8, 5)
+
+    assert "names no width" in check_task(Narrow(), {"depth": 1}, checks=["CAP"]).not_run[0].why
+    assert "makes no larger model" in check_task(Deaf(), {"width": 16}, checks=["CAP"]).not_run[0].why
+
+
+def test_the_p_value_is_welchs_and_knows_what_is_not_finite() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 8))
+    assert higher(list(a + 1), list(b)) == stats.ttest_ind(a + 1, b, equal_var=False, alternative="greater").pvalue
+    assert higher([float("inf")] * 8, list(b)) == pytest.approx(1 / 12870)
+    assert higher([float("inf")] * 7 + [9.0], list(b)) == pytest.approx(1 / 12870)
+    assert higher([float("inf")] * 7 + [-9.0], list(b)) > 1e-3
+    assert (higher([1.0] * 3, [0.0] * 3), higher([0.0] * 3, [0.0] * 3)) == (0.0, 1.0)
