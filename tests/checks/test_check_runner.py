@@ -183,5 +183,5 @@ def test_lines_are_narrow_and_group_what_did_not_run() -> None:
     assert max(map(len, said)) <= 76
     assert any(s.startswith("FAIL OUT Sequential: ") for s in said)
     assert "  fix: remove the Softmax from the model; the loss wants raw scores (logits)" in said
-    assert any(s.startswith("INIT, MODE, SEP, DEP, PC, OF, IIB did not run: OUT failed") for s in said)
+    assert any(s.startswith("INIT, ACT, GRAD, MODE, SEP, DEP, PC, OF, IIB did not run: OUT failed") for s in said)
     assert lines(Health()) == []

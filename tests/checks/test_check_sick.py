@@ -168,8 +168,8 @@ SICK: dict[str, tuple[str, str, str, Callable[[], Program]]] = {
         net(outputs=1), lambda o, t: ((o - t) ** 2).mean(), (torch.randn(32, 20), torch.randn(32)))),
     "23 learning rate 1": ("FAIL WARN", "OF", "rate", lambda: with_adam(small_cnn(), 1.0, noisy_pictures())),
     "24 learning rate 1e-7": ("FAIL", "OF", "learning rate", lambda: with_adam(net(), 1e-7)),
-    "25 dead relu": ("FAIL", "DEP", "do not depend", lambda: changed(lambda m: m[0].bias.fill_(-100))),
-    "26 all weights 0": ("FAIL", "OF", "cannot be overfitted", lambda: changed(zero)),
+    "25 dead relu": ("FAIL", "ACT", "are dead", lambda: changed(lambda m: m[0].bias.fill_(-100))),
+    "26 all weights 0": ("FAIL", "GRAD", "stay one unit", lambda: changed(zero)),
     "27 head times 100": ("FAIL", "INIT", "spread", lambda: changed(lambda m: m[2].weight.mul_(100))),
     "28 sign of ce": ("FAIL", "LOSS", "right answers cost more", lambda: program(net(), lambda o, t: -CE(o, t))),
     "28 sign of mse": ("FAIL", "LOSS", "sign", lambda: program(

@@ -10,6 +10,8 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | OUT | parts | the outputs can take the values that the loss expects |
 | LOSS | parts | the loss falls for right answers, has a gradient, repeats itself, hides no softmax |
 | INIT | start | the loss at initialisation is that of knowing the targets' shares and nothing else |
+| ACT | start | no layer is dead or saturated, and what it gives out varies with the examples |
+| GRAD | start | the gradient is finite, reaches every layer at about the same strength, and tells units apart |
 | MODE | start | eval mode reaches every module and repeats itself |
 | SEP | wiring | a target steers the outputs of its own example alone |
 | DEP | wiring | an output depends on its own example alone |

@@ -78,6 +78,8 @@ BUILT_IN = {
     "OUT": "whet.checks.outputs:Outputs",
     "LOSS": "whet.checks.objective:Objective",
     "INIT": "whet.checks.initial:Initial",
+    "ACT": "whet.checks.units:Units",
+    "GRAD": "whet.checks.gradients:Gradients",
     "MODE": "whet.checks.modes:Modes",
     "SEP": "whet.checks.separation:Separation",
     "DEP": "whet.checks.dependence:Dependence",
