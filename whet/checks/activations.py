@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,7 @@ class Activations(TorchFunctionMode):
         super().__init__()
         self.sites: dict[tuple[str, str, str, int], Site] = {}
         self.moments = moments
+        self.seconds = 0.0  # spent here, calls of the functions themselves left out
         self._root = model
         self._names = {id(m): f"{k} ({type(m).__name__})" if k else type(m).__name__ for k, m in model.named_modules()}
         self._axis: int | None = None
@@ -91,6 +93,7 @@ class Activations(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Look at the input of an activation, then call it."""
+        began = time.perf_counter()
         name = getattr(func, "__name__", "").rstrip("_")
         if name == "hardtanh" and [*args[1:3], *(kwargs or {}).values()][:2] in ([0.0, 6.0], [0, 6]):
             name = "relu6"
@@ -104,6 +107,7 @@ class Activations(TorchFunctionMode):
             self._axis = -1
         elif name in _SECOND:
             self._axis = 1
+        self.seconds += time.perf_counter() - began
         result = func(*args, **(kwargs or {}))
         if site is not None and site.flat:
             site.last = result
