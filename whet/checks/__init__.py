@@ -12,6 +12,8 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | DUP | parts | no validation example is also a training example |
 | RNG | parts | augmentation draws its chance from its generator, anew for every example and epoch |
 | INIT | start | the loss at initialisation is that of knowing the targets' shares and nothing else |
+| ACT | start | no layer is dead or saturated, and what it gives out varies with the examples |
+| GRAD | start | the gradient is finite, reaches every layer at about the same strength, and tells units apart |
 | MODE | start | eval mode reaches every module and repeats itself; training mode moves statistics |
 | SEP | wiring | a target steers the outputs of its own example alone |
 | DEP | wiring | an output depends on its own example alone |

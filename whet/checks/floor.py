@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from whet.checks.subject import Answer, Subject, answer, tensors
 
-__all__ = ["best_constant", "conflict", "far", "floor", "linked", "softmax_floor"]
+__all__ = ["best_constant", "conflict", "far", "floor", "linked", "prior", "softmax_floor"]
 
 Cost = Callable[[Any, Any], Tensor]
 _LARGE = 200_000  # elements past which fitting outputs costs more than it tells
@@ -172,6 +172,22 @@ def conflict(part: Subject) -> float:
             follow.setdefault(tuple(tokens[: t + 1]), []).append(target)
     total = sum(len(f) * math.log(len(f)) - sum(c * math.log(c) for c in Counter(f).values()) for f in follow.values())
     return total / targets.numel()
+
+
+def prior(subject: Subject) -> float | None:
+    """Return the loss of the best constant outputs on the subject's batch; None where it is not known what they are.
+
+    >>> s = Subject(torch.nn.Linear(1, 2), torch.nn.CrossEntropyLoss(), (torch.ones(4, 1),), torch.tensor([0, 1, 1, 1]))
+    >>> round(prior(s), 4)  # the entropy of 1/4 and 3/4
+    0.5623
+    """
+    with subject.look("PRIOR"), torch.no_grad():
+        subject.model.eval()
+        subject, outputs, kind = linked(subject, subject.forward(), subject.targets)
+    if kind is None:
+        return None
+    best = best_constant(subject.cost, torch.zeros_like(outputs), subject.targets, kind)
+    return float(subject.cost(best.expand_as(outputs).contiguous()).detach())
 
 
 def _slide(cost: Cost, start: Any, targets: Any) -> float:

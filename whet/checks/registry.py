@@ -80,6 +80,8 @@ BUILT_IN = {
     "DUP": "whet.checks.overlap:Overlap",
     "RNG": "whet.checks.augmentation:Augmentation",
     "INIT": "whet.checks.initial:Initial",
+    "ACT": "whet.checks.units:Units",
+    "GRAD": "whet.checks.gradients:Gradients",
     "MODE": "whet.checks.modes:Modes",
     "SEP": "whet.checks.separation:Separation",
     "DEP": "whet.checks.dependence:Dependence",

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["name", "own", "place"]
+__all__ = ["name", "near", "own", "place"]
 
 _NOT_OURS = tuple({str(Path(torch.__file__).parent), sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["purelib"]})
 
@@ -34,6 +34,25 @@ def name(thing: Any) -> str:
     """
     code = _code(thing)
     return str(getattr(code, "__qualname__", type(code).__name__)).rpartition("<locals>.")[2]
+
+
+@functools.cache
+def _shown(file: str) -> str:
+    """Return a file of the user's own code as a person names it; "" for a library's, and for what is no file."""
+    path = Path(file).resolve()
+    if file.startswith("<") or str(path).startswith(_NOT_OURS):
+        return ""
+    return os.path.relpath(file) if path.is_relative_to(Path.cwd()) else file
+
+
+def near(file: str, line: int) -> str:
+    """Return "file:line" where the file is the user's own code, else "".
+
+    >>> near(torch.__file__, 3), near("<stdin>", 1)
+    ('', '')
+    """
+    shown = _shown(file)
+    return f"{shown}:{max(line, 1)}" if shown else ""
 
 
 def place(thing: Any, otherwise: Any = None) -> str:

@@ -150,8 +150,8 @@ BUGS = [
         net(outputs=1), lambda o, t: ((o - t) ** 2).mean(), (torch.randn(32, 20), torch.randn(32))), 19),
     Bug("dense", "learning rate 1", "OF", "FAIL WARN", "rate", lambda: with_adam(small_cnn(), 1.0, noisy_pictures()), 23),
     Bug("dense", "learning rate 1e-7", "OF", "FAIL", "learning rate", lambda: with_adam(net(), 1e-7), 24),
-    Bug("dense", "dead relu", "DEP", "FAIL", "do not depend", lambda: changed(lambda m: m[0].bias.fill_(-100)), 25),
-    Bug("dense", "all weights 0", "OF", "FAIL", "cannot be overfitted", lambda: changed(zero), 26),
+    Bug("dense", "dead relu", "ACT", "FAIL", "are dead", lambda: changed(lambda m: m[0].bias.fill_(-100)), 25),
+    Bug("dense", "all weights 0", "GRAD", "FAIL", "stay one unit", lambda: changed(zero), 26),
     Bug("dense", "head times 100", "INIT", "FAIL", "spread", lambda: changed(lambda m: m[2].weight.mul_(100)), 27),
     Bug("dense", "sign of ce", "LOSS", "FAIL", "right answers cost more", lambda: program(net(), lambda o, t: -CE(o, t)), 28),
     Bug("dense", "sign of mse", "LOSS", "FAIL", "sign", lambda: program(
