@@ -1,4 +1,4 @@
-"""SHIFT: validation examples that do not come from where the training examples do."""
+"""Shift (SHIFT): validation examples that do not come from where the training examples do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LABEL: labels that a quick model, fitted without them, contradicts."""
+"""Doubtful labels (LABEL): those that a quick model, fitted without them, contradicts."""
 
 from __future__ import annotations
 
@@ -87,6 +87,6 @@ def doubtful_labels(v: View, *, seed: int = 0) -> Outcome:
         [e.split, e.id, e.label, v.classes[j], round(1 - e.score, 6)]
         for e, j in zip(examples[:50], c.suggested, strict=False)
     ]
-    finding = Finding(code, Severity.WARN if bad else Severity.INFO, "labels", {**facts, "first": first},
+    finding = Finding("LABEL", Severity.WARN if bad else Severity.INFO, "labels", {**facts, "first": first},
                       f"{text}: {shown}", "look at them in this order; correct, do not delete")  # fmt: skip
     return Outcome({"labels": facts}, (finding,), tuple(examples))

@@ -1,4 +1,4 @@
-"""NEAR-DUPLICATE: examples that are nearly the same, within a split and across splits."""
+"""Near duplicates (NEAR-DUPLICATE): examples nearly the same, within a split and across splits."""
 
 from __future__ import annotations
 
@@ -66,7 +66,12 @@ def near_duplicates(v: View, once: np.ndarray) -> Outcome:
     evidence = facts | {"pairs": pairs, "threshold": ACROSS} | ({"p": facts["rates_p"]} if apart and not bad else {})
     fix = "keep copies of one thing in one split: divide by groups"
     finding = Finding(
-        code, Severity.WARN if bad or apart else Severity.INFO, "train, valid", evidence, f"{text}: {shown}", fix
+        "NEAR-DUPLICATE",
+        Severity.WARN if bad or apart else Severity.INFO,
+        "train, valid",
+        evidence,
+        f"{text}: {shown}",
+        fix,
     )
     return Outcome({"near": facts}, (finding,), tuple(examples))
 
