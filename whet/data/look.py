@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from whet.data.duplicates import duplicates
 from whet.data.leak import leaks
+from whet.data.seen.closely import closely
+from whet.data.seen.outcome import Example
 from whet.data.split import Data
-from whet.finding import Finding, Severity
+from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Look", "look"]
 
@@ -21,7 +23,7 @@ WIDTH = 70  # columns: lines stand beside a name on a terminal of 80
 
 @dataclass(frozen=True)
 class Look:
-    """What looking at the data showed: facts (JSON) and findings.
+    """What looking at the data showed: facts (JSON), findings, the examples behind them, and what could not be looked at.
 
     >>> from whet.data.bundled import digits
     >>> print(look(digits()).lines()[0])
@@ -30,6 +32,8 @@ class Look:
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    examples: tuple[Example, ...] = ()
+    not_run: tuple[NotRun, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the look as text, at most 78 characters a line: the size first, then the splits, classes and findings."""
@@ -46,17 +50,30 @@ class Look:
         if f.get("classes"):
             some = [f"{c['name']} {c['share']:.1%}" for c in f["classes"][:12]]
             out += _wrap("classes: " + ", ".join(some) + (", ..." if len(f["classes"]) > 12 else ""))
+            if (b := f.get("balance")) and b["classes"] < 0.9 * len(f["classes"]):
+                out.append(f"as good as {b['classes']:.1f} even classes, {b['examples']:,.0f} balanced examples")
         elif t := f.get("target"):
             out.append(f"target {t['low']:.6g} to {t['high']:.6g}, mean {t['mean']:.6g}, sd {t['std']:.6g}")
+        if n := f.get("lengths"):
+            out.append(f"lengths {n['low']} to {n['high']}, median {n['median']:g}, {n['padding']:.1%} padding")
         for finding in self.findings:
             head = f"{finding.severity} {finding.code} {finding.where}: {finding.message}"
             fix = "" if finding.fix in ("", "none needed") else f" ({finding.fix})"
             out += _wrap(head + fix)
+        for skipped in self.not_run:
+            out += _wrap(f"not run {skipped.code}: {skipped.why}")
+        if (seen := f.get("looked_at")) and seen["part"]:
+            out.append(f"a part was looked at closely: {seen['n']:,} examples")
         return out
 
     def json(self) -> dict[str, Any]:
         """Return the look as JSON values."""
-        return {"facts": dict(self.facts), "findings": [f.json() for f in self.findings]}
+        return {
+            "facts": dict(self.facts),
+            "findings": [f.json() for f in self.findings],
+            "examples": [e.json() for e in self.examples],
+            "not_run": [asdict(n) for n in self.not_run],
+        }
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -74,7 +91,8 @@ def look(data: Data) -> Look:
     """Return the facts and findings on the training and validation splits; the test split stays sealed.
 
     Findings: those of loading (kind inferred, columns dropped, files skipped ...), then DUPLICATE (examples equal to the last
-    bit), LEAK (one column gives the target away), MISSING, NEAR-CONSTANT, IMBALANCE, RARE (classes of under 10 examples).
+    bit), LEAK (one column gives the target away), MISSING, NEAR-CONSTANT, IMBALANCE, RARE (classes of under 10 examples), then
+    those of a closer look: NEAR-DUPLICATE, REDUNDANT, COUNTER, MISSING-TOGETHER, OUTLIER, BLANK, SHIFT, SCALED, LABEL.
 
     >>> import torch
     >>> from whet.data.split import Split
@@ -98,8 +116,10 @@ def look(data: Data) -> Look:
         "files": data.meta.get("files"),
         "columns": data.meta.get("columns", []),
     }
-    found = (*data.findings, *_duplicates(data), *leaks(data), *_missing(data), *_near_constant(data), *_balance(facts))
-    return Look(facts, found)
+    given = leaks(data)
+    found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
+    close = closely(data, [f.where for f in given])
+    return Look({**facts, **close.facts}, (*found, *close.findings), close.examples, close.not_run)
 
 
 def _features(data: Data, shapes: list[Any]) -> int:

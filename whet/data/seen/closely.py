@@ -1,0 +1,102 @@
+"""Every closer look at the data, in order; one that fails says so and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from whet.data.duplicates import digests
+from whet.data.seen.balance import effective_classes, effective_size
+from whet.data.seen.drift import drift
+from whet.data.seen.labels import doubtful_labels
+from whet.data.seen.nearby import near_duplicates
+from whet.data.seen.null import scaled_together
+from whet.data.seen.odd import odd_columns
+from whet.data.seen.outcome import Outcome
+from whet.data.seen.outliers import far_examples
+from whet.data.seen.sequences import lengths
+from whet.data.seen.view import View, view
+from whet.data.split import Data
+from whet.errors import one_line
+from whet.finding import Finding, NotRun, Severity
+
+__all__ = ["closely"]
+
+
+def closely(data: Data, known: Collection[str] = ()) -> Outcome:
+    """Return what every closer look at the visible splits shows; `known`: columns that are reported as leaks already.
+
+    Of more than 60,000 examples a part is looked at; the facts say so.
+
+    >>> from whet.data.bundled import diabetes
+    >>> sorted(n.code for n in closely(diabetes()).not_run)
+    ['LABEL', 'NEAR-DUPLICATE']
+    """
+    v = view(data)
+    encoding = data.meta.get("encoding")
+    looks: dict[str, Callable[[], Outcome]] = {
+        "NEAR-DUPLICATE": lambda: near_duplicates(v, _once(data, v)),
+        "LEAK": lambda: odd_columns(v, encoding, known),
+        "OUTLIER": lambda: far_examples(v, encoding),
+        "SHIFT": lambda: drift(v),
+        "SCALED": lambda: _scaled(data),
+        "LABEL": lambda: doubtful_labels(v),
+    }
+    outcomes = [Outcome(_facts(v))]
+    with threadpool_limits(1):  # OpenMP's threads wait by spinning: on a busy machine more of them take far longer
+        for code, look in looks.items():
+            try:
+                outcomes.append(look())
+            except Exception as e:  # odd data may raise anything, and the other looks are worth having
+                outcomes.append(Outcome(not_run=(NotRun(code, one_line(f"{type(e).__name__}: {e}")[:200]),)))
+    return Outcome(
+        {k: x for o in outcomes for k, x in o.facts.items()},
+        tuple(f for o in outcomes for f in o.findings),
+        tuple(e for o in outcomes for e in o.examples),
+        tuple(n for o in outcomes for n in o.not_run),
+    )
+
+
+def _facts(v: View) -> dict[str, object]:
+    facts: dict[str, object] = {"looked_at": {"n": len(v), "part": v.part, "kind": v.kind}}
+    if v.classes is not None:
+        counts = np.bincount(v.y.astype(np.int64))
+        facts["balance"] = {"classes": effective_classes(counts), "examples": effective_size(counts)}
+    if v.kind == "sequences":
+        n = lengths(v.codes)
+        facts["lengths"] = {"low": int(n.min()), "median": float(np.median(n)), "high": int(n.max()),
+                            "padding": 1 - float(n.mean()) / v.codes.shape[1]}  # fmt: skip
+    return facts
+
+
+def _once(data: Data, v: View) -> np.ndarray:
+    """Return (m,) positions in the view of the first of each set of exact duplicates."""
+    train, valid = digests(data.train), digests(data.valid)
+    both = np.concatenate([train[v.index[~v.valid]], valid[v.index[v.valid]]])
+    return np.sort(np.unique(both, return_index=True)[1])
+
+
+def _scaled(data: Data) -> Outcome:
+    """Return whether inputs were standardised over both splits; whether labels were used so cannot be seen in arrays."""
+    if "encoding" in data.meta:
+        return Outcome({"scaled": {"columns": 0, "why": "the encoding was fitted on training rows alone"}})
+    why = NotRun("NULL", "what prepared the inputs is not in the data: whet.data.seen.null.null_labels(x, y, prepare)")
+    a, b = data.train.parts[0], data.valid.parts[0]
+    if not a.is_floating_point() or a.numel() == 0:
+        return Outcome(not_run=() if a.ndim == 4 else (why,))
+    if a.ndim == 4:
+        a, b = (x.movedim(1, -1).reshape(-1, x.shape[1]) for x in (a, b))
+    columns = scaled_together(a.flatten(1).numpy(), b.flatten(1).numpy())
+    facts = {"scaled": {"columns": len(columns), "of": int(a.flatten(1).shape[1])}}
+    if not columns:
+        return Outcome(facts, not_run=(why,))
+    names = [data.features[j] if j < len(data.features) else f"column {j}" for j in columns]
+    text = (
+        f"{len(columns)} columns have mean 0 and deviation 1 over training and validation together, not over training: "
+    )
+    text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
+    evidence = {"columns": len(columns), "of": facts["scaled"]["of"], "threshold": 1e-5, "n": [len(a), len(b)]}
+    return Outcome(facts, (Finding("SCALED", Severity.WARN, "inputs", evidence, text, fix),), not_run=(why,))
