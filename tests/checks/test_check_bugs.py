@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from bugs import Bug, catalogue
 
+from bugs import Bug, catalogue
 from whet.checks import check
 from whet.finding import Finding, Health
 

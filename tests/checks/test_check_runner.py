@@ -187,5 +187,8 @@ def test_lines_are_narrow_and_group_what_did_not_run() -> None:
     assert any(s.startswith("FAIL OUT Sequential: ") for s in said)
     assert "  fix: remove the Softmax from the model; the loss wants raw scores (logits)" in said
     said = " ".join(said)
-    assert "INIT, ACT, GRAD, MODE, SEP, DEP, STRAY, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB, CAP, LRR, MET, REP, RES" in said
+    assert (
+        "INIT, ACT, GRAD, MODE, SEP, DEP, STRAY, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB, CAP, LRR, MET, REP, RES"
+        in said
+    )
     assert lines(Health()) == []

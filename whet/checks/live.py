@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from whet.checks.floor import prior as prior_of
+from whet.checks.glance import Watch
 from whet.checks.pulse import Pulse
 from whet.checks.source import place
 from whet.checks.subject import Subject
 from whet.checks.trend import Blocks
 from whet.checks.verdicts import verdicts
-from whet.checks.glance import Watch
 from whet.errors import DivergedError, UsageError
 from whet.finding import Finding, Health, NotRun, Severity
 from whet.train.callback import Callback

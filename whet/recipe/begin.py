@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from whet.checks import check_task, lines
-from whet.data.look import look
 from whet.data.split import Data
 from whet.errors import TaskError, WhetError
 from whet.recipe.block import WIDTH, Block
@@ -23,9 +22,9 @@ from whet.tune.study import Study
 __all__ = ["blaming", "check_block", "data_block", "like_block", "try_parts"]
 
 
-def data_block(data: Data) -> Block:
+def data_block(job: Job, data: Data) -> Block:
     """Look at the data."""
-    found = look(data)
+    found = job.look(data)
     return Block("data", tuple(found.lines()), found.json())
 
 

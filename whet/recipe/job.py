@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from whet.data.look import Look, look
 from whet.data.split import Data
 from whet.errors import StudyError, TaskError, UsageError, WhetError
 from whet.execute import Workers
@@ -60,6 +61,7 @@ class Job:
     until: str | None = None
     price: Price | str | None = None
     like: Sequence[str] = ()
+    _seen: Look | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.name = check_name(self.name or self.task.name)
@@ -112,6 +114,12 @@ class Job:
     def data(self, params: Params | None = None) -> Data:
         """Return the task's data."""
         return self.task.data(self.first if params is None else params)
+
+    def look(self, data: Data) -> Look:
+        """Return what a look at the task's data shows; looked at once, for the first step and for the report."""
+        if self._seen is None:
+            self._seen = look(data)
+        return self._seen
 
     def forget(self) -> None:
         """Delete the study and its folder, to start over."""

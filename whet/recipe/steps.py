@@ -53,7 +53,7 @@ def recipe(
     yield Began("data")
     data, study = _opened(job, fresh)
     try:
-        yield data_block(data)
+        yield data_block(job, data)
         with _pool(job, study) as pool:
             block = None if pool is not None or study is None else _known_check(study)
             if block is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whet.data.look import look
+from whet.data.look import Look as Seen
 from whet.data.sample import samples
 from whet.data.split import Data
 from whet.finding import Finding, Health, NotRun
@@ -72,7 +72,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         low, high = squeezed["single_interval"]
         scores["validation"] = Interval(squeezed["single_score"], low, high, len(targets))
     return study_report(
-        study.name, trials, scores=scores, history=history(study.journal.read()), look=_look(data),
+        study.name, trials, scores=scores, history=history(study.journal.read()), look=_look(data, job.look(data)),
         health=_health(records["check"][-1]["data"]) if records["check"] else None, judged=judged,
         squeezed=_members(squeezed) if squeezed else None,
         records={
@@ -106,8 +106,7 @@ def _pictured(data: Data) -> list[Any]:
     ]
 
 
-def _look(data: Data) -> Look:
-    found = look(data)
+def _look(data: Data, found: Seen) -> Look:
     shown = [
         (s.picture, s.label)
         for s in samples(data, max(1, _PICTURES // len(data.classes or (1,))))
