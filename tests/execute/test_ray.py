@@ -72,6 +72,7 @@ def cluster(tmp_path_factory):
     from ray.cluster_utils import Cluster
 
     os.environ["WHET_TEST_FLAG"] = str(tmp_path_factory.mktemp("flags"))
+    others = set(psutil.Process().children(recursive=True))  # a server of other tests, for one
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 2})
     before = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_ADDRESS"] = cluster.address
@@ -82,7 +83,7 @@ def cluster(tmp_path_factory):
     del os.environ["WHET_TEST_FLAG"]
     if before is None:
         del os.environ["RAY_ADDRESS"]
-    left = psutil.Process().children(recursive=True)
+    left = set(psutil.Process().children(recursive=True)) - others
     _, left = psutil.wait_procs(left, timeout=10)
     assert not left
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
-from whet import Float, Idle, Int, Space, State, Store, StoreError, Study, Verdict, WhetError
+from whet import Float, Idle, Int, Space, State, Store, StoreError, Study, StudyError, Verdict, WhetError
 from whet.tune.budget import Budget
 from whet.tune.replay import replay
 
@@ -129,3 +131,26 @@ def test_an_event_that_cannot_be_decoded_is_explained(url):
         c.exec_driver_sql("UPDATE events SET data = 'x' WHERE seq = 3")
     with pytest.raises(StoreError, match="event 3"):
         Study.open(url, "s")
+
+
+@pytest.mark.parametrize("end", ["report", "tell", "fail"])
+def test_a_worker_whose_configuration_a_crash_of_the_database_lost(url, tmp_path, end):
+    """The record ends between the asking and the configuration, the lease is there: nothing is written of what nobody proposed."""
+    with new(url, steps=3) as study:
+        study.tell(study.ask(), 0.5)
+        trial = study.ask()
+        c = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+        assert c.execute("delete from events where kind = 'proposed' and trial = 1").rowcount == 1
+        assert c.execute("select count(*) from leases").fetchone() == (1,)
+        if end == "report":
+            assert study.report(trial, 1, 0.3) is Verdict.STOP
+        else:
+            with pytest.raises(StudyError, match="cannot be closed: it is WAITING"):
+                study.tell(trial, 0.3) if end == "tell" else study.fail(trial, "no room")
+        assert not study.holds(trial)
+        again = study.ask()
+        assert (again.id, again.params) == (trial.id, trial.params), "whoever asks next has it"
+        assert study.report(again, 1, 0.3) is Verdict.GO
+        study.tell(again, 0.2)
+        assert not replay(study.journal.read()).differences
+        c.close()

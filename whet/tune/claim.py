@@ -89,9 +89,10 @@ class Claims:
         """End the lease on `trial` inside the transaction `w`, when it is this worker's."""
         if self.holds(w, trial):
             w.drop(trial)
-        w.after(lambda: self._dropped(trial))
+        w.after(lambda: self.let_go(trial))
 
-    def _dropped(self, trial: int) -> None:
+    def let_go(self, trial: int) -> None:
+        """Take `trial` for no longer this worker's, whatever its lease says."""
         self._mine.pop(trial, None)
         self._meters.pop(trial, None)
 

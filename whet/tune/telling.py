@@ -211,9 +211,16 @@ class Telling:
         return self._book.change(lambda w: self._held(w, id) is not None)
 
     def _held(self, w: Writer, id: int) -> Draft | None:
-        """Return the trial when it is running and this worker's, else None."""
-        held = id in self._book.history.open and self._claims.holds(w, id)
-        return self._book.history.progress[id] if held else None
+        """Return the trial when it is running and this worker's, else None.
+
+        Its lease may be this worker's while it has no configuration: a crash of the database lost the end of the record. Then it is
+        let go, and who asks next gives it one.
+        """
+        draft = self._book.history.progress[id] if id in self._book.history.open else None
+        if draft is not None and draft.state is State.RUNNING and self._claims.holds(w, id):
+            return draft
+        w.after(lambda: self._claims.let_go(id))
+        return None
 
     def _running(self, w: Writer, id: int) -> None:
         if self._held(w, id) is None:
