@@ -1,7 +1,6 @@
 """A catalogue of bugs, seeded into small programs of many families, each with the finding that must name it.
 
 Numbers are those of the list of bugs that the checks were written for; bugs without one are of the project's own.
-`docs/generate.py` makes the table of docs/bugs.md from it.
 """
 
 from __future__ import annotations
