@@ -103,7 +103,7 @@ class Augmentation:
             "n": self.draws, "unique": len(set(first)),
             "seeded": batches(0, 0, others) == mixed, "global": batches(0, 1, others) != mixed,
             "epochs_alike": all(batches(epoch, 0, copies) == [first] for epoch in (1, 2)), "batches_alike": second == first,
-            "changed": self._changed(augment, subject, copies), "p": kinds(first) ** self.draws,
+            "changed": self._changed(augment, subject, copies), "chance": kinds(first) ** self.draws,
         }  # fmt: skip
 
     def _changed(self, augment: Augment, subject: Subject, at: Tensor) -> bool:
