@@ -74,7 +74,7 @@ class Augmentation:
             yield Finding(self.code, Severity.WARN, where, found,
                           "augment draws from a global generator (torch's, NumPy's or Python's), not only from the one it is handed",
                           "torch.rand(n, generator=generator); int(torch.randint(9, (), generator=generator))")  # fmt: skip
-        elif rest and found["p"] < self.chance:
+        elif rest and found["chance"] < self.chance:
             when = "in each of 3 epochs" if found["epochs_alike"] else "in each batch of an epoch"
             yield Finding(self.code, Severity.WARN, where, found,
                           f"augment changes an example in the same way {when} ({found['n']} draws, {found['unique']} different)",
