@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from whet.data.divide import divide
@@ -81,6 +82,13 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     grey = all(h.grey for h in seen)
     found += _stated(folder, seen, height, width, grey, size is not None)
 
+    def raw(split: str, kept: np.ndarray) -> pd.DataFrame:
+        listing = lists[parts[split][0]]
+        heads = [listing.headers[i] for i in kept]
+        files = [str(listing.paths[i].relative_to(folder)) for i in kept]
+        return pd.DataFrame({"file": files, "width": [h.width for h in heads], "height": [h.height for h in heads],
+                             "mode": [h.mode for h in heads]})  # fmt: skip
+
     def load(split: str) -> tuple[Split, list[tuple[Path, str]]]:
         origin, index = parts[split]
         paths = [lists[origin].paths[i] for i in index]
@@ -112,8 +120,10 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
             "modes": dict(Counter(h.mode for h in seen).most_common()),
         },
     }
-    return Data(train, valid, classes=tuple(classes), sealed=lambda: load("test")[0], source=str(folder), meta=meta,
-                findings=tuple(found))  # fmt: skip
+    return Data(
+        train, valid, classes=tuple(classes), sealed=lambda: load("test")[0], source=str(folder), meta=meta,
+        findings=tuple(found), raw={"train": raw("train", train.ids), "valid": raw("valid", valid.ids)},
+    )  # fmt: skip
 
 
 def _is_split(path: Path) -> bool:

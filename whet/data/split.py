@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from whet.data.divide import divide
 from whet.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Data", "Inputs", "Kind", "Ledger", "Split"]
 
@@ -81,7 +84,8 @@ class Data:
     kind: what the targets are; classes: their names, in the order of the class numbers (None for regression);
     source: where it came from, as a person would name it; features: names of the inputs, where they have names;
     meta: JSON about how it was prepared (encoding, skipped files, ...), which travels with an exported model;
-    findings: what loading it already showed.
+    findings: what loading it already showed; raw: the visible examples as a person would read them, split -> a pandas
+    DataFrame whose i-th row is the split's i-th example (a table's own columns, a picture's file and size, a text), or {}.
 
     The test split cannot be read by accident: `sealed` is a function that loads it, and only `unseal` calls it.
 
@@ -99,6 +103,7 @@ class Data:
     features: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Any, ...] = ()
+    raw: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name, split in (("train", self.train), ("valid", self.valid)):

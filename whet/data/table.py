@@ -68,6 +68,9 @@ def table(
         inputs = apply_encoding(encoding, rows.iloc[index])
         return Split(inputs if len(inputs) > 1 else inputs[0], torch.from_numpy(y.values[index]), y.kept[index])
 
+    def raw(index: np.ndarray) -> pd.DataFrame:
+        return frame.iloc[y.kept[index]].reset_index(drop=True)
+
     meta: dict[str, Any] = {
         "examples": {"train": len(train), "valid": len(valid), "test": len(test)},
         "encoding": encoding,
@@ -79,6 +82,7 @@ def table(
     return Data(
         split(train), split(valid), kind=y.kind, classes=y.classes, sealed=lambda: split(test), source=label,
         features=feature_names(encoding), meta=meta, findings=(*found, *y.findings, *dropped, *_far(encoding, shown)),
+        raw={"train": raw(train), "valid": raw(valid)},
     )  # fmt: skip
 
 
