@@ -19,11 +19,12 @@ from whet.data.seen.null import null_finding, null_labels, scaled_together
 from whet.data.seen.odd import odd_columns
 from whet.data.seen.outliers import far_examples, lone_distance
 from whet.data.seen.sequences import near_sequences
-from whet.data.seen.shift import column_p, holm
+from whet.data.seen.shift import column_p
 from whet.data.seen.tails import tails
 from whet.data.seen.view import view
 from whet.data.split import Data, Split
 from whet.data.table import table
+from whet.metric.holm import holm
 
 SEEDS = [0, 1, 2]
 
@@ -176,7 +177,7 @@ def test_near_sequences():
 
 
 def test_holm_is_as_written_down():
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
