@@ -18,8 +18,10 @@ from whet.data.prepare import apply_encoding, fit_encoding
 from whet.data.sample import Sample, samples
 from whet.data.split import Data, Split
 from whet.data.table import table
+from whet.data.textfolder import text_folder
 
 __all__ = [
     "BUNDLED", "Data", "Look", "Sample", "Split", "apply_encoding", "diabetes", "digits", "divide", "duplicates",
     "fit_encoding", "idx_folder", "image_folder", "load", "look", "samples", "table",
+    "text_folder",
 ]  # fmt: skip

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.data.split import Split
+from whet.data.split import Data, Split
+from whet.data.text import text_keys
+from whet.data.textcolumn import as_strings, text_columns
 
-__all__ = ["Duplicates", "digests", "duplicates"]
+__all__ = ["Duplicates", "digests", "duplicates", "visible_digests"]
 
 
 def digests(split: Split) -> np.ndarray:
@@ -30,6 +32,30 @@ def digests(split: Split) -> np.ndarray:
             digest.update(row[i])
         out[i] = int.from_bytes(digest.digest(), "little")
     return out
+
+
+def visible_digests(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """Return the digests of the training and of the validation examples, (n,) and (m,) uint64.
+
+    Texts count as they were written but for case and spaces: as numbers two may be equal that differ in rare words or farther on.
+
+    >>> data = Data(Split(torch.zeros(2, 1), torch.zeros(2)), Split(torch.zeros(1, 1), torch.zeros(1)), kind="regression")
+    >>> train, valid = visible_digests(data)
+    >>> bool(train[0] == valid[0])
+    True
+    """
+    columns = [entry["name"] for entry, _ in text_columns(data.meta)]
+    found = []
+    for name, split in (("train", data.train), ("valid", data.valid)):
+        raw = data.raw.get(name)
+        if not columns or raw is None or len(raw) != len(split):
+            found.append(digests(split))
+            continue
+        keys = digests(Split(split.parts[:-1], split.targets))
+        for column in columns:
+            keys = keys * np.uint64(0x9E3779B97F4A7C15) ^ text_keys(s or "" for s in as_strings(raw[column]))
+        found.append(keys)
+    return found[0], found[1]
 
 
 def _bytes(part: Tensor) -> np.ndarray:
@@ -63,8 +89,10 @@ class Duplicates:
         return bool(self.train or self.valid or self.across)
 
 
-def duplicates(train: Split, valid: Split, *, shown: int = 10) -> Duplicates:
-    """Return the exact duplicates within and across two splits.
+def duplicates(
+    train: Split, valid: Split, *, shown: int = 10, keys: tuple[np.ndarray, np.ndarray] | None = None
+) -> Duplicates:
+    """Return the exact duplicates within and across two splits; keys: their digests, where they are known (`visible_digests`).
 
     >>> s = Split(torch.tensor([[1.0], [2.0], [1.0]]), torch.tensor([0, 1, 1]))
     >>> d = duplicates(s, s.take([1]))
@@ -76,9 +104,10 @@ def duplicates(train: Split, valid: Split, *, shown: int = 10) -> Duplicates:
     seen: list[tuple[int, float]] = []
     count = {"train": 0, "valid": 0, "across": 0}
     pairs: list[tuple[str, int, str, int]] = []
-    for name, split in (("train", train), ("valid", valid)):
+    keys = keys or (digests(train), digests(valid))
+    for name, split, found in (("train", train, keys[0]), ("valid", valid, keys[1])):
         own: set[int] = set()
-        hashes = digests(split).tolist()
+        hashes = found.tolist()
         for i, (key, y) in enumerate(zip(hashes, _targets(split), strict=True)):
             targets[key].add(y)
             seen.append((key, y))

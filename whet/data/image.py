@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from whet.data.divide import divide
+from whet.data.folders import class_files, given_splits, parts, stated
 from whet.data.picture import Header, decode, header
 from whet.data.split import Data, Split
 from whet.errors import DataError
@@ -22,7 +22,6 @@ __all__ = ["ENDINGS", "image_folder"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 SIDE = 64  # pixels; longer sides are scaled down unless a size is asked for
-SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Give a folder with one sub-folder of pictures a class.")
-    given = {split: folder / n for split, names in SPLITS.items() for n in names if _is_split(folder / n)}
+    given = given_splits(folder)
     found: list[Finding] = []
-    lists = {split: _list(path) for split, path in given.items()} if "train" in given else {"train": _list(folder)}
+    lists = {split: _list(path) for split, path in (given or {"train": folder}).items()}
     classes = sorted(set(lists["train"].names))
     for split, listing in lists.items():
         unknown = sorted(set(listing.names) - set(classes))
@@ -71,26 +70,24 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     if len(classes) < 2:
         raise DataError(f"{folder}: one class only ({classes[0]}). Classification needs at least two class folders.")
     labels = {s: np.array([classes.index(n) for n in x.names], dtype=np.int64) for s, x in lists.items()}
-    parts = _parts(lists, labels, seed)
-    if "train" in given:
-        text = "given splits: " + ", ".join(f"{p.name}/ {len(lists[s].paths):,}" for s, p in given.items())
-        lacking = [s for s in ("valid", "test") if s not in given]
-        text += f"; {' and '.join(lacking)} divided off train by the seed" if lacking else ""
+    divided = parts(labels, seed)
+    if given:
+        text = stated(given, labels)
         found.append(Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, text, "none needed"))
-    seen = [lists[origin].headers[i] for origin, index in (parts["train"], parts["valid"]) for i in index]
+    seen = [lists[origin].headers[i] for origin, index in (divided["train"], divided["valid"]) for i in index]
     height, width = size or _usual_size(seen)
     grey = all(h.grey for h in seen)
     found += _stated(folder, seen, height, width, grey, size is not None)
 
     def raw(split: str, kept: np.ndarray) -> pd.DataFrame:
-        listing = lists[parts[split][0]]
+        listing = lists[divided[split][0]]
         heads = [listing.headers[i] for i in kept]
         files = [str(listing.paths[i].relative_to(folder)) for i in kept]
         return pd.DataFrame({"file": files, "width": [h.width for h in heads], "height": [h.height for h in heads],
                              "mode": [h.mode for h in heads]})  # fmt: skip
 
     def load(split: str) -> tuple[Split, list[tuple[Path, str]]]:
-        origin, index = parts[split]
+        origin, index = divided[split]
         paths = [lists[origin].paths[i] for i in index]
         pixels, kept, bad = decode(paths, height, width, grey)
         if not kept:
@@ -111,7 +108,7 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
         raise DataError(
             f"{folder}: no readable training picture of class {', '.join(lost)}. Restore some, or remove it."
         )
-    examples = {"train": len(train), "valid": len(valid), "test": len(parts["test"][1])}
+    examples = {"train": len(train), "valid": len(valid), "test": len(divided["test"][1])}
     meta: dict[str, Any] = {
         "examples": examples,
         "image": {"channels": 1 if grey else 3, "height": height, "width": width},
@@ -126,33 +123,10 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     )  # fmt: skip
 
 
-def _is_split(path: Path) -> bool:
-    """Return whether `path` is a split: a folder of class folders (a class may itself be called test)."""
-    return path.is_dir() and any(p.is_dir() and not p.name.startswith(".") for p in path.iterdir())
-
-
 def _list(folder: Path) -> _Listing:
     """Return the pictures under the class folders of `folder`, in the order of their names."""
-    kinds = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
-    if not kinds:
-        loose = sum(p.suffix.lower() in ENDINGS for p in folder.iterdir())
-        got = f"{loose} loose pictures" if loose else "no folder"
-        raise DataError(
-            f"{folder}: no class folders, got {got}. Put the pictures of each class into a folder of its name."
-        )
     out = _Listing([], [], [], [])
-    found = {k: sorted(p for p in k.rglob("*") if p.suffix.lower() in ENDINGS and p.name[0] != ".") for k in kinds}
-    if not any(found.values()):
-        raise DataError(
-            f"{folder}: no pictures in any of its {len(kinds)} folders ({kinds[0].name}, ...). Allowed: {' '.join(ENDINGS)}."
-        )
-    for kind, files in found.items():
-        if not files:
-            other = Counter(p.suffix.lower() or "no ending" for p in kind.rglob("*") if p.is_file())
-            got = ", ".join(f"{n} {s}" for s, n in other.most_common(3)) or "nothing"
-            raise DataError(
-                f"{kind}: class folder without pictures, got {got}. Allowed: {' '.join(ENDINGS)}; or delete it."
-            )
+    for kind, files in class_files(folder, ENDINGS, "pictures").items():
         good = 0
         for file in files:
             head = header(file)
@@ -166,16 +140,6 @@ def _list(folder: Path) -> _Listing:
         if not good:
             raise DataError(f"{kind}: none of its {len(files)} pictures can be read ({out.bad[-1][1]}). Restore them.")
     return out
-
-
-def _parts(lists: dict[str, _Listing], labels: dict[str, np.ndarray], seed: int) -> dict[str, tuple[str, np.ndarray]]:
-    """Return for each split which listing it comes from and which of its pictures; what is not given is divided off train."""
-    y = labels["train"]
-    lack = [s for s in ("valid", "test") if s not in lists]
-    shares = (1 - 0.15 * len(lack), *[0.15] * len(lack))
-    pieces = divide(len(y), labels=y, seed=seed, shares=shares)
-    parts = {s: ("train", piece) for s, piece in zip(["train", *lack], pieces, strict=True)}
-    return parts | {s: (s, np.arange(len(labels[s]))) for s in lists if s != "train"}
 
 
 def _usual_size(headers: Sequence[Header]) -> tuple[int, int]:

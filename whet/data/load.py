@@ -1,4 +1,4 @@
-"""Load data from what a person types: a table file, a folder of pictures, or a folder of IDX files."""
+"""Load data from what a person types: a table file, a folder of pictures or texts, or of IDX files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from whet.data.idx import idx_folder, is_idx_folder
 from whet.data.image import image_folder
 from whet.data.split import Data
 from whet.data.table import table
+from whet.data.textfolder import is_text_folder, text_folder
 from whet.errors import DataError
 
 __all__ = ["load"]
@@ -19,8 +20,8 @@ def load(
 ) -> Data:
     """Return the data at `path`, divided by `seed` where it has no splits of its own.
 
-    A file is a table and needs `target`; a folder holds IDX files, or one sub-folder of pictures a class, and takes neither
-    `target` nor `kind`. Raises DataError for all that cannot be used, see `table`, `image_folder` and `idx_folder`.
+    A file is a table and needs `target`; a folder holds IDX files, or one sub-folder of pictures or .txt files a class, and takes neither
+    `target` nor `kind`. Raises DataError for all that cannot be used, see `table`, `image_folder`, `text_folder` and `idx_folder`.
 
     >>> import tempfile, pathlib
     >>> p = pathlib.Path(tempfile.mkdtemp(), "t.csv")
@@ -32,7 +33,11 @@ def load(
     if not path.is_dir():
         return table(path, target, kind=kind, seed=seed)
     if target:
-        raise DataError(f"{path}: a folder of pictures has no target column, got {target!r}. Leave --target out.")
+        raise DataError(
+            f"{path}: a folder of pictures or texts has no target column, got {target!r}. Leave --target out."
+        )
     if kind not in (None, "classification"):
-        raise DataError(f"{path}: a folder of pictures is for classification, got {kind!r}. Leave --kind out.")
+        raise DataError(f"{path}: a folder of pictures or texts is for classification, got {kind!r}. Leave --kind out.")
+    if is_text_folder(path):
+        return text_folder(path, seed=seed)
     return idx_folder(path, seed=seed) if is_idx_folder(path) else image_folder(path, seed=seed)

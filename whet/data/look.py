@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from whet.data.duplicates import duplicates
+from whet.data.duplicates import duplicates, visible_digests
 from whet.data.leak import leaks
 from whet.data.seen.closely import closely
 from whet.data.seen.outcome import Example
 from whet.data.split import Data
+from whet.data.textcolumn import text_columns
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Look", "look"]
@@ -39,7 +40,8 @@ class Look:
         """Return the look as text, at most 78 characters a line: the size first, then the splits, classes and findings."""
         f = self.facts
         what = f"{len(f['classes'])} classes" if f.get("classes") else "a number to predict"
-        out = [f"{f['examples']:,} examples, {f['features']:,} features, {what}"]
+        features = f"{f['features']:,} feature{'' if f['features'] == 1 else 's'}"
+        out = [f"{f['examples']:,} examples, {features}, {what}"]
         test = f["splits"]["test"]
         sealed = f", test {test:,} (sealed)" if test is not None else ", no test split"
         out.append(f"train {f['splits']['train']:,}, valid {f['splits']['valid']:,}{sealed}")
@@ -56,6 +58,12 @@ class Look:
             out.append(f"target {t['low']:.6g} to {t['high']:.6g}, mean {t['mean']:.6g}, sd {t['std']:.6g}")
         if n := f.get("lengths"):
             out.append(f"lengths {n['low']} to {n['high']}, median {n['median']:g}, {n['padding']:.1%} padding")
+        for t in f.get("texts", ()):
+            said = f"text `{t['name']}`: {t['words']:,} words, {t['once']:,} of them in one training text only; lengths {t['low']:,} to "
+            said += (
+                f"{t['high']:,}, median {t['median']:g}; unknown words {t['unknown']['valid']:.1%} of a validation text"
+            )
+            out += _wrap(f"{said}, {t['unknown']['train']:.1%} of a training text without itself")
         for finding in self.findings:
             head = f"{finding.severity} {finding.code} {finding.where}: {finding.message}"
             fix = "" if finding.fix in ("", "none needed") else f" ({finding.fix})"
@@ -152,7 +160,7 @@ def _target(data: Data) -> dict[str, float] | None:
 
 
 def _duplicates(data: Data) -> list[Finding]:
-    d = duplicates(data.train, data.valid)
+    d = duplicates(data.train, data.valid, keys=visible_digests(data))
     if not d.any:
         return []
     # Rows of a table with few distinct values repeat by chance; pictures do not.
@@ -185,11 +193,12 @@ def _near_constant(data: Data) -> list[Finding]:
     """Return a finding naming the columns of a table where at least 99.5 % of the training rows agree."""
     x = data.train.parts[0]
     names = data.features or tuple(f"column {i}" for i in range(x.shape[1] if x.ndim == 2 else 0))
+    parts = data.train.parts[:-1] if text_columns(data.meta) else data.train.parts
     found: dict[str, float] = {}
-    if any(p.ndim != 2 for p in data.train.parts):
+    if any(p.ndim != 2 for p in parts):
         return []
     every = max(1, len(data.train) // 20_000)  # of a long table a part will do
-    columns = [p[::every, j] for p in data.train.parts for j in range(p.shape[1])]
+    columns = [p[::every, j] for p in parts for j in range(p.shape[1])]
     for name, column in zip(names, columns, strict=False):
         share = float(np.unique(column.numpy(), return_counts=True)[1].max() / len(column))
         if share >= 0.995 and not name.endswith(" missing"):

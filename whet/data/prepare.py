@@ -1,13 +1,14 @@
 """Turn the columns of a table into numbers: fitted on the training rows, kept as JSON, applied to any rows.
 
 A number is imputed by its median and standardised, with a second column that says where it was missing; a category becomes
-an integer code (0 is missing or unseen, 1 is any rare value); a date becomes its parts and the days since the first one.
+an integer code (0 is missing or unseen, 1 is any rare value); a date becomes its parts and the days since the first one; free
+text becomes the numbers of its first words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from whet.data.column import as_dates, as_numbers, as_texts, kind_of
+from whet.data.textcolumn import as_strings, fit_text, is_text, word_numbers
 from whet.errors import DataError, nearest
 from whet.finding import Finding, Severity
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLIP", "apply_encoding", "feature_names", "fit_encoding"]
 
+CODED = ("category", "text")  # kinds that become whole numbers
 CLIP = 10.0  # standard deviations; a value of 1e9 by mistake must not blow the first step up
 MOST = 1000  # categories kept of one column, the most frequent
 PARTS = ("year", "month", "day", "weekday", "hour", "days")
@@ -31,13 +34,15 @@ COUNTER = re.compile(r"(^|[_\W])(id|idx|index|row|rownum|rowid|no|nr|unnamed\d*)
 Encoding = Mapping[str, Any]
 
 
-def fit_encoding(frame: pd.DataFrame, source: str = "table") -> tuple[dict[str, Any], tuple[Finding, ...]]:
+def fit_encoding(
+    frame: pd.DataFrame, source: str = "table", *, texts: Collection[str] | None = None
+) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """Return the encoding fitted on `frame` (the training rows, without the target), and what was dropped or changed.
 
     The encoding is JSON: {"columns": [...], "dropped": {name: why}, "numbers": d, "sizes": [...]}; d is the width of the
-    numeric input, sizes the number of codes of each category.
+    numeric input, sizes the number of codes of each category. texts: the columns that are free text; None guesses.
 
-    Raises DataError when no column is left.
+    Raises DataError when no column is left, or one of `texts` is not there.
 
     >>> import pandas as pd
     >>> e, found = fit_encoding(pd.DataFrame({"age": [1.0, None, 3.0, 4.0], "sex": ["m", "f", "m", "f"]}))
@@ -45,8 +50,14 @@ def fit_encoding(frame: pd.DataFrame, source: str = "table") -> tuple[dict[str, 
     (2, [4], 3.0)
     """
     columns, dropped, found = [], {}, []
+    for absent in [t for t in texts or () if t not in frame.columns]:
+        names = [str(c) for c in frame.columns]
+        raise DataError(
+            f"{source}: texts: no column '{absent}'.{nearest(absent, names)} Columns: {', '.join(names[:12])}."
+        )
     for name in frame.columns:
-        entry, finding = _fit_column(frame[name], len(frame))
+        written = None if texts is None else name in texts
+        entry, finding = _fit_column(frame[name], len(frame), written)
         if finding is not None:
             found.append(finding)
         if entry is None:
@@ -58,7 +69,7 @@ def fit_encoding(frame: pd.DataFrame, source: str = "table") -> tuple[dict[str, 
         why = "; ".join(f"{n}: {w}" for n, w in list(dropped.items())[:5])
         raise DataError(f"{source}: no column is left to learn from ({why or 'only the target'}). Give at least one.")
     encoding: dict[str, Any] = {"columns": columns, "dropped": dropped}
-    encoding["numbers"] = sum(len(c.get("parts", ())) + bool(c["missing"]) for c in columns if c["kind"] != "category")
+    encoding["numbers"] = sum(len(c.get("parts", ())) + bool(c["missing"]) for c in columns if c["kind"] not in CODED)
     encoding["sizes"] = [len(c["values"]) + 2 for c in columns if c["kind"] == "category"]
     return encoding, tuple(found)
 
@@ -67,7 +78,7 @@ def _drop(code: str, name: str, text: str, fix: str, **evidence: Any) -> tuple[N
     return None, Finding(code, Severity.WARN, name, evidence, f"dropped: {text}", fix)
 
 
-def _fit_column(column: pd.Series, n: int) -> tuple[dict[str, Any] | None, Finding | None]:
+def _fit_column(column: pd.Series, n: int, written: bool | None = None) -> tuple[dict[str, Any] | None, Finding | None]:
     name = str(column.name)
     found = None
     kind, form = kind_of(column)
@@ -75,6 +86,10 @@ def _fit_column(column: pd.Series, n: int) -> tuple[dict[str, Any] | None, Findi
         return _drop("NESTED", name, "it holds lists or records", "spread it over columns")
     if kind == "empty":
         return _drop("EMPTY", name, f"missing in all {n:,} training rows", "delete the column", rows=n)
+    if written or (kind == "category" and written is None and column.dtype != "category"):
+        texts = as_strings(column)
+        if written or is_text([t for t in texts if t is not None]):
+            return _fit_text(texts, name)
     if kind == "category":
         return _fit_category(column, name, n)
     if kind == "date":
@@ -143,6 +158,15 @@ def _fit_category(column: pd.Series, name: str, n: int) -> tuple[dict[str, Any] 
     return {"name": name, "kind": "category", "values": values, "rare": bool(pooled), "missing": known < n}, found
 
 
+def _fit_text(texts: list[str | None], name: str) -> tuple[dict[str, Any] | None, Finding]:
+    entry, fact = fit_text(texts, name)
+    if not entry["values"]:
+        return _drop("EMPTY", name, f"no word occurs in two of its {len(texts):,} texts", "delete the column")
+    text = f"free text: {fact['kept']:,} of {fact['distinct']:,} words known, the first {fact['length']} words of a text are read"
+    fix = "TableTask(path, target, texts=()) to override, or delete the column"
+    return entry, Finding("TEXT", Severity.INFO, name, fact, text, fix)
+
+
 def _date_parts(dates: pd.Series, origin: str) -> dict[str, np.ndarray]:
     import pandas as pd
 
@@ -155,7 +179,7 @@ def _date_parts(dates: pd.Series, origin: str) -> dict[str, np.ndarray]:
 def apply_encoding(encoding: Encoding, frame: pd.DataFrame) -> tuple[Tensor, ...]:
     """Return the inputs of a model for the rows of `frame`: numbers (n, d) float32, then codes (n, k) int64 if there are any.
 
-    Columns may come in any order and with others between them.
+    With free text there are always three: numbers, codes and the words (n, t) int64 of the text columns, one behind the other. Columns may come in any order and with others between them.
 
     Raises DataError naming the columns that are not there.
 
@@ -171,9 +195,12 @@ def apply_encoding(encoding: Encoding, frame: pd.DataFrame) -> tuple[Tensor, ...
         raise DataError(
             f"columns {', '.join(map(repr, absent))} are not there.{nearest(absent[0], names)} Give all of them."
         )
-    numbers, codes = [], []
+    numbers, codes, read = [], [], []
     for entry in encoding["columns"]:
         column = frame[entry["name"]]
+        if entry["kind"] == "text":
+            read.append(word_numbers(entry, as_strings(column)))
+            continue
         if entry["kind"] == "category":
             codes.append(_codes(entry, column))
             continue
@@ -189,8 +216,10 @@ def apply_encoding(encoding: Encoding, frame: pd.DataFrame) -> tuple[Tensor, ...
         if entry["missing"]:
             numbers.append(missing.astype(float))
     table = np.stack(numbers, 1) if numbers else np.empty((len(frame), 0))
-    inputs = (torch.from_numpy(table.astype(np.float32)),)
-    return (*inputs, torch.from_numpy(np.stack(codes, 1))) if codes else inputs
+    inputs = [torch.from_numpy(table.astype(np.float32))]
+    if codes or read:
+        inputs.append(torch.from_numpy(np.stack(codes, 1) if codes else np.empty((len(frame), 0), np.int64)))
+    return (*inputs, torch.from_numpy(np.concatenate(read, 1))) if read else tuple(inputs)
 
 
 def _codes(entry: Mapping[str, Any], column: pd.Series) -> np.ndarray:
@@ -203,17 +232,19 @@ def _codes(entry: Mapping[str, Any], column: pd.Series) -> np.ndarray:
 
 
 def feature_names(encoding: Encoding) -> tuple[str, ...]:
-    """Return a name for every input column: the numeric ones, then the categories, in the order of the tensors.
+    """Return a name for every input column: the numeric ones, the categories, then the texts, in the order of the tensors.
 
     >>> import pandas as pd
     >>> feature_names(fit_encoding(pd.DataFrame({"sex": ["m", "f"] * 2, "age": [1.0, None, 3.0, 4.0]}))[0])
     ('age', 'age missing', 'sex')
     """
-    numbers, categories = [], []
+    numbers: list[str] = []
+    categories: list[str] = []
+    texts: list[str] = []
     for c in encoding["columns"]:
-        if c["kind"] == "category":
-            categories.append(c["name"])
+        if c["kind"] in CODED:
+            (texts if c["kind"] == "text" else categories).append(c["name"])
             continue
         numbers += [c["name"] if p["part"] == "value" else f"{c['name']} {p['part']}" for p in c["parts"]]
         numbers += [f"{c['name']} missing"] if c["missing"] else []
-    return tuple(numbers + categories)
+    return tuple(numbers + categories + texts)

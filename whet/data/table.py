@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,12 @@ def table(
     kind: str | None = None,
     seed: int = 0,
     name: str = "table",
+    texts: Collection[str] | None = None,
 ) -> Data:
     """Return the table in a CSV or Parquet file, or a DataFrame, as training, validation and sealed test split.
 
-    Inputs: numbers (n, d) float32, and codes (n, k) int64 when there are categories; targets: class numbers or float32.
+    Inputs: numbers (n, d) float32, and codes (n, k) int64 when there are categories; with free text numbers, codes and
+    words (n, t) int64. texts: the columns of free text; None guesses and says so. Targets: class numbers or float32.
     The rows are divided 70/15/15 by `seed`, in proportion to the classes. `meta["encoding"]` is the fitted encoding
     (`apply_encoding` applies it to other rows), `meta["target"]` the target's name, kind and, for regression, mean and std.
     The encoding sees the training rows only; the test rows are encoded when the split is opened.
@@ -62,7 +64,7 @@ def table(
     labels = y.values if y.kind == "classification" else None
     train, valid, test = divide(len(rows), labels=labels, seed=seed)
     shown = rows.iloc[train]
-    encoding, dropped = fit_encoding(shown, label)
+    encoding, dropped = fit_encoding(shown, label, texts=texts)
 
     def split(index: np.ndarray) -> Split:
         inputs = apply_encoding(encoding, rows.iloc[index])
@@ -71,11 +73,12 @@ def table(
     def raw(index: np.ndarray) -> pd.DataFrame:
         return frame.iloc[y.kept[index]].reset_index(drop=True)
 
+    written = {c["name"] for c in encoding["columns"] if c["kind"] == "text"}
     meta: dict[str, Any] = {
         "examples": {"train": len(train), "valid": len(valid), "test": len(test)},
         "encoding": encoding,
         "target": {"name": column, "kind": y.kind},
-        "columns": profile(shown),
+        "columns": [{**c, "kind": "text"} if c["name"] in written else c for c in profile(shown)],
     }
     if y.kind == "regression":
         meta["target"] |= _spread(y, train, label)

@@ -1,4 +1,4 @@
-"""Ready-made tasks for tables and pictures, and the way from a command line's words to a task.
+"""Ready-made tasks for tables, texts and pictures, and the way from a command line's words to a task.
 
 >>> resolve("diabetes").name
 'diabetes'

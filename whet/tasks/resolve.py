@@ -10,6 +10,7 @@ from typing import Any
 from whet.data.bundled import BUNDLED
 from whet.data.read import PARQUET, TEXT
 from whet.data.split import Data
+from whet.data.textfolder import is_text_folder
 from whet.errors import DataError, TaskError, WhetError, nearest
 from whet.seed import rng
 from whet.task import Task
@@ -29,7 +30,7 @@ def resolve(text: str, *, target: str | Sequence[str] | None = None, kind: str |
     """Return the task that `text` names, its data loaded and looked over, its splits drawn by `seed`.
 
     text: `digits` or `diabetes`; a CSV or Parquet file (with `target`, and `kind` "classification" or "regression" to
-    override what is inferred); a folder of pictures, one sub-folder a class, or of IDX files; `file.py`, `file.py:Name` or
+    override what is inferred); a folder of pictures or .txt files, one sub-folder a class, or of IDX files; `file.py`, `file.py:Name` or
     `package.module:Name`. A built-in name goes before a folder of that name: write ./digits for the folder.
 
     Raises DataError for data, and TaskError for code, that cannot be used.
@@ -78,15 +79,17 @@ def _find(text: str, target: str | None, kind: str | None, seed: int) -> Task:
         if target or kind not in (None, "classification"):
             option, value = ("--target", target) if target else ("--kind", kind)
             raise DataError(
-                f"{text}: a folder of pictures has no {option[2:]} to choose, got {value!r}. Leave {option} out."
+                f"{text}: a folder of pictures or texts has no {option[2:]} to choose, got {value!r}. Leave {option} out."
             )
+        if is_text_folder(text):
+            return TableTask(text, seed=seed)
         return ImageTask(text, seed=seed)
     known = text.lower().removesuffix(".gz").endswith(TEXT + PARQUET)
     if Path(text).exists() or known:
         return TableTask(text, target, kind=kind, seed=seed)
     raise TaskError(
         f"{text}: no built-in task, file or folder of this name.{nearest(text, _names(text))} Give {' or '.join(BUILT_IN)}, a "
-        "CSV or Parquet file with --target, a folder of pictures, file.py, or package.module:Name."
+        "CSV or Parquet file with --target, a folder of pictures or texts, file.py, or package.module:Name."
     )
 
 
@@ -159,7 +162,7 @@ def reference(task: Task) -> dict[str, Any]:
     if kind in (TableTask, ImageTask) and isinstance(task.source, (str, Path)):  # type: ignore[attr-defined]
         source = str(task.source)  # type: ignore[attr-defined]
         text = source if source in BUNDLED else str(Path(source).resolve())
-        if kind is TableTask or (task.size is None and not task.flip):  # type: ignore[attr-defined]
+        if (kind is TableTask and task.texts is None) or (kind is ImageTask and task.size is None and not task.flip):  # type: ignore[attr-defined]
             target, chosen = getattr(task, "target", None), getattr(task, "kind", None)
             return {"task": text, "target": target, "kind": chosen, "seed": task.seed}
     module, name = kind.__module__, kind.__qualname__

@@ -25,16 +25,19 @@ def _optimizer(low: float, high: float) -> Choice:
     return Choice({"adamw": Space(lr=Float(low, high, log=True)), "sgd": sgd})
 
 
-def table_space(n: int, *, classes: bool = True) -> Space:
+def table_space(n: int, *, classes: bool = True, text: bool = False) -> Space:
     """Return the space of a table with `n` training rows: a linear model or a perceptron, and how it is trained.
+
+    text: there are columns of free text, so that the width of a word's vector is to be found as well.
 
     >>> sorted(table_space(1000))
     ['batch', 'label_smoothing', 'net', 'optimizer', 'rate', 'weight_decay']
     """
     widths = (16, 32, 64, 128) if n < 2000 else (32, 64, 128, 256)
+    words = {"embedding": Ordered((16, 32, 64))} if text else {}
     mlp = Space(
         width=Ordered(widths), depth=Int(1, 3), dropout=Float(0.0, 0.5), norm=Choice(["none", "batch"]),
-        activation=Choice(["relu", "silu"]),
+        activation=Choice(["relu", "silu"]), **words,
     )  # fmt: skip
     smoothing = {"label_smoothing": Float(0.0, 0.1)} if classes else {}
     return Space(

@@ -1,8 +1,8 @@
-"""The ready-made task of a table: a perceptron with embeddings, or a plain linear model."""
+"""The ready-made task of a table: a perceptron with embeddings, of words too, or a plain linear model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from whet.data.bundled import BUNDLED
 from whet.data.split import Data
 from whet.data.table import table
-from whet.models import Mlp, prior
+from whet.data.textcolumn import text_columns
+from whet.data.textfolder import text_folder
+from whet.models import Mlp, TextMlp, prior
 from whet.task import Task
 from whet.tasks.name import task_name
 from whet.tasks.spaces import table_space
@@ -25,9 +27,10 @@ __all__ = ["TableTask"]
 
 
 class TableTask(Task):
-    """Predict a column of a table: CSV or Parquet file, DataFrame, or a built-in name.
+    """Predict a column of a table: CSV or Parquet file, DataFrame, or a built-in name; or the class of a text.
 
-    The data is loaded here, so what is wrong with it is said at once; `space` fits its size. Regression is learned on the
+    Texts come from a folder with one sub-folder of .txt files a class, or from columns of a table: `texts` names these, None
+    guesses, () has none. The data is loaded here, so what is wrong with it is said at once; `space` fits its size. Regression is learned on the
     scale of the training targets (the loss is 1 for predicting the mean) and answered in their units.
 
     Raises DataError for a file, target or columns that cannot be used.
@@ -39,37 +42,41 @@ class TableTask(Task):
 
     def __init__(
         self, source: str | Path | pd.DataFrame, target: str | Sequence[str] | None = None, *, kind: str | None = None,
-        seed: int = 0, space: Space | None = None, name: str = "",
+        seed: int = 0, space: Space | None = None, name: str = "", texts: Collection[str] | None = None,
     ) -> None:  # fmt: skip
-        self.source, self.target, self.kind, self.seed = source, target, kind, seed
+        self.source, self.target, self.kind, self.seed, self.texts = source, target, kind, seed, texts
         self._loaded: dict[int, Data] = {}
         data = self.data({})
         self.name = name or task_name(source if isinstance(source, (str, Path)) else "table")
-        self.space = space or table_space(len(data.train), classes=data.kind == "classification")
+        text = bool(text_columns(data.meta))
+        self.space = space or table_space(len(data.train), classes=data.kind == "classification", text=text)
 
     def data(self, params: Params) -> Data:
         """Return the table's splits for the task's seed; loaded once."""
         if self.seed not in self._loaded:
-            bundled = BUNDLED.get(self.source) if isinstance(self.source, str) else None
-            self._loaded[self.seed] = (
-                bundled(seed=self.seed) if bundled else table(self.source, self.target, kind=self.kind, seed=self.seed)
-            )
+            if isinstance(self.source, str) and self.source in BUNDLED:
+                loaded = BUNDLED[self.source](seed=self.seed)
+            elif isinstance(self.source, (str, Path)) and Path(self.source).is_dir():
+                loaded = text_folder(self.source, seed=self.seed)
+            else:
+                loaded = table(self.source, self.target, kind=self.kind, seed=self.seed, texts=self.texts)
+            self._loaded[self.seed] = loaded
         return self._loaded[self.seed]
 
     def model(self, params: Params) -> nn.Module:
-        """Return the Mlp that `net` and its branch describe; "linear" is the one without hidden layers."""
+        """Return the Mlp, with text the TextMlp, that `net` and its branch describe; "linear" has no hidden layers."""
         data = self.data(params)
         sizes = data.meta["encoding"]["sizes"]
         numbers = data.train.parts[0].shape[1]
         outputs = len(data.classes) if data.classes else 1
         start = prior(data.train.targets, outputs if data.classes else None)
-        if params.get("net", "mlp") == "linear":
-            return Mlp(numbers, outputs, categories=sizes, depth=0, prior=start)
-        options: dict[str, Any] = {
+        options: dict[str, Any] = {"depth": 0} if params.get("net", "mlp") == "linear" else {
             key: params[f"net.{key}"]
-            for key in ("width", "depth", "dropout", "norm", "activation")
+            for key in ("width", "depth", "dropout", "norm", "activation", "embedding")
             if f"net.{key}" in params
-        }
+        }  # fmt: skip
+        if texts := [(len(entry["values"]) + 2, entry["length"]) for entry, _ in text_columns(data.meta)]:
+            return TextMlp(numbers, outputs, texts=texts, categories=sizes, prior=start, **options)
         return Mlp(numbers, outputs, categories=sizes, prior=start, **options)
 
     def loss(self, params: Params) -> Callable[[Tensor, Tensor], Tensor]:
@@ -80,7 +87,7 @@ class TableTask(Task):
     def first(self) -> dict[str, Any]:
         """A configuration that does reasonably on most tables: where to start when nothing is known yet."""
         wanted = {"net": "mlp", "net.width": 64, "net.depth": 2, "net.dropout": 0.1, "net.norm": "none", "optimizer.lr": 2e-3,
-                  "net.activation": "relu", "optimizer": "adamw", "weight_decay": 1e-4, "rate": "cosine",
+                  "net.activation": "relu", "net.embedding": 32, "optimizer": "adamw", "weight_decay": 1e-4, "rate": "cosine",
                   "batch": batch_of(self.space, 32), "label_smoothing": 0.0}  # fmt: skip
         return {k: v for k, v in wanted.items() if k in self.space.names}
 

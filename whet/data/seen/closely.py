@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from whet.data.duplicates import digests
+from whet.data.duplicates import visible_digests
 from whet.data.seen.balance import effective_classes, effective_size
 from whet.data.seen.drift import drift
 from whet.data.seen.labels import doubtful_labels
@@ -17,6 +17,8 @@ from whet.data.seen.odd import odd_columns
 from whet.data.seen.outcome import Outcome
 from whet.data.seen.outliers import far_examples
 from whet.data.seen.sequences import lengths
+from whet.data.seen.textleak import word_leaks
+from whet.data.seen.textodd import odd_texts
 from whet.data.seen.view import View, view
 from whet.data.split import Data
 from whet.errors import one_line
@@ -38,7 +40,8 @@ def closely(data: Data, known: Collection[str] = ()) -> Outcome:
     encoding = data.meta.get("encoding")
     looks: dict[str, Callable[[], Outcome]] = {
         "NEAR-DUPLICATE": lambda: near_duplicates(v, _once(data, v)),
-        "LEAK": lambda: odd_columns(v, encoding, known),
+        "LEAK": lambda: _joined(odd_columns(v, encoding, known), word_leaks(v)),
+        "ODD-TEXT": lambda: odd_texts(v),
         "OUTLIER": lambda: far_examples(v, encoding),
         "SHIFT": lambda: drift(v),
         "SCALED": lambda: _scaled(data),
@@ -51,6 +54,10 @@ def closely(data: Data, known: Collection[str] = ()) -> Outcome:
                 outcomes.append(look())
             except Exception as e:  # odd data may raise anything, and the other looks are worth having
                 outcomes.append(Outcome(not_run=(NotRun(code, one_line(f"{type(e).__name__}: {e}")[:200]),)))
+    return _joined(*outcomes)
+
+
+def _joined(*outcomes: Outcome) -> Outcome:
     return Outcome(
         {k: x for o in outcomes for k, x in o.facts.items()},
         tuple(f for o in outcomes for f in o.findings),
@@ -64,6 +71,8 @@ def _facts(v: View) -> dict[str, object]:
     if v.classes is not None:
         counts = np.bincount(v.y.astype(np.int64))
         facts["balance"] = {"classes": effective_classes(counts), "examples": effective_size(counts)}
+    if v.texts:
+        facts["texts"] = [t.facts() for t in v.texts]
     if v.kind == "sequences":
         n = lengths(v.codes)
         facts["lengths"] = {"low": int(n.min()), "median": float(np.median(n)), "high": int(n.max()),
@@ -73,7 +82,7 @@ def _facts(v: View) -> dict[str, object]:
 
 def _once(data: Data, v: View) -> np.ndarray:
     """Return (m,) positions in the view of the first of each set of exact duplicates."""
-    train, valid = digests(data.train), digests(data.valid)
+    train, valid = visible_digests(data)
     both = np.concatenate([train[v.index[~v.valid]], valid[v.index[v.valid]]])
     return np.sort(np.unique(both, return_index=True)[1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.data.seen.outcome import Outcome
-from whet.data.seen.outliers import picture_axes
+from whet.data.seen.outliers import picture_axes, text_axes
 from whet.data.seen.sequences import lengths
 from whet.data.seen.shift import apart, column_p
 from whet.data.seen.view import View
@@ -35,7 +35,8 @@ def drift(v: View, *, seed: int = 0) -> Outcome:
     columns = {n: (v.numbers[:, j], True) for j, n in enumerate(v.names)} if v.kind == "table" else {}
     columns |= {n: (v.codes[:, j], False) for j, n in enumerate(v.categories)} if v.kind == "table" else {}
     columns = dict(list(columns.items())[:COLUMNS])
-    columns |= {n: (x, True) for n, x in picture_axes(v).items()}
+    columns |= {n: (x, True) for n, x in (picture_axes(v) | text_axes(v)).items()}
+    columns |= {f"unknown words of {t.name}": (t.unknown, True) for t in v.texts}
     columns |= {"length": (lengths(v.codes), True)} if v.kind == "sequences" else {}
     if v.y.ndim == 1:
         columns["target"] = (v.y, v.classes is None)

@@ -61,7 +61,8 @@ def doubtful_labels(v: View, *, seed: int = 0) -> Outcome:
     most = CELLS // k
     at = np.sort(rng(seed, "labels").choice(n, most, replace=False)) if n > most else np.arange(n)
     y = v.y[at].astype(np.int64)
-    p = probabilities(v.features[at], y, k, table=v.kind == "table", seed=seed)
+    x = v.texts[0].weights if v.kind == "text" and len(v.texts) == 1 else v.features
+    p = probabilities(x[at], y, k, table=v.kind == "table", seed=seed)
     right, common = float((p.argmax(1) == y).mean()), float(np.bincount(y).max() / len(y))
     facts: dict[str, Any] = {"n": len(y), "accuracy": right, "commonest": common}
     if right - common < SKILL * (1 - common):

@@ -9,20 +9,23 @@ import numpy as np
 from whet.data.seen.near import Pairs, near_pictures, near_rows
 from whet.data.seen.outcome import Example, Outcome
 from whet.data.seen.sequences import near_sequences
+from whet.data.seen.textnear import near_texts
 from whet.data.seen.view import View
+from whet.data.text import text_keys
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["near_duplicates"]
 
 ALPHA = 1e-3
 ACROSS = 0.01  # of the validation examples: from here on their scores are flattered
+LONG = 10  # words of the median text: from here on the texts of a table, not its numbers, say what is near
 LISTED = 200
 
 
 def near_duplicates(v: View, once: np.ndarray) -> Outcome:
     """Return pairs of examples that are nearly, not exactly, the same; `once` (m,) names one of each set of exact duplicates.
 
-    Pictures by perceptual hash and distance, rows of a table by rounding (no more than chance makes: no finding), sequences by the
+    Pictures by perceptual hash and distance, rows of a table by rounding (no more than chance makes: no finding), sequences and texts by the
     pieces they share. WARN when over 1 % of the validation examples have one in training, or clearly more of them than of the
     training examples do (Fisher's exact test, one-sided, p < 1e-3: chance would divide pairs evenly); else INFO.
 
@@ -37,8 +40,11 @@ def near_duplicates(v: View, once: np.ndarray) -> Outcome:
     found: Pairs | str
     if v.kind == "pictures" and v.pixels is not None:
         found = near_pictures(v.pixels[once.tolist()] if len(once) < len(v) else v.pixels, v.features[once])
+    elif v.texts and (v.kind == "text" or max(np.median(t.length) for t in v.texts) >= LONG):
+        found = near_texts(max(v.texts, key=lambda t: float(np.median(t.length))), once)
     elif v.kind == "table":
-        found = near_rows(v.numbers[once], v.codes[once])
+        said = [text_keys(t.strings).view(np.int64)[:, None] for t in v.texts]
+        found = near_rows(v.numbers[once], np.concatenate([v.codes, *said], 1)[once])
     elif v.kind == "sequences":
         found = near_sequences(v.codes[once])
     else:

@@ -14,7 +14,7 @@ from whet.data.seen.view import View
 from whet.finding import Finding, Severity
 from whet.seed import rng
 
-__all__ = ["far_examples", "lone_distance", "picture_axes"]
+__all__ = ["far_examples", "lone_distance", "picture_axes", "text_axes"]
 
 ALPHA = 1e-3
 AXES = 1000
@@ -63,6 +63,18 @@ def picture_axes(v: View) -> dict[str, np.ndarray]:
     return {"brightness": mean, "contrast": std}
 
 
+def text_axes(v: View) -> dict[str, np.ndarray]:
+    """Return the length in words of every text, (n,) a column; missing texts are NaN.
+
+    >>> from whet.data.bundled import digits
+    >>> from whet.data.seen.view import view
+    >>> text_axes(view(digits()))
+    {}
+    """
+    alone = v.kind == "text" and len(v.texts) == 1
+    return {"length" if alone else f"length of {t.name}": np.where(t.missing, np.nan, t.length) for t in v.texts}
+
+
 def far_examples(v: View, encoding: Mapping[str, Any] | None = None, *, seed: int = 0) -> Outcome:
     """Return outlying examples: per numeric column, brightness, contrast, and by the distance to the nearest others.
 
@@ -74,7 +86,7 @@ def far_examples(v: View, encoding: Mapping[str, Any] | None = None, *, seed: in
     >>> far_examples(__import__("whet.data.seen.view", fromlist=["view"]).view(Data.from_arrays(x, x[:, 0]))).findings[0].code
     'OUTLIER'
     """
-    axes = picture_axes(v)
+    axes = picture_axes(v) | text_axes(v)
     if v.kind == "table":
         axes |= {name: v.numbers[:, j] for j, name in enumerate(v.names[:AXES]) if not name.endswith(" missing")}
     if v.features.shape[1] > 1 and len(v) >= 100:

@@ -12,6 +12,8 @@ from torch import Tensor
 from whet.data.seen.outcome import Example
 from whet.data.seen.sequences import lengths
 from whet.data.split import Data, Split
+from whet.data.text import words
+from whet.data.textcolumn import CHARACTERS, as_strings, text_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,8 @@ def rows(data: Data, found: Iterable[Example] = ()) -> pd.DataFrame:
 
     Columns: split, id (its number in the source), index (its position in the split), label (the class, as a number
     where all classes are whole numbers; else the target); what was read (`Data.raw`); what is measured: brightness and
-    contrast of pictures (mean and standard deviation as shares of the range of values), length of sequences, missing
+    contrast of pictures (mean and standard deviation as shares of the range of values), length of sequences, length (words),
+    characters and unknown (share of the words the encoding reads and does not know) of texts, missing
     (fields of a table's row); and suspect (codes of the examples in `found`, with commas) with reason. A column of the
     user's own that bears one of these names gets an underscore behind it.
 
@@ -41,9 +44,9 @@ def rows(data: Data, found: Iterable[Example] = ()) -> pd.DataFrame:
             "split": np.full(len(split), name, dtype=object), "id": split.ids, "index": np.arange(len(split)),
             "label": _labels(data, split),
         }  # fmt: skip
-        columns |= _measured(data, split)
         raw = data.raw.get(name)
         raw = raw if raw is not None and len(raw) == len(split) else None  # a part may have been taken since
+        columns |= _measured(data, split) | _written(data, split, raw)
         if raw is not None:
             target = (data.meta.get("target") or {}).get("name")
             table = raw.drop(columns=[target], errors="ignore")
@@ -76,6 +79,21 @@ def _measured(data: Data, split: Split) -> dict[str, np.ndarray]:
     if len(split.parts) == 1 and x.ndim == 2 and whole and "encoding" not in data.meta and not data.features:
         return {"length": lengths(x.numpy())}
     return {}
+
+
+def _written(data: Data, split: Split, raw: pd.DataFrame | None) -> dict[str, np.ndarray]:
+    """Return words, characters and the share of unknown words of an example's texts, all its text columns together."""
+    columns = [entry["name"] for entry, _ in text_columns(data.meta)]
+    if not columns:
+        return {}
+    numbers = split.parts[-1].numpy()
+    known = (numbers != 0).sum(1)
+    out = {"length": known}
+    if raw is not None:
+        texts = ["\n".join(s or "" for s in row) for row in zip(*(as_strings(raw[c]) for c in columns), strict=True)]
+        out["length"] = np.array([len(words(t[:CHARACTERS])) for t in texts], np.int64)
+        out["characters"] = np.array([len(t) for t in texts], np.int64) - (len(columns) - 1)
+    return out | {"unknown": ((numbers == 1).sum(1) / np.maximum(known, 1)).round(4)}
 
 
 def _light(data: Data, x: Tensor) -> dict[str, np.ndarray]:

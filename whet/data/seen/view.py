@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whet.data.seen.text import Texts, texts_of
 from whet.data.split import Data
+from whet.data.textcolumn import text_columns
 from whet.seed import rng
 
 __all__ = ["MOST", "Kind", "View", "components", "view"]
@@ -18,7 +20,7 @@ __all__ = ["MOST", "Kind", "View", "components", "view"]
 MOST = 60_000
 """Examples looked at closely; of more an even part is."""
 
-Kind = Literal["table", "pictures", "sequences", "other"]
+Kind = Literal["table", "pictures", "sequences", "text", "other"]
 SIDE = 32  # pixels; larger pictures are averaged down before anything is learned from them
 WIDE = 1024  # values an example; wider inputs of unknown kind are averaged down
 
@@ -27,10 +29,10 @@ WIDE = 1024  # values an example; wider inputs of unknown kind are averaged down
 class View:
     """Training examples, then validation examples, at most `MOST` of them.
 
-    kind: table (numbers and categories), pictures, sequences (whole numbers, (n, t)), or other; numbers: (n, d) float32 and
+    kind: table (numbers and categories, perhaps texts), pictures, sequences (whole numbers, (n, t)), text (and nothing else), or other; numbers: (n, d) float32 and
     names of its columns; codes: (n, k) int64 categories and their names; pixels: (n, C, H, W) as they came; y: targets,
     class numbers or float; valid: (n,) bool, which are of the validation split; ids: (n,) their numbers in the source;
-    index: (n,) their positions in their split; part: whether some were left out.
+    index: (n,) their positions in their split; part: whether some were left out; texts: the columns of free text.
 
     >>> from whet.data.bundled import digits
     >>> v = view(digits())
@@ -50,6 +52,7 @@ class View:
     codes: np.ndarray
     categories: tuple[str, ...]
     pixels: Tensor | None = None
+    texts: tuple[Texts, ...] = ()
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -67,8 +70,8 @@ class View:
     @cached_property
     def features(self) -> np.ndarray:
         """(n, p) float32 to learn from: numbers and one column a common category, or the 50 main components."""
-        if self.kind == "table":
-            return _one_hot(self)
+        if self.kind in ("table", "text"):
+            return np.concatenate([_one_hot(self), *(t.features for t in self.texts)], 1)
         if self.kind == "sequences":
             return components(_counts(self.codes), 50)
         if self.pixels is None:
@@ -93,7 +96,9 @@ def view(data: Data, *, most: int = MOST, seed: int = 0) -> View:
             return torch.cat([a, b])
         return torch.cat([a[torch.from_numpy(index[~valid])], b[torch.from_numpy(index[valid])]])
 
+    texts = texts_of(data, valid, index, seed=seed)
     parts = [both(a, b) for a, b in zip(data.train.parts, data.valid.parts, strict=True)]
+    parts = parts[:-1] if texts else parts  # the last is their words
     y = both(data.train.targets, data.valid.targets).numpy()
     ids = np.concatenate([data.train.ids[index[~valid]], data.valid.ids[index[valid]]])
     kind = _kind(data)
@@ -111,15 +116,18 @@ def view(data: Data, *, most: int = MOST, seed: int = 0) -> View:
     elif kind == "other":
         numbers = _flat(parts)
     d, k = numbers.shape[1], codes.shape[1] if kind == "table" else 0
-    names = tuple(data.features) if len(data.features) == d + k else tuple(f"column {i}" for i in range(d + k))
+    fits = len(data.features) == d + k + len(texts)
+    names = tuple(data.features[: d + k]) if fits else tuple(f"column {i}" for i in range(d + k))
     return View(
         kind, classes, y, valid, ids, index, len(at) < n, numbers, names[:d], codes, names[d:],
-        _channels_first(parts[0]) if kind == "pictures" else None,
+        _channels_first(parts[0]) if kind == "pictures" else None, texts,
     )  # fmt: skip
 
 
 def _kind(data: Data) -> Kind:
     parts = data.train.parts
+    if text_columns(data.meta) and not any(p.shape[1] for p in parts[:-1]):
+        return "text"
     if all(p.ndim == 2 for p in parts):
         alone = len(parts) == 1 and not parts[0].is_floating_point() and parts[0].dtype != torch.bool
         if alone and "encoding" not in data.meta and not data.features and parts[0].shape[1] >= 4:
