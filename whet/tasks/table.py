@@ -28,7 +28,8 @@ class TableTask(Task):
     """Predict a column of a table: CSV or Parquet file, DataFrame, or a built-in name.
 
     The data is loaded here, so what is wrong with it is said at once; `space` fits its size. Regression is learned on the
-    scale of the training targets (the loss is 1 for predicting the mean) and answered in their units.
+    scale of the training targets (the loss is 1 for predicting the mean) and answered in their units. A table whose rows are in
+    time is a series: `time` names its column, "none" makes it a table again.
 
     Raises DataError for a file, target or columns that cannot be used.
 
@@ -39,9 +40,9 @@ class TableTask(Task):
 
     def __init__(
         self, source: str | Path | pd.DataFrame, target: str | Sequence[str] | None = None, *, kind: str | None = None,
-        seed: int = 0, space: Space | None = None, name: str = "",
+        seed: int = 0, space: Space | None = None, name: str = "", time: str | None = None,
     ) -> None:  # fmt: skip
-        self.source, self.target, self.kind, self.seed = source, target, kind, seed
+        self.source, self.target, self.kind, self.seed, self.time = source, target, kind, seed, time
         self._loaded: dict[int, Data] = {}
         data = self.data({})
         self.name = name or task_name(source if isinstance(source, (str, Path)) else "table")
@@ -52,7 +53,9 @@ class TableTask(Task):
         if self.seed not in self._loaded:
             bundled = BUNDLED.get(self.source) if isinstance(self.source, str) else None
             self._loaded[self.seed] = (
-                bundled(seed=self.seed) if bundled else table(self.source, self.target, kind=self.kind, seed=self.seed)
+                bundled(seed=self.seed)
+                if bundled
+                else table(self.source, self.target, kind=self.kind, seed=self.seed, time=self.time)
             )
         return self._loaded[self.seed]
 
