@@ -18,6 +18,7 @@ def check(
     task: o.TaskName,
     target: o.Target = None,
     kind: o.Kind = None,
+    time: o.Time = None,
     set: o.Set = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -34,7 +35,7 @@ def check(
     from whet.recipe.job import Job
 
     one_thread()
-    made = make_task(task, target, kind, seed)
+    made = make_task(task, target, kind, seed, time=time)
     params = configuration(made.space, Job(made).first, set)
     health = check_task(made, params, seed=seed)
     if json:
@@ -43,5 +44,5 @@ def check(
     screen = Screen()
     screen.block("check", lines(health, WIDTH))
     if not health.failed:
-        screen.block("next", [f"whet run {o.again(task, target, kind)} --budget 3m"])
+        screen.block("next", [f"whet run {o.again(task, target, kind, time)} --budget 3m"])
     return int(health.failed)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["check_words", "configuration", "make_job", "make_task", "settings"]
 
 
-def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: int) -> Task:
+def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: int, *, time: str | None = None) -> Task:
     """Return the task that the words name."""
     if seed < 0:
         raise UsageError(f"--seed: must be at least 0, got {seed}.")
     from whet.tasks import resolve
 
-    return resolve(text, target=list(target) if target else None, kind=kind, seed=seed)
+    return resolve(text, target=list(target) if target else None, kind=kind, seed=seed, time=time)
 
 
 def check_words(

@@ -18,6 +18,7 @@ def look(
     task: o.TaskName,
     target: o.Target = None,
     kind: o.Kind = None,
+    time: o.Time = None,
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> int:
@@ -30,12 +31,12 @@ def look(
     from whet.data.look import look as look_at
     from whet.recipe.job import Job
 
-    made = make_task(task, target, kind, seed)
+    made = make_task(task, target, kind, seed, time=time)
     found = look_at(Job(made).data())
     if json:
         emit_json(found.json())
     else:
         screen = Screen()
         screen.block("data", found.lines())
-        screen.block("next", [f"whet check {o.again(task, target, kind)}"])
+        screen.block("next", [f"whet check {o.again(task, target, kind, time)}"])
     return int(any(f.severity == "FAIL" for f in found.findings))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
-    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_place",
+    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
 
@@ -32,6 +32,12 @@ Target = Annotated[
 Kind = Annotated[
     str | None,
     typer.Option("--kind", metavar="KIND", help="classification or regression, instead of the guess."),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time", metavar="COLUMN", help="The column that says when, for a series; none: a table, divided by chance."
+    ),
 ]
 Budget = Annotated[
     str | None,
@@ -145,13 +151,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and not
 Plain = Annotated[bool, typer.Option("--plain", envvar="WHET_PLAIN", help="Plain lines instead of a live display.")]
 
 
-def again(task: str, target: list[str] | None, kind: str | None) -> str:
+def again(task: str, target: list[str] | None, kind: str | None, time: str | None = None) -> str:
     """Return the words that name the same task once more.
 
     >>> again("a b.csv", ["price"], None)
     "'a b.csv' --target price"
     """
-    words = [task, *(["--target", target[0]] if target else []), *(["--kind", kind] if kind else [])]
+    words = [task]
+    for option, value in (("--target", target[0] if target else None), ("--kind", kind), ("--time", time)):
+        words += [option, value] if value else []
     return shlex.join(words)
 
 

@@ -28,6 +28,7 @@ def run(
     budget: o.Budget = "3m",
     target: o.Target = None,
     kind: o.Kind = None,
+    time: o.Time = None,
     workers: o.Workers = None,
     on: o.On = "processes",
     memory: o.Memory = None,
@@ -70,7 +71,7 @@ def run(
 
     one_thread()
     job = make_job(
-        make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
+        make_task(task, target, kind, seed, time=time), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)

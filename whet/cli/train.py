@@ -21,6 +21,7 @@ def train(
     task: o.TaskName,
     target: o.Target = None,
     kind: o.Kind = None,
+    time: o.Time = None,
     set: o.Set = None,
     epochs: o.Epochs = None,
     stop: o.Stop = None,
@@ -45,7 +46,7 @@ def train(
     from whet.recipe.single import train_once
 
     one_thread()
-    made = make_task(task, target, kind, seed)
+    made = make_task(task, target, kind, seed, time=time)
     job = make_job(
         made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs, stop=stop
     )
@@ -60,5 +61,5 @@ def train(
         screen.block("next", ["the same command with --resume goes on from here"])
         return 130
     if not block.failed:
-        screen.block("next", [f"whet tune {o.again(task, target, kind)} --budget 3m"])
+        screen.block("next", [f"whet tune {o.again(task, target, kind, time)} --budget 3m"])
     return int(block.failed)

@@ -22,6 +22,7 @@ def tune(
     budget: o.Budget = "3m",
     target: o.Target = None,
     kind: o.Kind = None,
+    time: o.Time = None,
     workers: o.Workers = None,
     on: o.On = "processes",
     memory: o.Memory = None,
@@ -65,7 +66,7 @@ def tune(
 
     one_thread()
     job = make_job(
-        make_task(task, target, kind, seed), runs=runs, budget=budget, workers=workers, name=name, search=search,
+        make_task(task, target, kind, seed, time=time), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
         like=like,
     )  # fmt: skip

@@ -16,12 +16,14 @@ __all__ = ["load"]
 
 
 def load(
-    path: str | Path, target: str | Sequence[str] | None = None, *, kind: str | None = None, seed: int = 0
-) -> Data:
+    path: str | Path, target: str | Sequence[str] | None = None, *, kind: str | None = None, seed: int = 0,
+    time: str | None = None,
+) -> Data:  # fmt: skip
     """Return the data at `path`, divided by `seed` where it has no splits of its own.
 
-    A file is a table and needs `target`; a folder holds IDX files, or one sub-folder of pictures or .txt files a class, and takes neither
-    `target` nor `kind`. Raises DataError for all that cannot be used, see `table`, `image_folder`, `text_folder` and `idx_folder`.
+    A file is a table and needs `target`, `time` is as for `table`; a folder holds IDX files, or one sub-folder of pictures or
+    .txt files a class, and takes neither `target` nor `kind`. Raises DataError for all that cannot be used, see `table`,
+    `image_folder`, `text_folder` and `idx_folder`.
 
     >>> import tempfile, pathlib
     >>> p = pathlib.Path(tempfile.mkdtemp(), "t.csv")
@@ -31,10 +33,14 @@ def load(
     """
     path = Path(path)
     if not path.is_dir():
-        return table(path, target, kind=kind, seed=seed)
+        return table(path, target, kind=kind, seed=seed, time=time)
     if target:
         raise DataError(
             f"{path}: a folder of pictures or texts has no target column, got {target!r}. Leave --target out."
+        )
+    if time is not None:
+        raise DataError(
+            f"{path}: a folder of pictures or texts has no column of times, got {time!r}. Leave --time out."
         )
     if kind not in (None, "classification"):
         raise DataError(f"{path}: a folder of pictures or texts is for classification, got {kind!r}. Leave --kind out.")

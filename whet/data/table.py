@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from whet.data.column import as_dates, as_numbers, kind_of
 from whet.data.divide import divide
 from whet.data.prepare import CLIP, apply_encoding, feature_names, fit_encoding
 from whet.data.read import read
+from whet.data.series import lookahead, series
+from whet.data.series_time import NONE, find_clock
 from whet.data.split import Data, Split
 from whet.data.target import Target, encode_target, find_target
 from whet.errors import DataError
@@ -32,6 +35,7 @@ def table(
     seed: int = 0,
     name: str = "table",
     texts: Collection[str] | None = None,
+    time: str | None = None,
 ) -> Data:
     """Return the table in a CSV or Parquet file, or a DataFrame, as training, validation and sealed test split.
 
@@ -40,6 +44,9 @@ def table(
     The rows are divided 70/15/15 by `seed`, in proportion to the classes. `meta["encoding"]` is the fitted encoding
     (`apply_encoding` applies it to other rows), `meta["target"]` the target's name, kind and, for regression, mean and std.
     The encoding sees the training rows only; the test rows are encoded when the split is opened.
+
+    Rows that follow a column of times, found or named by `time`, are a series and divided by time (see
+    `whet.data.series.series`); time="none": a table in any case.
 
     Raises DataError for a file, a target or columns that cannot be used.
 
@@ -59,6 +66,11 @@ def table(
         twice = next(c for c in frame.columns if list(frame.columns).count(c) > 1)
         raise DataError(f"{label}: column '{twice}' appears more than once. Rename all but one.")
     column = find_target(frame, target, label, header=not any(f.code == "HEADER" for f in found))
+    clock = find_clock(frame, column, None if time == NONE else time, label)
+    if time != NONE and (made := series(frame, column, clock, kind=kind, source=label)) is not None:
+        meta: dict[str, Any] = {**made.meta, "columns": profile(made.raw["train"].drop(columns=column))}
+        return replace(made, meta=meta, findings=(*found, *made.findings))
+    found = (*found, *lookahead(frame, column, clock))
     y = encode_target(frame[column], label, kind)
     rows = frame.iloc[y.kept].drop(columns=column)
     labels = y.values if y.kind == "classification" else None
@@ -74,7 +86,7 @@ def table(
         return frame.iloc[y.kept[index]].reset_index(drop=True)
 
     written = {c["name"] for c in encoding["columns"] if c["kind"] == "text"}
-    meta: dict[str, Any] = {
+    meta = {
         "examples": {"train": len(train), "valid": len(valid), "test": len(test)},
         "encoding": encoding,
         "target": {"name": column, "kind": y.kind},

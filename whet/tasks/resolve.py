@@ -26,11 +26,19 @@ BUILT_IN = {"digits": ImageTask, "diabetes": TableTask}
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def resolve(text: str, *, target: str | Sequence[str] | None = None, kind: str | None = None, seed: int = 0) -> Task:
+def resolve(
+    text: str,
+    *,
+    target: str | Sequence[str] | None = None,
+    kind: str | None = None,
+    seed: int = 0,
+    time: str | None = None,
+) -> Task:
     """Return the task that `text` names, its data loaded and looked over, its splits drawn by `seed`.
 
     text: `digits` or `diabetes`; a CSV or Parquet file (with `target`, and `kind` "classification" or "regression" to
-    override what is inferred); a folder of pictures or .txt files, one sub-folder a class, or of IDX files; `file.py`, `file.py:Name` or
+    override what is inferred, `time` the column that says when, or "none"); a folder of pictures or .txt files, one
+    sub-folder a class, or of IDX files; `file.py`, `file.py:Name` or
     `package.module:Name`. A built-in name goes before a folder of that name: write ./digits for the folder.
 
     Raises DataError for data, and TaskError for code, that cannot be used.
@@ -39,10 +47,14 @@ def resolve(text: str, *, target: str | Sequence[str] | None = None, kind: str |
     3
     """
     column = target if isinstance(target, str) or target is None else _only(target)
-    task = _find(text, column or None, kind, seed)
+    task = _find(text, column or None, kind, seed, time)
     full = text if text in BUILT_IN or MODULE.fullmatch(text) else _absolute(text)
-    task.__dict__["reference"] = {"task": full, "target": column or None, "kind": kind, "seed": seed}
+    task.__dict__["reference"] = {"task": full, "target": column or None, "kind": kind, "seed": seed} | _when(time)
     return task
+
+
+def _when(time: str | None) -> dict[str, str]:
+    return {} if time is None else {"time": time}
 
 
 def _only(targets: Sequence[str]) -> str | None:
@@ -63,10 +75,12 @@ def _split(text: str) -> tuple[str, str | None]:
     return (found[1], found[2]) if found else (text, None)
 
 
-def _find(text: str, target: str | None, kind: str | None, seed: int) -> Task:
+def _find(text: str, target: str | None, kind: str | None, seed: int, time: str | None) -> Task:
     if not text.strip():
         raise TaskError(f"task: none given. Give {' or '.join(BUILT_IN)}, a file, a folder, or package.module:Name.")
     path, name = _split(text)
+    if time is not None and not text.lower().removesuffix(".gz").endswith(TEXT + PARQUET):
+        raise TaskError(f"{text}: is no table with a column of times, got --time {time}. Leave --time out.")
     code = path.endswith(".py") or bool(MODULE.fullmatch(text) and not Path(text).exists())
     if (text in BUILT_IN or code) and (target or kind):
         option, value = ("--target", target) if target else ("--kind", kind)
@@ -86,7 +100,7 @@ def _find(text: str, target: str | None, kind: str | None, seed: int) -> Task:
         return ImageTask(text, seed=seed)
     known = text.lower().removesuffix(".gz").endswith(TEXT + PARQUET)
     if Path(text).exists() or known:
-        return TableTask(text, target, kind=kind, seed=seed)
+        return TableTask(text, target, kind=kind, seed=seed, time=time)
     raise TaskError(
         f"{text}: no built-in task, file or folder of this name.{nearest(text, _names(text))} Give {' or '.join(BUILT_IN)}, a "
         "CSV or Parquet file with --target, a folder of pictures or texts, file.py, or package.module:Name."
@@ -164,7 +178,8 @@ def reference(task: Task) -> dict[str, Any]:
         text = source if source in BUNDLED else str(Path(source).resolve())
         if (kind is TableTask and task.texts is None) or (kind is ImageTask and task.size is None and not task.flip):  # type: ignore[attr-defined]
             target, chosen = getattr(task, "target", None), getattr(task, "kind", None)
-            return {"task": text, "target": target, "kind": chosen, "seed": task.seed}
+            when = _when(getattr(task, "time", None))
+            return {"task": text, "target": target, "kind": chosen, "seed": task.seed} | when
     module, name = kind.__module__, kind.__qualname__
     if kind in (TableTask, ImageTask) or module == "__main__" or "." in name:
         raise TaskError(
@@ -185,4 +200,5 @@ def restore(reference: Mapping[str, Any]) -> Task:
         target=reference.get("target"),
         kind=reference.get("kind"),
         seed=int(reference.get("seed", 0)),
+        time=reference.get("time"),
     )

@@ -31,7 +31,8 @@ class TableTask(Task):
 
     Texts come from a folder with one sub-folder of .txt files a class, or from columns of a table: `texts` names these, None
     guesses, () has none. The data is loaded here, so what is wrong with it is said at once; `space` fits its size. Regression is learned on the
-    scale of the training targets (the loss is 1 for predicting the mean) and answered in their units.
+    scale of the training targets (the loss is 1 for predicting the mean) and answered in their units. A table whose rows are in
+    time is a series: `time` names its column, "none" makes it a table again.
 
     Raises DataError for a file, target or columns that cannot be used.
 
@@ -43,8 +44,10 @@ class TableTask(Task):
     def __init__(
         self, source: str | Path | pd.DataFrame, target: str | Sequence[str] | None = None, *, kind: str | None = None,
         seed: int = 0, space: Space | None = None, name: str = "", texts: Collection[str] | None = None,
+        time: str | None = None,
     ) -> None:  # fmt: skip
         self.source, self.target, self.kind, self.seed, self.texts = source, target, kind, seed, texts
+        self.time = time
         self._loaded: dict[int, Data] = {}
         data = self.data({})
         self.name = name or task_name(source if isinstance(source, (str, Path)) else "table")
@@ -59,7 +62,9 @@ class TableTask(Task):
             elif isinstance(self.source, (str, Path)) and Path(self.source).is_dir():
                 loaded = text_folder(self.source, seed=self.seed)
             else:
-                loaded = table(self.source, self.target, kind=self.kind, seed=self.seed, texts=self.texts)
+                loaded = table(
+                    self.source, self.target, kind=self.kind, seed=self.seed, texts=self.texts, time=self.time
+                )
             self._loaded[self.seed] = loaded
         return self._loaded[self.seed]
 
