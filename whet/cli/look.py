@@ -1,12 +1,39 @@
-"""`whet look`: the data."""
+"""`whet look`: the data, examples of it, and what could be cleaned."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whet.cli import options as o
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from whet.data.seen.proposal import Proposal
+    from whet.task import Task
+
 __all__ = ["add"]
+
+Show = Annotated[
+    str | None,
+    typer.Option("--show", metavar="IDS", help="See these examples whole: 12,804, 3-9, train:12, valid:9, or all."),
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="TEXT", help='Filter the examples, e.g. "length > 200 and label == 3".'),
+]
+Sort = Annotated[
+    str | None, typer.Option("--sort", metavar="COLUMN", help="Sort the examples; -COLUMN: the largest first.")
+]
+Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="NAMES", help="The columns to show, with commas between.")
+]
+Apply = Annotated[bool, typer.Option("--apply", help="Write a task file that cleans the data as proposed.")]
+To = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where --apply writes (default: NAME_clean.py).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Overwrite the file if it is there.")]
 
 
 def add(app: typer.Typer) -> None:
@@ -19,24 +46,86 @@ def look(
     target: o.Target = None,
     kind: o.Kind = None,
     time: o.Time = None,
+    show: Show = None,
+    where: Where = None,
+    sort: Sort = None,
+    columns: Columns = None,
+    apply: Apply = False,
+    to: To = None,
+    yes: Yes = False,
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> int:
     """Look at the data: sizes, classes, columns, what is wrong with them.
 
-    The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
+    With --show, --where or --sort: at examples. The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
     """
     from whet.cli.job import make_task
+    from whet.cli.rows import Asked, show_rows
     from whet.cli.screen import Screen, emit_json
     from whet.data.look import look as look_at
+    from whet.data.seen.proposal import proposals
+    from whet.errors import UsageError
     from whet.recipe.job import Job
 
+    asked = Asked(show, where, sort, columns)
+    if asked.any and apply:
+        raise UsageError(
+            "--apply: writes what is proposed for all of the data. Leave --show, --where, --sort and --columns out."
+        )
+    if (to is not None or yes) and not apply:
+        raise UsageError(f"{'--to' if to is not None else '--yes'}: belongs to --apply. Add --apply, or leave it out.")
     made = make_task(task, target, kind, seed, time=time)
-    found = look_at(Job(made).data())
+    data = Job(made).data()
+    again = o.again(task, target, kind, time) + (f" --seed {seed}" if seed else "")
+    if asked.any:
+        show_rows(data, asked, again=again, json=json)
+        return 0
+    found = look_at(data)
+    steps = proposals(data, found)
+    wrote = _write(made, steps, to, yes, again) if apply and steps else None
     if json:
-        emit_json(found.json())
+        emit_json({**found.json(), "clean": [p.json() for p in steps], "wrote": str(wrote) if wrote else None})
     else:
         screen = Screen()
-        screen.block("data", found.lines())
-        screen.block("next", [f"whet check {o.again(task, target, kind, time)}"])
+        screen.block("data", found.lines(f"whet look {again}"))
+        screen.block("clean", _proposed(steps))
+        if apply:
+            screen.block("wrote", [str(wrote) if wrote else "nothing: there is nothing to clean"])
+        if wrote is not None:
+            screen.block(
+                "next",
+                [
+                    f"whet look {o.again(str(wrote), None, None)}",
+                    f"whet run {o.again(str(wrote), None, None)} --budget 3m",
+                ],
+            )
+        else:
+            first = [f"whet look {again} --apply"] if steps else []
+            screen.block("next", [*first, f"whet check {o.again(task, target, kind, time)}"])
     return int(any(f.severity == "FAIL" for f in found.findings))
+
+
+def _write(task: Task, steps: Sequence[Proposal], to: Path | None, yes: bool, again: str) -> Path:
+    from whet.tasks.cleaned import clean_file, write_clean
+
+    path = to if to is not None else clean_file(task)
+    write_clean(task, steps, path, command=f"whet look {again}", overwrite=yes)
+    return path
+
+
+def _proposed(steps: Sequence[Proposal]) -> list[str]:
+    """Return the steps proposed: code for those to be applied, a line for those to be gone through."""
+    from whet.recipe.block import WIDTH
+
+    lines = []
+    for p in steps:
+        if p.live:
+            text = p.text(3).removeprefix("data = clean.")
+            lines.append(f"{text if len(text) <= WIDTH - 18 else text[: WIDTH - 21] + '...':<{WIDTH - 18}}  # {p.code}")
+    for p in steps:
+        if not p.live:
+            n, what = len(p.items) + p.left, "column" if p.step == "drop_columns" else "example"
+            text = f"{p.step.partition('_')[0]} {n:,} {what}{'' if n == 1 else 's'}" if p.items else "drop duplicates"
+            lines.append(f"{f'to review: {text}':<{WIDTH - 18}}  # {p.code}")
+    return lines

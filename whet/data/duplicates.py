@@ -13,8 +13,9 @@ from torch import Tensor
 from whet.data.split import Data, Split
 from whet.data.text import text_keys
 from whet.data.textcolumn import as_strings, text_columns
+from whet.errors import DataError
 
-__all__ = ["Duplicates", "digests", "duplicates", "visible_digests"]
+__all__ = ["Copies", "Duplicates", "copies", "digests", "duplicates", "repeats", "visible_digests"]
 
 
 def digests(split: Split) -> np.ndarray:
@@ -122,6 +123,76 @@ def duplicates(
             own.add(key)
     disagree = sum(len(targets[key]) > 1 for key, _ in seen)
     return Duplicates(count["train"], count["valid"], count["across"], disagree, tuple(pairs))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which visible examples are copies, by position, training examples first.
+
+    spare: those that can go: training copies of validation examples, then what repeats an earlier one of its split in input and
+    target; differ: those left that equal another one left in all but the target.
+
+    >>> Copies((3,), ()).spare
+    (3,)
+    """
+
+    spare: tuple[int, ...]
+    differ: tuple[int, ...]
+
+
+def copies(data: Data, *, by: str = "inputs") -> Copies:
+    """Return the exact copies among the visible examples: equal inputs, or (by="source") equal fields of a table's rows.
+
+    >>> x = torch.tensor([[1.0], [1.0], [1.0], [2.0]])
+    >>> copies(Data(Split(x, torch.tensor([0, 0, 1, 1])), Split(x[:1] + 8, torch.tensor([0]))))
+    Copies(spare=(1,), differ=(0, 2))
+    """
+    n = len(data.train)
+    keys = _keys(data, by)
+    targets = [*_targets(data.train), *_targets(data.valid)]
+    held = set(keys[n:])
+    spare: list[int] = []
+    seen: set[tuple[int, float, bool]] = set()
+    other: defaultdict[int, set[float]] = defaultdict(set)
+    for i, (key, y) in enumerate(zip(keys, targets, strict=True)):
+        if (i < n and key in held) or (key, y, i < n) in seen:
+            spare.append(i)
+            continue
+        seen.add((key, y, i < n))
+        other[key].add(y)
+    gone = set(spare)
+    differ = tuple(i for i, key in enumerate(keys) if i not in gone and len(other[key]) > 1)
+    return Copies(tuple(spare), differ)
+
+
+def _keys(data: Data, by: str) -> list[int]:
+    if by == "inputs":
+        train, valid = visible_digests(data)
+        return [*train.tolist(), *valid.tolist()]
+    import pandas as pd
+
+    frames = [data.raw.get(s) for s in ("train", "valid")]
+    if any(f is None for f in frames) or [len(f) for f in frames if f is not None] != [
+        len(data.train),
+        len(data.valid),
+    ]:
+        raise DataError(f"{data.source or 'data'}: its rows as they were read are not at hand. Compare inputs instead.")
+    both = pd.concat([f for f in frames if f is not None], ignore_index=True)
+    both = both.drop(columns=[(data.meta.get("target") or {}).get("name")], errors="ignore").astype(str)
+    return pd.util.hash_pandas_object(both, index=False).tolist()
+
+
+def repeats(data: Data) -> list[tuple[int, int]]:
+    """Return (first, repeat) of every visible example with the inputs of an earlier one, by position, training examples first.
+
+    >>> x = torch.tensor([[1.0], [2.0], [1.0]])
+    >>> repeats(Data(Split(x, torch.tensor([0, 1, 0])), Split(x[1:2], torch.tensor([1]))))
+    [(0, 2), (1, 3)]
+    """
+    keys = np.concatenate(visible_digests(data))
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[group] != np.arange(len(keys)))
+    return [(int(first[group[i]]), int(i)) for i in again]
 
 
 def _targets(split: Split) -> list[float]:

@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from whet.data.duplicates import duplicates, visible_digests
+from whet.data.duplicates import duplicates, repeats, visible_digests
 from whet.data.leak import leaks
 from whet.data.seen.closely import closely
 from whet.data.seen.outcome import Example
+from whet.data.seen.pick import ids_meet, spell
+from whet.data.seen.view import label_of
 from whet.data.split import Data
 from whet.data.textcolumn import text_columns
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Look", "look"]
 
+SHOWN = 6  # examples of a finding named in a command
+COPIES = 200  # exact duplicates listed as examples
 WIDTH = 70  # columns: lines stand beside a name on a terminal of 80
 
 
@@ -36,8 +40,12 @@ class Look:
     examples: tuple[Example, ...] = ()
     not_run: tuple[NotRun, ...] = ()
 
-    def lines(self) -> list[str]:
-        """Return the look as text, at most 78 characters a line: the size first, then the splits, classes and findings."""
+    def lines(self, command: str = "") -> list[str]:
+        """Return the look as text, at most 78 characters a line: the size first, then the splits, classes and findings.
+
+        command: what looks at this data ("whet look digits"); with it a finding says how to see its examples, on a line
+        as long as it must be.
+        """
         f = self.facts
         what = f"{len(f['classes'])} classes" if f.get("classes") else "a number to predict"
         features = f"{f['features']:,} feature{'' if f['features'] == 1 else 's'}"
@@ -68,11 +76,20 @@ class Look:
             head = f"{finding.severity} {finding.code} {finding.where}: {finding.message}"
             fix = "" if finding.fix in ("", "none needed") else f" ({finding.fix})"
             out += _wrap(head + fix)
+            if command and (ids := self._named(finding)):
+                out.append(f"  see: {command} --show {','.join(ids)}")
         for skipped in self.not_run:
             out += _wrap(f"not run {skipped.code}: {skipped.why}")
         if (seen := f.get("looked_at")) and seen["part"]:
             out.append(f"a part was looked at closely: {seen['n']:,} examples")
         return out
+
+    def _named(self, finding: Finding) -> list[str]:
+        """Return how the first examples of a finding are named; of duplicates both."""
+        places = [(e.split, e.id) for e in self.examples if e.code == finding.code][:SHOWN]
+        if places and (pairs := finding.evidence.get("pairs")):
+            places = [place for s, i, t, j, *_ in pairs[: SHOWN // 2] for place in ((s, i), (t, j))]
+        return list(dict.fromkeys(spell(s, i, bool(self.facts.get("ids_meet"))) for s, i in places))
 
     def json(self) -> dict[str, Any]:
         """Return the look as JSON values."""
@@ -123,11 +140,13 @@ def look(data: Data) -> Look:
         "image": data.meta.get("image"),
         "files": data.meta.get("files"),
         "columns": data.meta.get("columns", []),
+        "ids_meet": ids_meet(data),
+        "cleaned": list(data.meta.get("cleaned", ())),
     }
     given = leaks(data)
     found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
     close = closely(data, [f.where for f in given])
-    return Look({**facts, **close.facts}, (*found, *close.findings), close.examples, close.not_run)
+    return Look({**facts, **close.facts}, (*found, *close.findings), (*_copies(data), *close.examples), close.not_run)
 
 
 def _features(data: Data, shapes: list[Any]) -> int:
@@ -173,6 +192,23 @@ def _duplicates(data: Data) -> list[Finding]:
     bad = d.across > 0.01 * len(data.valid) or d.disagree > 0.01 * n or (pictures and (d.across or d.disagree))
     fix = "drop repeats, or keep copies of one thing in one split"
     return [Finding("DUPLICATE", Severity.WARN if bad else Severity.INFO, "train, valid", evidence, text, fix)]
+
+
+def _copies(data: Data) -> list[Example]:
+    """Return the exact duplicates as examples: each that repeats an earlier one, what validation shares with training first."""
+    n = len(data.train)
+
+    def place(at: int) -> tuple[str, int, int]:
+        split, i = (data.train, at) if at < n else (data.valid, at - n)
+        return "train" if at < n else "valid", int(split.ids[i]), i
+
+    out = []
+    for first, again in sorted(repeats(data), key=lambda p: (p[0] >= n or p[1] < n, p[1]))[:COPIES]:
+        (split, id, i), (other, of, j) = place(again), place(first)
+        label, before = label_of(data, split, i), label_of(data, other, j)
+        reason = f"same as {other} {of}" + (f", which is '{before}'" if before != label else "")
+        out.append(Example("DUPLICATE", split, id, i, label, reason, 1.0))
+    return out
 
 
 def _missing(data: Data) -> list[Finding]:

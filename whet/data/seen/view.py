@@ -15,7 +15,7 @@ from whet.data.split import Data
 from whet.data.textcolumn import text_columns
 from whet.seed import rng
 
-__all__ = ["MOST", "Kind", "View", "components", "view"]
+__all__ = ["MOST", "Kind", "View", "components", "label_of", "view"]
 
 MOST = 60_000
 """Examples looked at closely; of more an even part is."""
@@ -63,9 +63,7 @@ class View:
 
     def label(self, i: int) -> str:
         """Return the target of example `i` in words."""
-        if self.y.ndim != 1:
-            return ", ".join(f"{v:.4g}" for v in self.y[i][:3])
-        return self.classes[int(self.y[i])] if self.classes else f"{float(self.y[i]):.6g}"
+        return _words(self.y[i], self.classes)
 
     @cached_property
     def features(self) -> np.ndarray:
@@ -77,6 +75,22 @@ class View:
         if self.pixels is None:
             return components(self.numbers, 50) if self.numbers.shape[1] > 50 else self.numbers
         return components(_small(self.pixels), 50)
+
+
+def label_of(data: Data, split: str, index: int) -> str:
+    """Return the target of one visible example in words.
+
+    >>> from whet.data.bundled import digits
+    >>> label_of(digits(), "train", 0)
+    '0'
+    """
+    return _words((data.train if split == "train" else data.valid).targets[index].numpy(), data.classes)
+
+
+def _words(y: np.ndarray, classes: tuple[str, ...] | None) -> str:
+    if y.ndim:
+        return ", ".join(f"{v:.4g}" for v in y[:3])
+    return classes[int(y)] if classes else f"{float(y):.6g}"
 
 
 def view(data: Data, *, most: int = MOST, seed: int = 0) -> View:
