@@ -162,6 +162,31 @@ def test_the_whole_check_finds_nothing_in_healthy_ones(name: str) -> None:
     assert {"TIME", "RAND"} <= set(found.facts)
 
 
+class FlatLate(nn.Module):
+    """A GRU over (time, examples) that gives its scores as (time, examples, class) or flat; or mixes the examples."""
+
+    def __init__(self, flat: bool, mixes: bool = False) -> None:
+        super().__init__()
+        self.body, self.flat, self.mixes = Recurrent(time_first=not mixes), flat, mixes
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        y = self.body(tokens)
+        return y.flatten(0, 1) if self.flat else y
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mixes", [False, True])
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("n", [16, T])
+def test_time_first_with_flat_targets(n: int, flat: bool, mixes: bool, seed: int) -> None:
+    """Steps of one sequence depend on each other; examples must not, also where there are as many of both."""
+    torch.manual_seed(seed)
+    d = tokens(n, T + 1).T.contiguous()
+    found = health((FlatLate(flat, mixes), by_token, (d[:-1], d[1:].flatten())), "DEP")
+    assert [f.code for f in found.findings] == ["DEP"] * mixes, found
+    assert found.facts["DEP"]["n"] == 7
+
+
 def test_the_least_loss_of_random_tokens_is_the_log_of_their_number() -> None:
     torch.manual_seed(0)
     fact = health(shifted(Single()), "RAND").facts["RAND"]
