@@ -1,9 +1,9 @@
-"""Write the pages that follow from the code: reference.md, cli.md, findings.md. `--check` only says which are out of date.
+"""Write the pages that follow from the code: reference.md, cli.md, findings.md, bugs.md. `--check` only says which are out of date.
 
 reference.md: what people import, with signature and docstring, read from the syntax tree, so nothing is imported.
 cli.md: every verb and flag, from the Typer app. findings.md: every finding code in the code; what it means comes from
 the docstring of a module that reads `CODE: what a healthy program does.`, else it is written by hand in the page's last
-column, and kept.
+column, and kept. bugs.md: the catalogue in tests/checks/bugs, with what was said of each bug when tests last asked.
 """
 
 from __future__ import annotations
@@ -310,6 +310,68 @@ def findings(page: str) -> str:
     return FINDINGS + "".join(rows)
 
 
+# --- bugs.md ----------------------------------------------------------------------------------------------------------
+
+BUGS = """# Bugs, and what names them
+
+The tests hold {n} programs with a bug each, of {families} kinds. Every one is looked at, and the finding in its row must appear, with
+at most one FAIL beside INFO and WARN: one cause, one finding. The numbers are those of the list of fifty bugs that the
+checks were written for; bugs without one were met on the way. What a finding's code means is in [Findings](findings.md). The
+programs stand in [tests/checks/bugs](../tests/checks/bugs), by kind.
+
+At the end are [{hidden} bugs that no check can name](#what-no-check-can-name), and what shows them to a person.
+"""
+
+HIDDEN = """
+## What no check can name
+
+These are correct programs, of something else than was meant. A test holds every check to be silent on them, so a row leaves
+this list on the day one is not.
+
+| bug | no. | why nothing names it | what shows it |
+|---|---|---|---|
+"""
+
+
+def cell(text: object) -> str:
+    """Return text for a cell of a table: one line, its marks shown as they are."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def bugs() -> str:
+    """Return the text of bugs.md, from the catalogue and from what was said of each bug."""
+    for folder in (ROOT, ROOT / "tests" / "checks"):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    catalogue, told = importlib.import_module("bugs"), importlib.import_module("bugs.told").told()
+    return bugs_page(
+        catalogue.catalogue(), catalogue.undetectable(), told, {k: v[0] for k, v in catalogue.DOORS.items()}
+    )
+
+
+def bugs_page(
+    seeded: list[Any], hidden: list[Any], told: Mapping[str, Mapping[str, str]], doors: Mapping[str, str]
+) -> str:
+    """Return the page of bugs, by family in the order of the catalogue, and of those that nothing names."""
+    families: dict[str, list[Any]] = {}
+    for bug in seeded:
+        families.setdefault(bug.family, []).append(bug)
+    parts = [BUGS.format(n=len(seeded), families=len(families), hidden=len(hidden))]
+    for family, some in families.items():
+        by = " and ".join(dict.fromkeys(doors[bug.how] for bug in some))
+        parts.append(
+            f"\n## {family[0].upper()}{family[1:]}\n\nLooked at by {by}.\n\n| bug | no. | finding | what it says |\n|---|---|---|---|\n"
+        )
+        for bug in some:
+            said = told.get(bug.title, {"code": "", "severity": "", "message": ""})
+            finding = f"{said['severity']} `{said['code']}`" if said["code"] else ""
+            parts.append(f"| {cell(bug.name)} | {bug.number or ''} | {finding} | {cell(said['message'])} |\n")
+    parts.append(HIDDEN)
+    for bug in hidden:
+        parts.append(f"| {cell(bug.name)} | {bug.number or ''} | {cell(bug.why)} | {cell(bug.look_at)} |\n")
+    return "".join(parts)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +382,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference.md": reference(),
         DOCS / "cli.md": cli(),
         page: findings(page.read_text(encoding="utf-8") if page.exists() else ""),
+        DOCS / "bugs.md": bugs(),
     }
     return {path: text for path, text in made.items() if text is not None}
 

@@ -9,48 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from bugs.augments import SICK, with_augment
 from task_zoo import Plain, look, only, shake
 from whet.checks import check_task
 from whet.checks.augmentation import kinds
 from whet.data.split import Data, Split
 from whet.finding import Severity
 from whet.tasks.augment import RandomAffine
-
-
-def with_augment(augment: Any, data: Data | None = None) -> Plain:
-    class Augmented(Plain):
-        def augment(self, params: Any) -> Any:
-            return augment
-
-        def data(self, params: Any) -> Data:
-            return data or super().data(params)
-
-    return Augmented()
-
-
-def unseeded(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
-    return (inputs[0] + torch.from_numpy(np.random.default_rng().normal(size=inputs[0].shape)).float(),), targets
-
-
-def by_numpy(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
-    return (inputs[0] + torch.from_numpy(np.random.normal(size=inputs[0].shape)).float(),), targets
-
-
-def by_torch(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
-    return (inputs[0] * torch.bernoulli(torch.full(inputs[0].shape, 0.9)),), targets
-
-
-def the_same_each_epoch(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
-    return (inputs[0] + torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(0)),), targets
-
-
-def the_same_each_batch(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
-    again = torch.Generator().manual_seed(generator.initial_seed())
-    return (inputs[0] + torch.randn(inputs[0].shape, generator=again),), targets
-
-
-def always_scaled(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
-    return (inputs[0] / 3,), targets
 
 
 def flip(inputs: Any, targets: Tensor, generator: torch.Generator) -> Any:
@@ -78,14 +43,6 @@ def by_numpy_of_its_own(inputs: Any, targets: Tensor, generator: torch.Generator
     return (inputs[0] + torch.from_numpy(draw.normal(size=inputs[0].shape)).float(),), targets
 
 
-SICK = [
-    (unseeded, Severity.FAIL, "no seed reaches its chance"),
-    (by_numpy, Severity.WARN, "draws from a global generator"),
-    (by_torch, Severity.WARN, "draws from a global generator"),
-    (the_same_each_epoch, Severity.WARN, "in the same way in each of 3 epochs (32 draws, 32 different)"),
-    (the_same_each_batch, Severity.WARN, "in the same way in each batch of an epoch"),
-    (always_scaled, Severity.INFO, "always in the same way"),
-]
 PICTURES = Data(
     *(Split(torch.randint(0, 255, (40, 1, 8, 8), dtype=torch.uint8), torch.arange(40) % 5) for _ in range(2))
 )
@@ -98,7 +55,7 @@ def test_sick(augment: Any, severity: Severity, words: str, seed: int) -> None:
     found = only(look(with_augment(augment), "RNG", seed))
     assert found.severity is severity
     assert words in found.message
-    assert "test_check_augmentation.py:" in found.where
+    assert "augments.py:" in found.where
     assert found.evidence["n"] == 32
 
 

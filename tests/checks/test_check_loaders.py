@@ -12,37 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
+from bugs.around import Noisy, labelled
 from task_zoo import only
 from whet.checks import loader
 from whet.checks.loaders import first_batch, runs
 from whet.errors import UsageError
 from whet.finding import Severity
-
-
-class Noisy(Dataset[Any]):
-    """Adds noise of one of several generators to its examples."""
-
-    def __init__(self, way: str, n: int = 120) -> None:
-        self.way, self.n = way, n
-        self.own = np.random.default_rng(0)
-        self.labels = torch.randint(0, 3, (n,), generator=torch.Generator().manual_seed(0))
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        x = torch.full((4,), float(i))
-        if self.way == "own":
-            x = x + torch.from_numpy(self.own.normal(size=4)).float()
-        elif self.way == "fixed":
-            x = x + torch.from_numpy(np.random.default_rng(i).normal(size=4)).float()
-        elif self.way == "coin":
-            x = -x if self.own.random() < 0.5 else x
-        elif self.way == "numpy":
-            x = x + torch.from_numpy(np.random.normal(size=4)).float()
-        elif self.way == "torch":
-            x = x + torch.randn(4)
-        return x, self.labels[i]
 
 
 def again(worker: int) -> None:
@@ -60,7 +35,7 @@ def test_a_generator_stored_in_the_dataset_is_copied_to_every_worker(way: str) -
     assert found.evidence["epochs_alike"] is True
     assert found.evidence["unique"] <= found.evidence["n"] / 4
     assert "its workers and its epochs repeat" in found.message
-    assert "test_check_loaders.py:" in found.where
+    assert "around.py:" in found.where
 
 
 def test_one_worker_repeats_its_epochs_only() -> None:
@@ -83,10 +58,6 @@ def test_without_workers_all_are_healthy(way: str, seed: int) -> None:
 
 
 # -- order
-
-
-def labelled(y: Tensor, **options: Any) -> DataLoader[Any]:
-    return DataLoader(TensorDataset(torch.zeros(len(y), 1), y), batch_size=32, **options)
 
 
 SORTED = [

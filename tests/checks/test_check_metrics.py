@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from bugs.around import (
+    MODEL,
+    batches,
+    drops_the_last,
+    hits,
+    last_batch_only,
+    mean_of_f1,
+    mean_of_losses,
+    mean_of_means,
+    root_of_means,
+)
 from task_zoo import HEALTHY, Plain, look, only
 from whet.checks import check_task, metric_over
 from whet.errors import UsageError
@@ -71,53 +82,6 @@ def test_dropout_at_evaluation_is_left_to_mode() -> None:
 
 # -- evaluations of one's own
 
-MODEL = nn.Linear(8, 1).requires_grad_(False)
-
-
-def batches(seed: int, sizes: tuple[int, ...] = (32, 32, 5)) -> list[tuple[Tensor, Tensor]]:
-    draw = torch.Generator().manual_seed(seed)
-    made = [torch.randn(n, 8, generator=draw) for n in sizes]
-    return [(x, (x[:, 0] + torch.randn(len(x), generator=draw) > 0).float()) for x in made]
-
-
-def hits(x: Tensor, y: Tensor) -> Tensor:
-    return ((MODEL(x).squeeze(1) > 0) == (y > 0)).float()
-
-
-def mean_of_means(loader: Iterable[Any]) -> float:
-    found = [float(hits(x, y).mean()) for x, y in loader]
-    return sum(found) / len(found)
-
-
-def mean_of_losses(loader: Iterable[Any]) -> float:
-    found = [float(nn.functional.binary_cross_entropy_with_logits(MODEL(x).squeeze(1), y)) for x, y in loader]
-    return sum(found) / len(found)
-
-
-def last_batch_only(loader: Iterable[Any]) -> float:
-    value = 0.0
-    for x, y in loader:
-        value = float(hits(x, y).mean())
-    return value
-
-
-def root_of_means(loader: Iterable[Any]) -> float:
-    total = count = 0.0
-    for x, y in loader:
-        total += float((MODEL(x).squeeze(1) - y).square().mean().sqrt()) * len(y)
-        count += len(y)
-    return total / count
-
-
-def mean_of_f1(loader: Iterable[Any]) -> float:
-    found = [f1_score(y.numpy(), (MODEL(x).squeeze(1) > 0).numpy(), zero_division=0.0) for x, y in loader]
-    return sum(found) / len(found)
-
-
-def drops_the_last(loader: Iterable[Any]) -> float:
-    kept = [hits(x, y) for x, y in loader if len(y) > 1]
-    return float(torch.cat(kept).mean())
-
 
 def weighted(loader: Iterable[Any]) -> float:
     total = count = 0.0
@@ -152,7 +116,7 @@ def test_an_evaluation_that_depends_on_the_batches(evaluate: Any, mean: bool, se
     assert found.code == "MET"
     assert found.evidence["mean_of_means"] is mean
     assert ("the mean of the batches' means" in found.message) is mean
-    assert "test_check_metrics.py:" in found.where
+    assert "around.py:" in found.where
 
 
 def test_the_fix_is_to_weigh_where_that_is_enough() -> None:

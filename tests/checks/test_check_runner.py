@@ -163,7 +163,7 @@ def test_one_batch_cannot_tell_about_held_out_examples() -> None:
     health = check(net(), nn.CrossEntropyLoss(), batch())
     reasons = {x.code: x.why for x in health.not_run}
     assert set(reasons) == {
-        "TIME", "PAD", "LOOP", "FG", "ACC", "RAND", "IIB", "DUP", "RNG", "CAP", "LRR", "MET", "REP", "RES",
+        "TIME", "PAD", "LOOP", "FG", "ACC", "RAND", "IIB", "DUP", "RNG", "MASK", "CAP", "LRR", "MET", "REP", "RES",
     }  # fmt: skip
     assert "check_task" in reasons["IIB"]
 
@@ -187,7 +187,7 @@ def test_lines_are_narrow_and_group_what_did_not_run() -> None:
     assert any(s.startswith("FAIL OUT Sequential: ") for s in said)
     assert "  fix: remove the Softmax from the model; the loss wants raw scores (logits)" in said
     assert (
-        "INIT, ACT, GRAD, MODE, SEP, DEP, STRAY, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB, CAP, LRR, MET, REP, RES "
+        "INIT, ACT, GRAD, MODE, SEP, DEP, STRAY, TIED, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB, CAP, LRR, MET, REP, RES "
         "did not run: OUT failed before it"
     ) in " ".join(" ".join(said).split())
     assert lines(Health()) == []

@@ -72,7 +72,7 @@ def test_healthy(task: type[Task], seed: int) -> None:
     health = check_task(task(), {}, seed)
     assert serious(health) == []
     # nothing is augmented, no width is searched, nothing is a sequence, and the loop is whet's own
-    assert {x.code for x in health.not_run} <= {"RNG", "CAP", "LRR", "TIME", "PAD", "RAND", "LOOP", "FG", "ACC"}
+    assert {x.code for x in health.not_run} <= {"RNG", "MASK", "CAP", "LRR", "TIME", "PAD", "RAND", "LOOP", "FG", "ACC"}
     assert health.facts["IIB"]["z"] > health.facts["IIB"]["threshold"] > 3
 
 

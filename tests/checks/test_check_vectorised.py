@@ -9,31 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bugs.around import distances, running_mean, slow_distances, slow_running_mean, vectors
 from task_zoo import only
 from whet.checks import same
 from whet.finding import Severity
-
-
-def vectors(n: int, dtype: torch.dtype, generator: torch.Generator) -> tuple[Any, ...]:
-    return (torch.randn(n, 3, generator=generator, dtype=dtype), torch.randn(n, 3, generator=generator, dtype=dtype))
-
-
-def slow_distances(x: Tensor, y: Tensor) -> Tensor:
-    rows = [torch.stack([((a - b) ** 2).sum() for b in y]) for a in x]
-    return torch.stack(rows) if rows else x.new_zeros(0, 0)
-
-
-def distances(x: Tensor, y: Tensor) -> Tensor:
-    return ((x[:, None] - y[None]) ** 2).sum(2)
-
-
-def slow_running_mean(x: Tensor, y: Tensor) -> Tensor:
-    return torch.stack([x[: i + 1].mean(0) for i in range(len(x))]) if len(x) else x.clone()
-
-
-def running_mean(x: Tensor, y: Tensor) -> Tensor:
-    return x.cumsum(0) / torch.arange(1, len(x) + 1, dtype=x.dtype)[:, None]
-
 
 SICK = [
     (lambda x, y: distances(y, x), slow_distances, "[0, 1] is"),  # transposed

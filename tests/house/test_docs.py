@@ -226,3 +226,19 @@ def test_the_command_line_page_shows_verbs_flags_and_defaults() -> None:
 
 def test_the_house_rules_look_at_the_same_package() -> None:
     assert house.PACKAGE == docs.PACKAGE
+
+
+def test_the_page_of_bugs_shows_what_was_said_of_each_and_of_those_that_nothing_names() -> None:
+    from bugs.case import Bug, Undetectable
+
+    seeded = [
+        Bug("dense", "a | b", "OUT", "FAIL", "", dict, 3),
+        Bug("dense", "c", "REP", "WARN", "", dict, None, "task"),
+    ]
+    hidden = [Undetectable("shift", "any <name> will do", "the *pictures*", dict, 14)]
+    said = {"dense: a | b": {"code": "OUT", "severity": "FAIL", "message": "rows >= 0\n that sum to 1"}}
+    page = docs.bugs_page(seeded, hidden, said, {"check": "`check`", "task": "`task`"})
+    assert "hold 2 programs" in page
+    assert "## Dense\n\nLooked at by `check` and `task`.\n" in page
+    assert "| a \\| b | 3 | FAIL `OUT` | rows >= 0 that sum to 1 |\n| c |  |  |  |\n" in page
+    assert page.endswith("| shift | 14 | any &lt;name> will do | the \\*pictures\\* |\n")

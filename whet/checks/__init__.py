@@ -11,6 +11,7 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | LOSS | parts | the loss falls for right answers, has a gradient, repeats itself, hides no softmax |
 | DUP | parts | no validation example is also a training example |
 | RNG | parts | augmentation draws its chance from its generator, anew for every example and epoch |
+| MASK | parts | augmentation moves a mask with its picture |
 | INIT | start | the loss at initialisation is that of knowing the targets' shares and nothing else |
 | ACT | start | no layer is dead or saturated, and what it gives out varies with the examples |
 | GRAD | start | the gradient is finite, reaches every layer at about the same strength, and tells units apart |
@@ -18,6 +19,7 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | SEP | wiring | a target steers the outputs of its own example alone |
 | DEP | wiring | an output depends on its own example alone |
 | STRAY | wiring | what has a gradient is a parameter of the model |
+| TIED | wiring | weights that were meant to be one are one |
 | TIME | wiring | an output does not see the step that it is to predict, nor later ones |
 | PAD | wiring | padding has no part in the loss |
 | PC | steps | three steps change every parameter that is to learn |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from whet.checks.registry import Fact, Stage
+from whet.checks.sequence import order
 from whet.checks.subject import Subject, examples, rows, tensors
 from whet.finding import Finding, NotRun, Severity
 
@@ -37,6 +39,7 @@ class Dependence:
 
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
         """Measure the reaction of every output to every input of a few examples."""
+        subject = _late(subject)
         mixers = [k or type(m).__name__ for k, m in subject.model.named_modules() if _mixes(m)]
         if mixers:
             yield NotRun(
@@ -141,6 +144,40 @@ class Dependence:
                 parts = [rows(g, one[j : j + 1], size) for g in grads if g is not None and examples(g)]
                 note("gradient", i, j, max((float(p.abs().max()) for p in parts if p.numel()), default=0.0))
         return found
+
+
+class _Unfolded(nn.Module):
+    """Gives outputs that are flattened over (time, examples) these two dimensions back."""
+
+    def __init__(self, model: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.model, self.steps = model, steps
+
+    def forward(self, *args: Any, **named: Any) -> Any:
+        n = max((t.shape[1] for t in tensors((args, named)) if t.ndim > 1 and len(t) == self.steps), default=0)
+        flat = self.steps * n
+        return tree_map(
+            lambda t: (
+                t.reshape(self.steps, n, *t.shape[1:])
+                if isinstance(t, Tensor) and t.ndim and flat and len(t) == flat
+                else t
+            ),
+            self.model(*args, **named),
+        )
+
+
+def _late(subject: Subject) -> Subject:
+    """Return the subject with its examples along the second dimension, where time is the first and the targets are flat."""
+    found = order(subject)
+    if found is None or not found.flip or subject.targets.ndim > 1:
+        return subject
+    n, steps = found.inputs.shape[:2]
+    places = {**subject.places, "model": subject.at("model")}
+    if (
+        n == steps and len(tensors(subject.inputs)) == 1
+    ):  # as many examples as steps: with one less, sizes tell which is which
+        subject, n = found.put(subject, found.inputs[:-1], found.targets[:-1]), n - 1
+    return replace(subject, model=_Unfolded(subject.model, steps), many=n, places=places)
 
 
 def _ratio(cross: float, own: float) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from whet.checks.floor import far, floor, linked, softmax_floor
+from whet.checks.heads import turned
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Answer, Subject, answer, tensors
 from whet.finding import Finding, NotRun, Severity
@@ -22,7 +23,8 @@ class Objective:
 
     It changes from call to call on the same numbers; its gradient with respect to the outputs is 0 everywhere
     (clamped); right answers cost more than wrong ones (a sign); a softmax is hidden in it, so that it cannot fall
-    below log(1 + (C-1)/e); or it takes log-probabilities and is given scores.
+    below log(1 + (C-1)/e); or it takes log-probabilities and is given scores. WARN when it falls as one of several
+    outputs goes wrong.
 
     >>> class Wrong(torch.nn.Module):
     ...     def forward(self, scores, targets):
@@ -53,6 +55,11 @@ class Objective:
             text = "" if least is None or not math.isfinite(least) else f"the loss can fall to {least + 0.0:.2g}"
             yield Fact(text, numbers)
             found = self._judge(subject, outputs, kind, numbers) if misfit is None else misfit
+            if found is None and kind is None and (part := turned(subject, outputs, subject.targets)) is not None:
+                name, right, wrong = part
+                yield Finding(self.code, Severity.WARN, subject.at("loss"), {**numbers, "right": right, "wrong": wrong},
+                              f"right answers of {name} cost more than wrong ones ({right:.3g} against {wrong:.3g}): its part has the wrong sign",
+                              "add its loss, do not subtract it; allow=('LOSS',) for an adversary")  # fmt: skip
             if found is not None:
                 message, fix = found
                 yield Finding(self.code, Severity.FAIL, subject.at("loss"), numbers, message, fix)

@@ -78,7 +78,11 @@ class Outputs:
         sums, severity = outputs.sum(kind.axis), Severity.FAIL
         evidence = {"low": low, "high": high, "n": len(outputs), "classes": kind.count, "draws": self.draws,
                     "floor": softmax_floor(kind.count)}  # fmt: skip
-        if low >= -1e-6 and bool(((sums - 1).abs() < 1e-4).all()):
+        if bool(((outputs.exp().sum(kind.axis) - 1).abs() < 1e-4).all()):
+            severity = Severity.INFO  # it changes nothing: log-probabilities are scores whose log-softmax they are
+            message = "outputs are log-probabilities (a log-softmax) before a loss that applies its own: harmless, and done twice"
+            fix = "remove the LogSoftmax from the model, or use NLLLoss"
+        elif low >= -1e-6 and bool(((sums - 1).abs() < 1e-4).all()):
             what, least = "probabilities (rows >= 0 that sum to 1): a softmax", softmax_floor(kind.count)
             message = f"outputs are {what} before a loss that applies its own; it cannot fall below {least:.3f}"
             fix = "remove the Softmax from the model; the loss wants raw scores (logits)"

@@ -5,13 +5,49 @@ Numbers are those of the list of bugs that the checks were written for; bugs wit
 
 from __future__ import annotations
 
-from bugs.case import Bug
+from bugs.case import DOORS, Bug, Undetectable, looked
 
-__all__ = ["Bug", "catalogue"]
+__all__ = ["DOORS", "Bug", "Undetectable", "catalogue", "looked", "undetectable"]
 
 
 def catalogue() -> list[Bug]:
     """Return all bugs, by family."""
-    from bugs import dense, language, pictures, sequences, several
+    from bugs import (
+        ahead,
+        around,
+        augments,
+        dense,
+        language,
+        living,
+        pictures,
+        repeats,
+        resumes,
+        sequences,
+        several,
+        steps,
+        whole,
+    )
 
-    return [b for module in (dense, pictures, sequences, language, several) for b in module.BUGS]
+    modules = (
+        dense,
+        pictures,
+        sequences,
+        language,
+        several,
+        ahead,
+        steps,
+        whole,
+        augments,
+        repeats,
+        resumes,
+        around,
+        living,
+    )
+    return [b for module in modules for b in module.BUGS]
+
+
+def undetectable() -> list[Undetectable]:
+    """Return the bugs that no check can name."""
+    from bugs.hidden import UNDETECTABLE
+
+    return list(UNDETECTABLE)

@@ -123,6 +123,7 @@ def noisy_pictures() -> tuple[Tensor, Tensor]:
 BUGS = [
     Bug("dense", "softmax before ce", "OUT", "FAIL", "softmax", lambda: program(net(nn.Softmax(1))), 1),
     Bug("dense", "softmax inside the loss", "LOSS", "FAIL", "1.4612", lambda: program(net(), lambda o, t: CE(o.softmax(1), t)), 1),
+    Bug("dense", "log-softmax before ce", "OUT", "INFO", "harmless", lambda: program(net(nn.LogSoftmax(1))), 2),
     Bug("dense", "softmax over the batch", "OUT", "FAIL", "over the examples", lambda: program(net(nn.Softmax(0))), 3),
     Bug("dense", "sigmoid before ce", "OUT", "FAIL", "sigmoid", lambda: program(net(nn.Sigmoid())), 4),
     Bug("dense", "sigmoid inside the loss", "LOSS", "FAIL", "1.4612", lambda: program(net(), lambda o, t: CE(o.sigmoid(), t)), 4),
@@ -142,7 +143,7 @@ BUGS = [
     Bug("dense", "reshape for permute", "DEP", "FAIL", "another example", lambda: program(
         Through(reshaped, nn.Linear(6, 4)), batch=sequences()), 17),
     Bug("dense", "batch_first forgotten", "DEP", "FAIL", "another example", lambda: program(WrongAxis(nn.Identity(), 6), batch=sequences()), 18),
-    Bug("dense", "the same with tokens", "DEP", "FAIL", "another example", lambda: program(
+    Bug("dense", "batch_first forgotten, tokens", "DEP", "FAIL", "another example", lambda: program(
         WrongAxis(nn.Embedding(20, 8), 8), batch=(torch.randint(0, 20, (32, 9)), torch.randint(0, 4, (32,)))), 18),
     Bug("dense", "batch norm of a layer norm's sum", "DEP", "FAIL", "another example", lambda: program(
         Through(lambda m, x: F.layer_norm(m(x) - m(x).mean(0), (10,)), net())), 18),
@@ -158,6 +159,8 @@ BUGS = [
         net(outputs=1), lambda o, t: -F.mse_loss(o, t), (torch.randn(32, 20), torch.randn(32, 1))), 28),
     Bug("dense", "clamped loss", "LOSS", "FAIL", "gradient of the loss is 0", lambda: program(net(), lambda o, t: CE(o, t).clamp(max=1)), 29),
     Bug("dense", "summed loss", "INIT", "WARN", "summed", lambda: program(net(), nn.CrossEntropyLoss(reduction="sum")), 30),
+    Bug("dense", "half precision without a loss scale", "GRAD", "WARN", "are 0 in half precision", lambda: program(
+        net().half(), lambda o, t: 1e-5 * CE(o, t), (torch.randn(64, 20).half(), torch.randint(0, 10, (64,)))), 38),
     Bug("dense", "input edited", "RUN", "WARN", "in place", lambda: program(Through(in_place, net())), 40),
     Bug("dense", "no_grad around forward", "RUN", "FAIL", "no gradient", lambda: program(Through(without_gradient, net())), 47),
     Bug("dense", "prior left out", "INIT", "WARN", "how common", lambda: program(net(), batch=uneven()), 50),

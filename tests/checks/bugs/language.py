@@ -42,6 +42,15 @@ class Language(nn.Module):
         return self.end(self.head(self.norm(x + self.mix(self.norm(x)))))
 
 
+class Copied(Language):
+    """Its tie is a copy, or a view of the same memory under another parameter."""
+
+    def __init__(self, view: bool = False) -> None:
+        super().__init__()
+        weight = self.embed.weight.detach()
+        self.head.weight = nn.Parameter(weight if view else weight.clone())
+
+
 def text(n: int = 16) -> tuple[Tensor, Tensor]:
     whole = torch.randint(0, V, (n, T + 1))
     return whole[:, :-1], whole[:, 1:]
@@ -62,6 +71,8 @@ BUGS = [
     Bug("language model", "no mask at all", "TIME", "FAIL", "", lambda: program(Language("none"))),
     Bug("language model", "targets that are not shifted", "TIME RAND", "FAIL WARN", "", lambda: program(Language(), batch=unshifted()), 22),
     Bug("language model", "tied embeddings of size 1", "INIT", "FAIL WARN", "spread", lambda: program(Language(std=1.0)), 27),
+    Bug("language model", "tied weights copied", "TIED", "WARN", "start equal", lambda: program(Copied()), 39),
+    Bug("language model", "tied weights under two parameters", "TIED", "WARN", "one memory", lambda: program(Copied(view=True)), 39),
     Bug("language model", "softmax before the cross-entropy", "OUT LOSS", "FAIL", "softmax", lambda: program(Language(end=nn.Softmax(-1))), 1),
     Bug("language model", "softmax over the time axis", "OUT TIME DEP", "FAIL", "", lambda: program(Language(end=nn.Softmax(1)))),
 ]  # fmt: skip

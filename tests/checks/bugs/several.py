@@ -38,6 +38,14 @@ def broadcast(outputs: dict[str, Tensor], targets: tuple[Tensor, Tensor]) -> Ten
     return F.cross_entropy(outputs["kind"], targets[0]) + ((outputs["value"][:, None] - targets[1]) ** 2).mean()
 
 
+def second_subtracted(outputs: dict[str, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
+    return F.cross_entropy(outputs["kind"], targets[0]) - 0.1 * F.mse_loss(outputs["value"], targets[1])
+
+
+def first_subtracted(outputs: dict[str, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
+    return F.mse_loss(outputs["value"], targets[1]) - 0.1 * F.cross_entropy(outputs["kind"], targets[0])
+
+
 def program(loss: Any, cut: bool = False, batch: Any = None) -> Program:
     return {"model": Heads(cut), "loss": loss, "batch": batch or both()}
 
@@ -57,6 +65,8 @@ def imbalanced(model: nn.Module, loss: Any = CE, batch: Any = None, optimizer: A
 BUGS = [
     Bug("multi-task", "the second loss is computed and not added", "PC", "WARN", "no gradient reaches 2 of 6", lambda: program(first)),
     Bug("multi-task", "a target steers every example's second output", "SEP", "WARN", "changes the gradient", lambda: program(broadcast), 19),
+    Bug("multi-task", "the loss of values is subtracted", "LOSS", "WARN", "output ['value']", lambda: program(second_subtracted)),
+    Bug("multi-task", "the loss of classes is subtracted", "LOSS", "WARN", "output ['kind']", lambda: program(first_subtracted)),
     Bug("imbalanced", "the prior is left out of the last bias", "INIT", "WARN", "how common", lambda: imbalanced(net()), 50),
     Bug("imbalanced", "a sigmoid before BCEWithLogits", "OUT", "FAIL", "sigmoid",
         lambda: imbalanced(net(1, nn.Sigmoid(), nn.Flatten(0)), nn.BCEWithLogitsLoss(), (uneven()[0], (uneven()[1] > 0).float()))),
