@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from whet.checks.subject import call, tensors
 
-__all__ = ["Motion", "movement"]
+__all__ = ["Motion", "gait", "movement"]
 
 
 def movement(before: Tensor, between: Tensor, after: Tensor) -> dict[str, float]:
@@ -29,6 +30,17 @@ def movement(before: Tensor, between: Tensor, after: Tensor) -> dict[str, float]
     sizes = first.norm() * second.norm()
     return {"move": float(first.square().mean().sqrt() / spread.clamp(min=1e-12)),
             "turn": float((first * second).sum() / sizes) if float(sizes) > 0 else 0.0}  # fmt: skip
+
+
+def gait(motion: Mapping[str, float]) -> Literal["jitter", "still", "steady"]:
+    """Return how predictions go by their movement: back and forth (turn < -0.5, over 1 % of their spread), hardly, or steadily.
+
+    >>> gait({"move": 0.1, "turn": -0.9}), gait({"move": 1e-6, "turn": 1.0}), gait({"move": 0.1, "turn": 0.2})
+    ('jitter', 'still', 'steady')
+    """
+    if motion["turn"] < -0.5 and motion["move"] > 0.01:
+        return "jitter"
+    return "still" if motion["move"] < 1e-5 else "steady"
 
 
 class Motion:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Subject, answer, call, tensors
+from whet.checks.traced import few
 from whet.errors import one_line
 from whet.finding import Finding, NotRun, Severity
 
@@ -54,7 +55,9 @@ class Runs:
         began = time.perf_counter()
         model.train()
         try:
-            outputs = subject.forward()
+            given = subject.copies()
+            entered = few(subject, given, targets)  # copies: a model may write into what it is given
+            outputs = subject.forward(given, copy=False)
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
             yield bad(
@@ -100,7 +103,7 @@ class Runs:
                       "torch.autograd.detect_anomaly() names the operation", loss=float(loss.detach()))  # fmt: skip
             return
         numbers = {"loss": float(loss.detach()), "n": subject.n, "outputs": shapes(outputs), "targets": shapes(targets)}
-        yield Fact(f"runs on {subject.n} examples", numbers, time.perf_counter() - began)
+        yield Fact(f"runs on {subject.n} examples", numbers, time.perf_counter() - began, drawn=entered)
         if isinstance(vector, Tensor) and vector.numel() > 1:
             yield Finding(self.code, Severity.INFO, subject.at("loss"), {"shape": list(vector.shape)},
                           f"the loss returns {shapes(vector)} values; the checks take their mean", "loss(...).mean()")  # fmt: skip
