@@ -74,9 +74,12 @@ class Dynamics:
         if not last:
             return {}
         found: dict[str, Any] = {k: float(torch.tensor([m[k] for m in last]).median()) for k in ("move", "turn")}
-        found |= {"n": len(self.targets), "threshold": -0.5}
-        if self._steps:
-            targets = self.targets[: self.most].reshape(-1).tolist()
-            found |= {"steps": self._steps, "values": self._values, "kind": self.kind.kind,
-                      "targets": targets if self.kind.kind == "classes" else rounded(targets)}  # fmt: skip
-        return found
+        return {**found, "n": len(self.targets), "threshold": -0.5, **self.told()}
+
+    def told(self) -> dict[str, Any]:
+        """Return steps, values and targets of the first examples; empty where an example has several targets."""
+        if not self._steps:
+            return {}
+        targets = self.targets[: self.most].reshape(-1).tolist()
+        return {"steps": self._steps, "values": self._values, "kind": self.kind.kind,
+                "targets": targets if self.kind.kind == "classes" else rounded(targets)}  # fmt: skip

@@ -13,6 +13,9 @@ from whet.checks.subject import call, tensors
 __all__ = ["Motion", "gait", "movement"]
 
 
+_SHOWN, _WIDE = 12, 1000  # examples, numbers of each, that are kept to be drawn
+
+
 def movement(before: Tensor, between: Tensor, after: Tensor) -> dict[str, float]:
     """Return how predictions (n, ...) move over two steps in a row.
 
@@ -60,6 +63,7 @@ class Motion:
     def __init__(self, model: nn.Module, inputs: Any) -> None:
         self.model, self.inputs = model, inputs
         self._seen: list[Tensor] = []
+        self.shown: Tensor | None = None  # the last predictions on a few examples, where they are few numbers
 
     def ask(self) -> None:
         """Predict once and remember."""
@@ -86,6 +90,8 @@ class Motion:
     def read(self) -> dict[str, float]:
         """Return the movement over the last three predictions, and forget them; empty when there are not three."""
         seen, self._seen = self._seen[-3:], []
+        last = seen[-1][:_SHOWN] if seen else None
+        self.shown = last if last is not None and last[0].numel() <= _WIDE else None
         if len(seen) < 3 or len({t.shape for t in seen}) > 1:
             return {}
         return movement(*seen)

@@ -8,10 +8,10 @@ from typing import Any
 
 from whet.finding import Health, Severity
 from whet.report.block import Block, Code, Findings, Section, Table
-from whet.report.checked import left_out, measured
+from whet.report.checked import left_out
 from whet.report.learning import dynamics, overfitted
 from whet.report.listing import started
-from whet.report.quantity import Share, clean, count, shorten, show
+from whet.report.quantity import Share, clean, count, shorten, show, told
 from whet.tune.trial import State, Trial, Trials
 
 __all__ = ["belief", "commonest", "failures"]
@@ -75,7 +75,7 @@ def _checks(health: Health) -> list[Block]:
     found = sorted(health.findings, key=lambda f: _ORDER[f.severity])
     if found:
         blocks.append(Findings(tuple(found), "What the checks found"))
-    rows = [(code, clean(facts.get("text") or ""), measured(facts)) for code, facts in health.facts.items()]
+    rows = [(code, clean(facts.get("text") or ""), told(facts)) for code, facts in health.facts.items()]
     if rows:
         blocks.append(Table(("code", "in words", "numbers"), rows, "What the checks measured", folded=True))
     blocks += left_out(health.not_run)

@@ -10,23 +10,11 @@ from whet.report.block import Block, Code, Facts, Findings, Headline, Section, T
 from whet.report.document import Report
 from whet.report.entering import entering
 from whet.report.layers import activations, gradients
-from whet.report.learning import answers, dynamics, overfitted, sweep
-from whet.report.quantity import clean, count, show
+from whet.report.learning import answers, dynamics, overfitted, sweep, trend
+from whet.report.quantity import clean, count, told
 from whet.report.weights import first_weights
 
-__all__ = ["check_report", "left_out", "measured"]
-
-_TOLD = 10  # numbers of one check
-
-
-def measured(fact: Mapping[str, Any]) -> str:
-    """Return what a check measured as one line: its single numbers and words, without its series.
-
-    >>> measured({"loss": 2.31, "curves": [{"steps": [0, 1]}], "n": 64, "text": "loss at init 2.31"})
-    'loss 2.31, n 64'
-    """
-    told = {k: v for k, v in fact.items() if k != "text" and (v is None or isinstance(v, (str, int, float)))}
-    return clean(show(dict(list(told.items())[:_TOLD])))
+__all__ = ["check_report", "left_out"]
 
 
 def expected(code: str) -> str:
@@ -83,14 +71,15 @@ def _learning(health: Health, classes: Sequence[str] | None) -> Section | None:
     of, drawn = facts.get("OF") or {}, health.drawn.get("OF") or {}
     where = ", in the short training of the check IIB"
     moving = dynamics((facts.get("IIB") or {}).get("dynamics"), classes, where=where)
-    blocks: list[Block | None] = [overfitted(of), moving, sweep(facts.get("LRR") or {})]
+    seen = dynamics((facts.get("JITTER") or {}).get("dynamics"), classes)
+    watched = trend(facts.get("TREND") or {})
+    blocks: list[Block | None] = [watched, seen, overfitted(of), moving, sweep(facts.get("LRR") or {})]
     blocks.append(answers(of, classes))
+    after = f"after {count(int(of.get('steps') or 0), 'step')} on a few examples"
     blocks.append(first_weights(drawn.get("before"), "before any step"))
-    blocks.append(
-        first_weights(drawn.get("after"), f"after {count(int(of.get('steps') or 0), 'step')} on a few examples")
-    )
+    blocks.append(first_weights(drawn.get("after"), after, like=drawn.get("before")))
     kept = tuple(b for b in blocks if b is not None)
-    said = [str(facts[c]["text"]) for c in ("OF", "IIB", "LRR") if facts.get(c, {}).get("text")]
+    said = [str(facts[c]["text"]) for c in ("TREND", "JITTER", "OF", "IIB", "LRR") if facts.get(c, {}).get("text")]
     text = "; ".join(said)
     return (
         Section("learning", "Does it learn", text[:1].upper() + text[1:] + "." if text else "", kept) if kept else None
@@ -109,7 +98,7 @@ def _layers(health: Health) -> Section | None:
 
 def _measured(health: Health) -> Section:
     found = {f.code: f.severity.value for f in sorted(health.findings, key=lambda f: -list(Severity).index(f.severity))}
-    rows = [(code, found.get(code, "fine"), clean(fact.get("text") or ""), measured(fact), expected(code))
+    rows = [(code, found.get(code, "fine"), clean(fact.get("text") or ""), told(fact), expected(code))
             for code, fact in health.facts.items()]  # fmt: skip
     blocks: list[Block] = []
     if rows:
@@ -122,11 +111,17 @@ def _measured(health: Health) -> Section:
 
 
 def check_report(
-    name: str, health: Health, *, params: Mapping[str, Any] | None = None, command: str = "", seed: int | None = None
+    name: str,
+    health: Health,
+    *,
+    title: str = "",
+    params: Mapping[str, Any] | None = None,
+    command: str = "",
+    seed: int | None = None,
 ) -> Report:
-    """Return the report of what `whet.check` or `whet.checks.check_task` returned.
+    """Return the report of what `whet.check`, `whet.checks.check_task` or `whet.checks.Live` found.
 
-    name: of what was checked; params: the configuration it was checked with; command: how to do it again.
+    name: of what was checked; title: of the page; params: the configuration it was checked with; command: how to do it again.
 
     >>> report = check_report("net", Health(facts={"INIT": {"text": "loss at init 2.31", "loss": 2.31, "n": 512}}))
     >>> [s.name for s in report.sections], report.sections[0].sentence
@@ -145,7 +140,7 @@ def check_report(
     if again:
         sections.append(Section("again", "How to do it again", "", tuple(again)))
     return Report(
-        f"Check of {name}",
+        title or f"Check of {name}",
         tuple(s for s in sections if s is not None),
-        "What must hold before a training is worth its time",
+        "What must hold for a training to be worth its time",
     )

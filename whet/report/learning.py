@@ -11,7 +11,7 @@ import numpy as np
 from whet.report.block import Plot, Table, label
 from whet.report.quantity import Id, count, show
 
-__all__ = ["answers", "dynamics", "overfitted", "sweep"]
+__all__ = ["answers", "dynamics", "overfitted", "sweep", "trend"]
 
 _KEEP = 0.8  # of the smoothed loss at each step, as the check keeps it
 _LINES = 30  # rows of a table behind a plot
@@ -128,12 +128,12 @@ def dynamics(found: Mapping[str, Any] | None, classes: Sequence[str] | None = No
         return None
     values = np.array([[number(v) for v in row] for row in found["values"]])
     exact = found.get("kind") == "classes"
-    known = list(found["targets"])
+    known, plain = list(found["targets"]), found.get("kind") == "values"
     names = [
-        str(classes[t]) if exact and classes and 0 <= int(t) < len(classes) else show(Id(t) if exact else t)
+        str(classes[t]) if exact and classes and 0 <= int(t) < len(classes) else show(t if plain else Id(t))
         for t in known
     ]
-    shown = values if exact else values - np.array([number(t) for t in known])
+    shown = values if not plain else values - np.array([number(t) for t in known])
     moved, turned = number(found["move"]), number(found["turn"])
     move = f"{_short(100 * moved)} % of their spread"
     way = gait({"move": moved, "turn": turned})
@@ -152,13 +152,19 @@ def dynamics(found: Mapping[str, Any] | None, classes: Sequence[str] | None = No
             "hovertemplate": f"example {i + 1}, target {label(name).replace('%', '')}<br>step %{{x}}: %{{y:.3g}}<extra></extra>",
         })  # fmt: skip
     axis = {
-        "title": {"text": "probability of its class" if exact else "predicted minus target (in units of the target)"}
+        "title": {
+            "text": "probability of its class"
+            if exact
+            else "predicted minus target (in units of the target)"
+            if plain
+            else "output"
+        }
     }
     layout = {
         "xaxis": {"title": {"text": "training (steps)"}, "rangemode": "tozero", "tickformat": ",d"},
         "yaxis": axis | ({"range": [-0.03, 1.03]} if exact else {"zeroline": True}),
     }
-    note = f"Each line is one of {len(names)} fixed validation examples{where}. "
+    note = f"Each line is one of {len(names)} fixed examples{where}. "
     note += "Dotted: not its own class at the end. " if exact and any(d["line"]["dash"] == "dot" for d in data) else ""
     note += f"Movement over {count(int(found['n']), 'example')} at the end: two steps in a row have a cosine of {show(round(turned, 2))}; below -0.5 they flip back and forth."
     rows = [(Id(s), *row) for s, row in _thin(list(zip(steps, values.tolist(), strict=True)))]
@@ -215,7 +221,28 @@ def sweep(fact: Mapping[str, Any]) -> Plot | None:
         note += f" Steepest, and tried: {_short(fact['suggested'])}."
     rows = _thin(list(zip(rates.tolist(), losses, smooth, strict=True)))
     table = Table(("learning rate", "loss", "smoothed"), rows)
-    return Plot(title, {"data": data, "layout": layout}, table, 320, half=True, note=note)
+    return Plot(title, {"data": data, "layout": layout}, table, 320, note=note)
+
+
+def trend(fact: Mapping[str, Any]) -> Plot | None:
+    """Return the loss of a watched training, from the facts TREND; None without them.
+
+    >>> trend({"start": 2.0, "loss": 1.0, "n": 2, "looks": 1, "curve": {"steps": [1, 2], "losses": [2.0, 1.0]}}).title
+    'The loss goes from 2 to 1 in 2 steps'
+    """
+    curve = fact.get("curve") or {}
+    if not curve.get("steps"):
+        return None
+    line = {"type": "scatter", "mode": "lines", "x": list(curve["steps"]), "y": list(curve["losses"]), "line": {"color": "@accent", "width": 2.5},
+            "hovertemplate": "step %{x}: %{y:.4g}<extra></extra>"}  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": "training (steps)"}, "rangemode": "tozero", "tickformat": ",d"},
+        "yaxis": {"title": {"text": "loss"}},
+    }
+    rows = _thin([(Id(s), v) for s, v in zip(curve["steps"], curve["losses"], strict=True)])
+    title = f"The loss goes from {_short(fact['start'])} to {_short(fact['loss'])} in {count(int(fact['n']), 'step')}"
+    note = f"Means of {count(int(curve['steps'][0]), 'step')}; looked at {count(int(fact['looks']), 'time')}."
+    return Plot(title, {"data": [line], "layout": layout}, Table(("step", "loss"), rows), 320, half=True, note=note)
 
 
 def _short(value: Any) -> str:

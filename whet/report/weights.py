@@ -40,8 +40,10 @@ def texture(weights: Weights) -> str:
     return f"{word} (neighbouring pixels correlate by {show(round(middle, 2))} in the median unit; noise by 0 +- {show(round(noise / 3, 2))})"
 
 
-def first_weights(weights: Weights | None, when: str) -> Pictures | None:
+def first_weights(weights: Weights | None, when: str, *, like: Weights | None = None) -> Pictures | None:
     """Return the pictures with a title that says when they were taken, or None without any.
+
+    like: earlier pictures of the same layer, whose units come in the same order.
 
     >>> from torch import nn
     >>> from whet.checks.pictures import first_layer
@@ -50,10 +52,13 @@ def first_weights(weights: Weights | None, when: str) -> Pictures | None:
     """
     if weights is None or not len(weights.images):
         return None
-    told = [f"unit {u}" + (f": {show(round(float(s), 2))}" if math.isfinite(s) else "")
-            for u, s in zip(weights.shown, weights.smooth, strict=True)]  # fmt: skip
-    items = tuple(zip(weights.images[:_SHOWN], told[:_SHOWN], strict=True))
+    ranks = {u: i for i, u in enumerate(like.shown)} if like is not None else {}
+    order = sorted(range(len(weights.shown)), key=lambda i: ranks.get(weights.shown[i], len(ranks) + i))
+    small = weights.images.shape[1] * weights.images.shape[2] < _SMALL
+    smooth = ["" if small or not math.isfinite(v) else f": {show(round(float(v), 2) + 0.0)}" for v in weights.smooth]
+    items = tuple((weights.images[i], f"unit {weights.shown[i]}{smooth[i]}") for i in order[:_SHOWN])
     note = f"Layer {clean(weights.layer) or 'itself'}, {count(weights.units, 'unit')}"
     note += f", the {len(items)} with the largest weights" if len(items) < weights.units else ""
-    note += ". Mid-grey is 0, each picture is stretched to its own range; the number is its smoothness, 1 at most."
+    note += ". Mid-grey is 0, and each picture is stretched to its own range"
+    note += "." if small else "; the number is its smoothness, 1 at most."
     return Pictures(f"First-layer weights {when}: {texture(weights)}", items, note)
