@@ -187,7 +187,13 @@ def test_rows_tokens_and_several_inputs_are_told_in_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("turn", "move", "word"), [(-0.9, 0.5, "Predictions jitter"), (0.9, 1e-7, "barely move"), (0.5, 0.1, "No jitter")]
+    ("turn", "move", "word"),
+    [
+        (-0.9, 0.5, "Predictions jitter"),
+        (0.9, 1e-7, "barely move"),
+        (0.5, 0.1, "No jitter"),
+        (-0.9, 1e9, "All examples get about the same"),
+    ],
 )
 def test_dynamics_say_how_predictions_go(turn: float, move: float, word: str) -> None:
     found = {

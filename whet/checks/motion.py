@@ -35,12 +35,16 @@ def movement(before: Tensor, between: Tensor, after: Tensor) -> dict[str, float]
             "turn": float((first * second).sum() / sizes) if float(sizes) > 0 else 0.0}  # fmt: skip
 
 
-def gait(motion: Mapping[str, float]) -> Literal["jitter", "still", "steady"]:
+def gait(motion: Mapping[str, float]) -> Literal["alike", "jitter", "still", "steady"]:
     """Return how predictions go by their movement: back and forth (turn < -0.5, over 1 % of their spread), hardly, or steadily.
+
+    Alike: a step moves them by over 100 times their spread, so every example gets about the same.
 
     >>> gait({"move": 0.1, "turn": -0.9}), gait({"move": 1e-6, "turn": 1.0}), gait({"move": 0.1, "turn": 0.2})
     ('jitter', 'still', 'steady')
     """
+    if motion["move"] > 100:
+        return "alike"
     if motion["turn"] < -0.5 and motion["move"] > 0.01:
         return "jitter"
     return "still" if motion["move"] < 1e-5 else "steady"

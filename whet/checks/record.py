@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from whet.checks.dynamics import Dynamics
+from whet.checks.motion import gait
 from whet.checks.pulse import Pulse
 from whet.checks.subject import answer
 from whet.checks.traced import rounded
@@ -37,6 +38,7 @@ def facts(last: Pulse, looks: int) -> dict[str, dict[str, Any]]:
         found["ACT"] = {"text": f"at most {dead:.0%} of a layer dead", "dead_share": dead, "n": last.sites[0].samples}
     if last.motion:
         text = f"a step moves predictions by {last.motion['move']:.1g} of their spread"
+        text = "all examples get the same prediction" if gait(last.motion) == "alike" else text
         found["JITTER"] = {"text": text, **last.motion, "n": looks}
     return found
 

@@ -138,6 +138,7 @@ def dynamics(found: Mapping[str, Any] | None, classes: Sequence[str] | None = No
     move = f"{_short(100 * moved)} % of their spread"
     way = gait({"move": moved, "turn": turned})
     title = {
+        "alike": "All examples get about the same prediction: a step moves them together, and nothing tells them apart",
         "jitter": f"Predictions jitter: a step moves them by {move} and the next one back; lower the learning rate",
         "still": f"Predictions barely move: {move} a step; raise the learning rate",
         "steady": f"No jitter: a step moves predictions by {move}, and the next one does not undo it",
@@ -235,10 +236,13 @@ def trend(fact: Mapping[str, Any]) -> Plot | None:
         return None
     line = {"type": "scatter", "mode": "lines", "x": list(curve["steps"]), "y": list(curve["losses"]), "line": {"color": "@accent", "width": 2.5},
             "hovertemplate": "step %{x}: %{y:.4g}<extra></extra>"}  # fmt: skip
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "training (steps)"}, "rangemode": "tozero", "tickformat": ",d"},
         "yaxis": {"title": {"text": "loss"}},
     }
+    told = [v for v in curve["losses"] if v is not None]
+    if told and min(told) > 0 and max(told) > 100 * min(told):
+        layout["yaxis"]["type"] = "log"
     rows = _thin([(Id(s), v) for s, v in zip(curve["steps"], curve["losses"], strict=True)])
     title = f"The loss goes from {_short(fact['start'])} to {_short(fact['loss'])} in {count(int(fact['n']), 'step')}"
     note = f"Means of {count(int(curve['steps'][0]), 'step')}; looked at {count(int(fact['looks']), 'time')}."
