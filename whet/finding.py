@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Finding", "Health", "NotRun", "Severity"]
+__all__ = ["INAPPLICABLE", "Finding", "Health", "NotRun", "Severity"]
+
+INAPPLICABLE = "does not apply: "
+"""How the reason of a check begins that has nothing to look at."""
 
 
 class Severity(enum.StrEnum):
@@ -51,29 +54,43 @@ class Finding:
 
 @dataclass(frozen=True)
 class NotRun:
-    """A check that did not run, and why.
+    """A check that did not run, and why: what it looks at is not there ("does not apply: ..."), or it could not.
 
     >>> str(NotRun("OF", "the loss at init already failed"))
     'OF did not run: the loss at init already failed'
+    >>> str(NotRun("PAD", "does not apply: no sequence")), NotRun("PAD", "does not apply: no sequence").applies
+    ('PAD does not apply: no sequence', False)
     """
 
     code: str
     why: str
 
+    @property
+    def applies(self) -> bool:
+        """Whether there was something to look at."""
+        return not self.why.startswith(INAPPLICABLE)
+
+    @property
+    def reason(self) -> str:
+        """Why, without the words that say that it does not apply."""
+        return self.why.removeprefix(INAPPLICABLE)
+
     def __str__(self) -> str:
-        return f"{self.code} did not run: {self.why}"
+        return f"{self.code} did not run: {self.why}" if self.applies else f"{self.code} {self.why}"
 
 
 @dataclass(frozen=True)
 class Health:
     """The outcome of a series of checks: what was found, what was measured, and what did not run.
 
-    facts: one JSON mapping a check that ran (statistic, threshold, n ...), healthy or not, keyed by code.
+    facts: one JSON mapping a check that ran (statistic, threshold, n ...), healthy or not, keyed by code. drawn: what a
+    check has to show and JSON has no words for (tensors, pictures), by code and name; only a report draws it.
     """
 
     findings: tuple[Finding, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    drawn: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def failed(self) -> bool:

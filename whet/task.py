@@ -38,7 +38,9 @@ class Task:
     space: the configurations to search; goal: "max accuracy", "min loss", a list with bounds such as
     ["max accuracy", "latency <= 5"], or "" to go by the kind of data; steps: epochs of a whole training; seed: of the
     splits; name: what the study and its folder are called; metrics: names of `whet.metric`, () to go by the kind of data;
-    stop: when to end a training early, such as "patience 5" (see `whet.stop.parse`), "" for never.
+    stop: when to end a training early, such as "patience 5" (see `whet.stop.parse`), "" for never; causal: the outputs of
+    each step of a sequence must not depend on later steps of the inputs, for `whet check`, which sees by itself when the
+    targets are the inputs shifted by one.
 
     Every method is handed the configuration, and none may keep anything of it: the same params give the same thing.
 
@@ -63,6 +65,7 @@ class Task:
     name: str = ""
     metrics: tuple[str, ...] = ()
     stop: str = ""
+    causal: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -91,4 +91,4 @@ def test_two_outcomes_may_agree_by_chance() -> None:
 
 def test_no_augmentation_is_said() -> None:
     health = check_task(Plain(), {}, checks=["RNG"])
-    assert [(x.code, x.why) for x in health.not_run] == [("RNG", "the task does not augment")]
+    assert [(x.code, x.why) for x in health.not_run] == [("RNG", "does not apply: the task does not augment")]

@@ -14,7 +14,7 @@ from torch import nn
 
 from whet.checks import BUILT_IN, Fact, Stage, Subject, check, examine, lines, names, resolve
 from whet.errors import UsageError
-from whet.finding import Finding, Health, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, Health, NotRun, Severity
 
 
 def net() -> nn.Sequential:
@@ -186,8 +186,37 @@ def test_lines_are_narrow_and_group_what_did_not_run() -> None:
     assert max(map(len, said)) <= 76
     assert any(s.startswith("FAIL OUT Sequential: ") for s in said)
     assert "  fix: remove the Softmax from the model; the loss wants raw scores (logits)" in said
+    assert said[0].startswith("1 FAIL in ")
+    told = " ".join(" ".join(said).split())
+    assert "did not run: DUP (needs a training and a validation split: use check_task(task, params)); RNG (" in told
     assert (
-        "INIT, ACT, GRAD, MODE, SEP, DEP, STRAY, TIED, TIME, PAD, PC, LOOP, FG, ACC, RAND, OF, IIB, CAP, LRR, MET, REP, RES "
-        "did not run: OUT failed before it"
-    ) in " ".join(" ".join(said).split())
-    assert lines(Health()) == []
+        "; INIT ACT GRAD MODE SEP DEP STRAY TIED TIME PAD PC LOOP FG ACC RAND OF IIB CAP LRR MET REP RES (OUT failed before it)"
+    ) in told
+    assert lines(Health()) == ["nothing was checked"]
+
+
+@pytest.mark.parametrize(
+    ("severities", "words"),
+    [
+        ("", "healthy: 2 checks, nothing wrong"),
+        ("INFO INFO", "healthy: 2 checks, nothing wrong, 2 worth knowing"),
+        ("WARN", "1 WARN in 2 checks"),
+        ("INFO WARN FAIL FAIL", "2 FAIL, 1 WARN in 2 checks, 1 INFO"),
+    ],
+)
+def test_the_outcome_comes_first_and_the_worst_finding_next(severities: str, words: str) -> None:
+    health = Health(tuple(found("A", s) for s in severities.split()), facts={"A": {"text": "a"}, "B": {"text": "b"}})
+    said = lines(health)
+    assert said[0] == words
+    named = [s.partition(" ")[0] for s in said if s.startswith(("FAIL", "WARN", "INFO"))]
+    assert named == sorted(severities.split(), key=["FAIL", "WARN", "INFO"].index)
+    assert said[-1] == "measured: a, b"
+
+
+def test_what_does_not_apply_takes_one_short_line_apart_from_what_could_not_run() -> None:
+    loop = INAPPLICABLE + "the step is whet's own"
+    health = Health((), (NotRun("LOOP", loop), NotRun("A", "ValueError: x"), NotRun("FG", loop)), {"B": {"text": "b"}})
+    assert lines(health)[2:] == ["did not run: A (ValueError: x)", "not applicable: LOOP FG (the step is whet's own)"]
+    assert health.json()["not_run"][0] == {"code": "LOOP", "why": "does not apply: the step is whet's own"}
+    assert [n.applies for n in health.not_run] == [False, True, False]
+    assert str(health.not_run[0]) == "LOOP does not apply: the step is whet's own"

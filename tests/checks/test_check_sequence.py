@@ -29,9 +29,11 @@ from bugs.ahead import (
     waves,
     with_mask,
 )
-from whet.checks import Subject, check, examine, resolve
+from whet.checks import Subject, check, check_task, examine, resolve
 from whet.checks.sequence import order, padding
+from whet.data.split import Data, Split
 from whet.finding import Finding, Health, Severity
+from whet.task import Task
 
 
 def smoothed(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -221,6 +223,42 @@ def test_the_caller_may_say_that_time_runs_forward(left: int, sick: bool, seed: 
     assert "TIME" in found.facts
     if sick:  # a FAIL, so that the dear checks do not run
         assert [f.code for f in check(*program, causal=True).findings if f.code == "TIME"] == ["TIME"]
+
+
+class Smooth(Task):
+    """Targets of their own for each step."""
+
+    left = 2
+
+    def data(self, params: Any) -> Data:
+        draw = torch.Generator().manual_seed(0)
+        x, y = (torch.randn(120, T, 3, generator=draw) for _ in range(2))
+        return Data(Split(x[:80], y[:80]), Split(x[80:], y[80:]), kind="regression")
+
+    def model(self, params: Any) -> nn.Module:
+        return Convolution(left=self.left, channels=3)
+
+
+class Forward(Smooth):
+    causal = True
+
+
+class Leaky(Forward):
+    left = 1
+
+
+def test_a_task_may_say_that_time_runs_forward() -> None:
+    def codes(task: Task, **words: Any) -> tuple[list[str], list[str]]:
+        found = check_task(task, {}, checks=["TIME"], **words)
+        return [f.code for f in found.findings], list(found.facts)
+
+    assert codes(Smooth()) == ([], [])
+    assert codes(Forward()) == ([], ["TIME"])
+    assert codes(Leaky()) == (["TIME"], ["TIME"])
+    assert codes(Leaky(), causal=False) == ([], [])
+    leaky = Smooth()
+    leaky.left = 1
+    assert codes(leaky, causal=True) == (["TIME"], ["TIME"])
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,8 @@ def test_the_built_in_tasks_are_healthy(name: str) -> None:
     health = check_task(task, task.space.fill({"net": "linear"}, np.random.default_rng(0)))
     assert serious(health) == []
     said = lines(health)
-    assert said[0].startswith("loss at init ")
+    assert said[0].startswith("healthy: ")
+    assert any(s.startswith("measured: loss at init ") for s in said)
     assert max(map(len, said)) <= 76
     words = " ".join(said)
     for phrase in ("one batch overfits in ", "beats the input-blind baseline (z ", "examples independent (leak 0)"):

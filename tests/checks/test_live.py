@@ -354,3 +354,27 @@ def test_a_resumed_watch_goes_on_counting() -> None:
     list(Run(Groups(), {}, steps=4, seed=0, device="cpu", callbacks=[second], resume=run.state()))
     assert second.health.facts["TREND"]["n"] == 40
     assert second.health.facts["TREND"]["start"] == first.health.facts["TREND"]["start"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_predictions_on_the_fixed_batch_are_recorded_over_the_looks(seed: int) -> None:
+    torch.manual_seed(seed)
+    live = train(with_adam(1e-3), 60, every=5)
+    record = live.health.facts["JITTER"]["dynamics"]
+    assert record["kind"] == "outputs"  # nobody said what the targets of the fixed batch are
+    assert len(record["steps"]) == len(record["values"]) >= 5
+    assert record["steps"] == sorted(set(record["steps"]))
+    assert all(len(row) == len(record["targets"]) == 12 for row in record["values"])
+    curve = live.health.facts["TREND"]["curve"]
+    assert curve["steps"][-1] <= 60
+    assert len(curve["steps"]) == len(curve["losses"])
+
+
+def test_a_grace_lets_a_short_training_be_seen() -> None:
+    looks = []
+    for grace in (0.0, 60.0):
+        torch.manual_seed(0)
+        live = train(with_adam(1e-3), 200, every=10, share=1e-6, grace=grace)
+        looks.append(live.health.facts["TREND"]["looks"])
+    assert looks[0] <= 2
+    assert looks[1] >= 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -169,3 +170,17 @@ def test_no_live_region_where_nobody_looks(terminal, monkeypatch, name, value):
     assert not Screen(plain=True).live
     monkeypatch.setenv(name, value)
     assert not Screen().live
+
+
+def test_json_keeps_a_list_of_numbers_on_one_line_and_every_value(capsys):
+    from whet.cli.screen import emit_json
+
+    value = {
+        "losses": [2.5, 1.25, None], "none": [], "pairs": [[1, 2], [3, 4]], "odd": ["a, b", "[x]", "[ ", "line\nbreak ]", "{"],
+        "deep": [{"a": [1]}, 2],
+    }  # fmt: skip
+    emit_json(value)
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert '  "losses": [2.5, 1.25, null],\n' in out
+    assert "    [1, 2],\n" in out

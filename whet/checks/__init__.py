@@ -35,13 +35,14 @@ puts the outcome in words. Codes, in the order in which they run (a FAIL stops t
 | REP | later | the same seed twice gives the same data, loss, gradients and weights |
 | RES | later | a run that is saved and resumed takes the steps that it would have taken |
 
-Three helpers look at code of your own: `loader` at a DataLoader (RNG, ORDER), `metric_over` at an evaluation (MET),
+`Live` watches a training while it runs and reports TREND, GRAD, PC, ACT and JITTER. Three helpers look at code of your own: `loader` at a DataLoader (RNG, ORDER), `metric_over` at an evaluation (MET),
 `same` at a vectorised function beside its plain loop (SAME).
 """
 
 from __future__ import annotations
 
 from whet.checks.evaluation import metric_over
+from whet.checks.live import Live
 from whet.checks.loaders import loader
 from whet.checks.registry import BUILT_IN, Check, Fact, Stage, names, resolve
 from whet.checks.runner import examine
@@ -52,6 +53,6 @@ from whet.checks.vectorised import same
 from whet.checks.words import lines
 
 __all__ = [
-    "BUILT_IN", "Check", "Fact", "Stage", "Subject", "check", "check_task", "examine", "lines", "loader",
+    "BUILT_IN", "Check", "Fact", "Live", "Stage", "Subject", "check", "check_task", "examine", "lines", "loader",
     "metric_over", "names", "resolve", "same", "sandbox",
 ]  # fmt: skip

@@ -124,6 +124,10 @@ class Activations(TorchFunctionMode):
             site = self.sites[key] = Site(kind, layer, line, len(by))
         first, site.calls = site.calls == 0, site.calls + 1
         site.samples += by.shape[1]
+        if self.moments:
+            wide = by.double()
+            total, square = wide.sum(1), (wide**2).sum(1)
+            site.total, site.square = (total, square) if first else (site.total + total, site.square + square)
         if kind in _FLAT:
             edge, far = _EDGE / _FLAT[kind], _FAR / _FLAT[kind]
             site.low = site.low.to(x.device) + (by < -edge).sum()
@@ -132,10 +136,6 @@ class Activations(TorchFunctionMode):
             return site
         dead, zero = (by <= _DEAD[kind]).all(1), (by == 0).all(1)
         site.dead, site.zero = (dead, zero) if first else (site.dead & dead, site.zero & zero)
-        if self.moments:
-            wide = by.double()
-            total, square = wide.sum(1), (wide**2).sum(1)
-            site.total, site.square = (total, square) if first else (site.total + total, site.square + square)
         return site
 
     def _caller(self) -> tuple[str, str]:

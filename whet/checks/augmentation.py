@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from whet.checks.sandbox import randomness
 from whet.checks.source import place
 from whet.checks.subject import Subject
 from whet.checks.trace import digest
-from whet.finding import Finding, NotRun, Severity
+from whet.checks.traced import few
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 from whet.seed import key
 from whet.task import Augment
 
@@ -56,15 +58,16 @@ class Augmentation:
         with subject.look(self.code):
             augment = subject.task.augment(subject.params)
             if augment is None:
-                yield NotRun(self.code, "the task does not augment")
+                yield NotRun(self.code, INAPPLICABLE + "the task does not augment")
                 return
             found: dict[str, Any] = {}
             for index in range(min(3, len(subject.data.train))):  # an augmentation may leave one example alone
                 found = self._outcomes(augment, subject, index)
                 if found["unique"] > 1 or not found["seeded"]:
                     break
+            drawn = self._drawn(augment, subject)
         where = place(augment, type(subject.task).augment)
-        yield Fact(f"augmentation gives {found['unique']} different of {found['n']}", found)
+        yield Fact(f"augmentation gives {found['unique']} different of {found['n']}", found, drawn=drawn)
         rest = found["epochs_alike"] or found["batches_alike"]
         if not found["seeded"]:
             yield Finding(self.code, Severity.FAIL, where, found,
@@ -83,6 +86,14 @@ class Augmentation:
             yield Finding(self.code, Severity.INFO, where, found,
                           "augment changes examples, but always in the same way: validation never sees them so",
                           "if no chance is meant, do it in data() or in the model, for both splits")  # fmt: skip
+
+    def _drawn(self, augment: Augment, subject: Subject) -> dict[str, Any]:
+        """Return the batch's first examples as training sees them."""
+        given = few(subject, subject.inputs, subject.targets)
+        with suppress(Exception):  # what it refuses, others say
+            inputs, targets = augment(given["inputs"], given["targets"], torch.Generator().manual_seed(subject.seed))
+            return {**given, "inputs": inputs, "targets": targets}
+        return {}
 
     def _outcomes(self, augment: Augment, subject: Subject, index: int) -> dict[str, Any]:
         """Return what becomes of `draws` copies of an example under the generators of three epochs."""

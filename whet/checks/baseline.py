@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whet.checks.dynamics import Dynamics
 from whet.checks.floor import best_constant, linked
 from whet.checks.registry import Fact, Stage
 from whet.checks.sandbox import sandbox
@@ -70,12 +71,14 @@ class Baseline:
                 if isinstance(found, NotRun):
                     yield found
                     return
-                best = found if not best or found["z"] > best["z"] else best
+                dynamics = found.pop("dynamics")
+                if not best or found["z"] > best["z"]:
+                    best, series = found, {"dynamics": dynamics}
                 if best["z"] > threshold:
                     break
         best["threshold"] = threshold
         verb = "beats" if best["z"] > threshold else "does not beat"
-        yield Fact(f"{verb} the input-blind baseline (z {best['z']:.0f})", best)
+        yield Fact(f"{verb} the input-blind baseline (z {best['z']:.0f})", best, series=series)
         if best["z"] <= threshold:
             yield Finding(
                 self.code, Severity.WARN, subject.at("model"), best,
@@ -102,6 +105,9 @@ class Baseline:
             self._blind(free, outputs, data.train.targets, kind).expand_as(outputs).contiguous(), valid.targets
         )
         best: dict[str, Any] = {}
+        fixed = valid.take(torch.arange(min(64, len(valid))))
+        dynamics, (free, seen, _) = Dynamics(fixed.targets, kind), linked(subject, outputs[: len(fixed)], fixed.targets)
+        dynamics.note(0, seen)
         order: list[int] = []
         with sandbox(model, seed=(subject.seed, "check", self.code, attempt)):  # float32, randomness of its own
             for step in range(1, self.looks[-1] + 1):
@@ -112,6 +118,8 @@ class Baseline:
                 index, order = torch.tensor(order[:size]), order[size:]
                 inputs, targets = data.train.batch(index)
                 self._step(subject, model, optimizer, inputs, targets)
+                if Dynamics.wanted(step, self.looks):
+                    dynamics.note(step, linked(subject, self._outputs(subject, model, fixed), fixed.targets)[1])
                 if step not in self.looks:
                     continue
                 losses = subject.each(self._outputs(subject, model, valid), valid.targets)
@@ -123,7 +131,7 @@ class Baseline:
                             "n": len(gain), "gain": float(gain.mean()), "optimizer": type(optimizer).__name__}  # fmt: skip
                 if z > threshold and step >= self.looks[1]:
                     break
-        return best
+        return {**best, "dynamics": dynamics.json()}
 
     def _blind(self, subject: Subject, outputs: Tensor, targets: Tensor, kind: Answer) -> Tensor:
         """Return the best constant output for the training targets."""

@@ -12,7 +12,7 @@ from whet.checks.registry import Fact, Stage
 from whet.checks.small import Small, small
 from whet.checks.source import place
 from whet.checks.subject import Subject
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 from whet.task import Task
 from whet.train.run import Run
 from whet.tune.domain import Domain, Int, Ordered
@@ -69,7 +69,9 @@ class Capacity:
         pair = wider(subject.task, subject.params)
         if pair is None:
             yield NotRun(
-                self.code, "the space names no width (one of width, hidden, units, channels, ...) of two values or more"
+                self.code,
+                INAPPLICABLE
+                + "the space names no width (one of width, hidden, units, channels, ...) of two values or more",
             )
             return
         dim, narrow, wide = pair

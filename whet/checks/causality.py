@@ -9,9 +9,9 @@ import torch
 
 from whet.checks.foresight import exactly, foresight
 from whet.checks.registry import Fact, Stage
-from whet.checks.sequence import Order, order
+from whet.checks.sequence import UNORDERED, Order, order, sequential
 from whet.checks.subject import Subject
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Causality"]
 
@@ -46,8 +46,11 @@ class Causality:
         """Exchange steps of the inputs and see what the outputs do."""
         found = order(subject)
         if found is None:
+            shifted = (
+                "the targets are not the inputs shifted by a step; say causal=True where later inputs must not matter"
+            )
             yield NotRun(self.code, "targets and inputs have no common axis of time" if subject.causal else
-                         "the targets are not the inputs shifted by a step; say causal=True where later inputs must not matter")  # fmt: skip
+                         INAPPLICABLE + (shifted if sequential(subject) else UNORDERED))  # fmt: skip
             return
         with subject.look(self.code):
             part, at = self._part(subject, found)

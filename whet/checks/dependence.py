@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from whet.checks.registry import Fact, Stage
 from whet.checks.sequence import order
 from whet.checks.subject import Subject, examples, rows, tensors
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Dependence"]
 
@@ -43,7 +43,8 @@ class Dependence:
         mixers = [k or type(m).__name__ for k, m in subject.model.named_modules() if _mixes(m)]
         if mixers:
             yield NotRun(
-                self.code, f"{mixers[0]} uses the statistics of the batch in eval mode, so examples mix by design"
+                self.code,
+                f"{INAPPLICABLE}{mixers[0]} uses the statistics of the batch in eval mode, so examples mix by design",
             )
             return
         size = self._size(subject)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from whet.checks.activations import Activations
 from whet.checks.motion import Motion
 from whet.checks.pulse import Gauge, Pulse
-from whet.checks.subject import tensors
+from whet.checks.subject import examples, tensors
 from whet.errors import one_line
 
 __all__ = ["Watch"]
@@ -54,6 +54,11 @@ class Watch:
             self.skipped["ACT"] = "the model is compiled"
 
     @property
+    def examples(self) -> int:
+        """How many examples are predicted on."""
+        return examples(self._motion.inputs) if self._motion is not None else 0
+
+    @property
     def broken(self) -> tuple[str, str] | None:
         """What is not finite."""
         return self._gauge.broken
@@ -78,8 +83,9 @@ class Watch:
         """Return what was measured."""
         gauge = self._gauge
         sites = tuple(self._seen.sites.values()) if self._seen is not None else ()
-        return Pulse(step, loss, gauge.grads, gauge.weights, gauge.updates, gauge.still, gauge.held, sites,
-                     self._motion.read() if self._motion is not None else {})  # fmt: skip
+        motion = self._motion.read() if self._motion is not None else {}
+        return Pulse(step, loss, gauge.grads, gauge.weights, gauge.updates, gauge.still, gauge.held, sites, motion,
+                     self._motion.shown if self._motion is not None else None)  # fmt: skip
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Watch the forward pass that begins; keep its inputs when there are none yet to predict on."""

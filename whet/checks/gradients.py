@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from whet.checks.registry import Fact, Stage
 from whet.checks.sandbox import sandbox
 from whet.checks.subject import Subject
+from whet.checks.traced import rounded
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Gradients", "alike", "strength"]
 
 _WITH_UNITS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase)
+_MOST = 100  # layers whose strengths are told one by one
 _SMALLEST = 2.0**-25  # half of the smallest number above 0 in half precision: anything below is rounded to 0
 Named = Mapping[str, nn.Parameter]
 
@@ -111,7 +113,11 @@ class Gradients:
                 "strongest": max(found.values()),
                 "median": median(found.values()),
             }
-        yield Fact(f"gradient of {len(found)} layers within a factor of {_ratio(found):.2g}" if found else "", numbers)
+        series = (
+            {"strength": dict(zip(found, rounded(list(found.values())), strict=True))} if len(found) <= _MOST else {}
+        )
+        text = f"gradient of {len(found)} layers within a factor of {_ratio(found):.2g}" if found else ""
+        yield Fact(text, numbers, series=series)
         where = subject.at("model")
         if broken:
             yield Finding(self.code, Severity.FAIL, where, {**numbers, "layer": broken[0], "broken": len(broken)},

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from whet.checks.floor import best_constant, linked
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Answer, Subject
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Initial", "quiet"]
 
@@ -65,7 +65,9 @@ class Initial:
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
         """Compute the loss of every example by itself, before any step."""
         if subject.optimizer is not None and len(subject.optimizer.state):
-            yield NotRun(self.code, "the optimizer has taken steps already: the model is not at initialisation")
+            yield NotRun(
+                self.code, INAPPLICABLE + "the optimizer has taken steps already: the model is not at initialisation"
+            )
             return
         with subject.look(self.code):
             yield from self._compare(subject)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Subject, tensors
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Inputs"]
 
@@ -38,7 +38,7 @@ class Inputs:
         with subject.look(self.code):
             entered, first = _entering(subject)
         if entered is None:
-            yield NotRun(self.code, f"the inputs are numbers of tokens or categories ({first})" if first else
+            yield NotRun(self.code, f"{INAPPLICABLE}the inputs are numbers of tokens or categories ({first})" if first else
                          "no linear, convolutional or recurrent layer was found")  # fmt: skip
             return
         x = entered.detach().double()

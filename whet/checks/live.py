@@ -16,6 +16,8 @@ from torch.utils._pytree import tree_map
 from whet.checks.floor import prior as prior_of
 from whet.checks.glance import Watch
 from whet.checks.pulse import Pulse
+from whet.checks.record import facts as measured
+from whet.checks.record import predictions, trend
 from whet.checks.source import place
 from whet.checks.subject import Subject
 from whet.checks.trend import Blocks
@@ -45,13 +47,15 @@ class Live(Callback):
             live.step(loss)           # the loss, a tensor or a number
 
     every: losses between two looks, at least; share: of the time, at most, that looks may take (they get rarer instead;
-    None: no limit, then the same training gives the same findings); stop: end a hopeless run: a `Run` ends with a point
+    None: no limit, then the same training gives the same findings); grace: seconds of looks that are free of that, so that
+    a short training is seen at all; stop: end a hopeless run: a `Run` ends with a point
     whose value is NaN, as after a loss that is not finite; in a loop of one's own `step` raises DivergedError. allow: codes
     not to report; batch: the inputs to predict on (None: the first ones the model is trained on; in a Run, 64
     validation examples); prior: the loss of the best constant outputs (None: the loss at the beginning is what must be
     beaten; in a Run it is computed).
 
-    health: what was found so far; hopeless: the finding that makes going on pointless, or None: a FAIL, a loss that
+    health: what was found so far, with the loss and the predictions on the fixed batch over the steps among its facts, which
+    `whet.report.check_report("my run", live.health)` draws; hopeless: the finding that makes going on pointless, or None: a FAIL, a loss that
     diverges, one that does not fall; seconds: time spent here. Something that is not finite is reported at once, all
     else after three looks in a row (see `whet.checks.verdicts`). Nothing is changed: the same training with and
     without gives the same weights, bit for bit. A look hooks into one step of the optimizer and the forward pass
@@ -80,6 +84,7 @@ class Live(Callback):
         *,
         every: int = 10,
         share: float | None = 0.015,
+        grace: float = 0.0,
         stop: bool = False,
         allow: Iterable[str] = (),
         batch: Any = None,
@@ -97,10 +102,12 @@ class Live(Callback):
             stop,
             frozenset((allow,) if isinstance(allow, str) else allow),
         )
-        self._own = 0.0
+        self._own, self._grace = 0.0, grace
         self.hopeless: Finding | None = None
         self._inputs, self._prior, self._known = batch, prior, prior is not None
-        self._losses, self._looks = Blocks(), []  # type: tuple[Blocks, list[Pulse]]
+        self._targets: Tensor | None = None  # of the fixed batch
+        self._losses = Blocks()
+        self._looks: list[Pulse] = []
         self._findings: dict[str, Finding] = {}
         self._streaks: dict[str, int] = {}
         self._pending: list[Tensor] = []  # losses on a device, not waited for
@@ -194,8 +201,11 @@ class Live(Callback):
         """Put the next look as far away as keeps the share of time; twice as far at most as the rate so far says."""
         n, wait = self._losses.n, self.every
         if self.share is not None and self._looks:
-            spent, per_loss = self.seconds, (time.perf_counter() - self._began - self.seconds) / max(1, n)
-            each = spent / len(self._looks)
+            spent, per_loss = (
+                max(0.0, self.seconds - self._grace),
+                (time.perf_counter() - self._began - self.seconds) / max(1, n),
+            )
+            each = self.seconds / len(self._looks) if self.seconds > self._grace else 0.0
             due = (spent + each) / max(self.share * per_loss, 1e-9)  # losses by which another look is paid for
             wait = max(wait, math.ceil(due - n))
         self._next = n + wait
@@ -237,40 +247,19 @@ class Live(Callback):
             for code in ("ACT", "GRAD", "PC", "JITTER"):
                 skipped.setdefault(code, f"no look yet after {self._losses.n} steps")
         else:
-            facts = self._facts(self._looks[-1])
+            facts = measured(self._looks[-1], len(self._looks))
+            if "JITTER" in facts:
+                facts["JITTER"]["dynamics"] = predictions(self._looks, self._targets, self._watch.examples)
         if self._losses.n:
-            start, level = self._losses.first[0], (self._losses.means[-1] if self._losses.means else math.nan)
-            facts["TREND"] = {"text": f"loss {start:.3g} to {level:.3g} in {self._losses.n} steps", "start": start, "loss": level,
-                              "n": self._losses.n, "looks": len(self._looks), "seconds": self.seconds}  # fmt: skip
+            facts["TREND"] = trend(self._losses, len(self._looks), self.seconds)
         return Health(tuple(self._findings.values()), tuple(NotRun(k, v) for k, v in skipped.items()), facts)
-
-    def _facts(self, last: Pulse) -> dict[str, dict[str, Any]]:
-        """Return what the last look measured, by code."""
-        ratios = sorted(last.updates.values())
-        dead = max((float(s.dead.double().mean()) for s in last.sites if not s.flat), default=0.0)
-        facts: dict[str, dict[str, Any]] = {
-            "GRAD": {"text": f"gradient norm {last.grad:.2g}", "norm": last.grad, "n": len(last.grads)}
-        }
-        if ratios:
-            facts["PC"] = {"text": f"updates {ratios[len(ratios) // 2]:.1g} of the weights",
-                           "update_to_weight": ratios[len(ratios) // 2], "n": len(ratios)}  # fmt: skip
-        if last.sites:
-            facts["ACT"] = {
-                "text": f"at most {dead:.0%} of a layer dead",
-                "dead_share": dead,
-                "n": last.sites[0].samples,
-            }
-        if last.motion:
-            facts["JITTER"] = {"text": f"a step moves predictions by {last.motion['move']:.1g} of their spread", **last.motion,
-                               "n": len(self._looks)}  # fmt: skip
-        return facts
 
     # In a Run -------------------------------------------------------------------------------------------------------
 
     def start(self, run: Run) -> None:
         """Take the run's model and optimizer, 64 validation examples, and the loss of the best constant outputs."""
         if self._inputs is None:
-            inputs, _ = run.data.valid.batch(torch.arange(min(64, len(run.data.valid))))
+            inputs, self._targets = run.data.valid.batch(torch.arange(min(64, len(run.data.valid))))
             self._inputs = tuple(t.to(run.device) for t in inputs)
         self._attach(run.model, run.optimizer)
         self._where = place(run.model, type(run.task).model)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from whet.checks.subject import call, tensors
 
-__all__ = ["Motion", "movement"]
+__all__ = ["Motion", "gait", "movement"]
+
+
+_SHOWN, _WIDE = 12, 1000  # examples, numbers of each, that are kept to be drawn
 
 
 def movement(before: Tensor, between: Tensor, after: Tensor) -> dict[str, float]:
@@ -31,6 +35,21 @@ def movement(before: Tensor, between: Tensor, after: Tensor) -> dict[str, float]
             "turn": float((first * second).sum() / sizes) if float(sizes) > 0 else 0.0}  # fmt: skip
 
 
+def gait(motion: Mapping[str, float]) -> Literal["alike", "jitter", "still", "steady"]:
+    """Return how predictions go by their movement: back and forth (turn < -0.5, over 1 % of their spread), hardly, or steadily.
+
+    Alike: a step moves them by over 100 times their spread, so every example gets about the same.
+
+    >>> gait({"move": 0.1, "turn": -0.9}), gait({"move": 1e-6, "turn": 1.0}), gait({"move": 0.1, "turn": 0.2})
+    ('jitter', 'still', 'steady')
+    """
+    if motion["move"] > 100:
+        return "alike"
+    if motion["turn"] < -0.5 and motion["move"] > 0.01:
+        return "jitter"
+    return "still" if motion["move"] < 1e-5 else "steady"
+
+
 class Motion:
     """Predictions on a fixed batch at the moments it is asked for, in eval mode, leaving no trace.
 
@@ -48,6 +67,7 @@ class Motion:
     def __init__(self, model: nn.Module, inputs: Any) -> None:
         self.model, self.inputs = model, inputs
         self._seen: list[Tensor] = []
+        self.shown: Tensor | None = None  # the last predictions on a few examples, where they are few numbers
 
     def ask(self) -> None:
         """Predict once and remember."""
@@ -74,6 +94,8 @@ class Motion:
     def read(self) -> dict[str, float]:
         """Return the movement over the last three predictions, and forget them; empty when there are not three."""
         seen, self._seen = self._seen[-3:], []
+        last = seen[-1][:_SHOWN] if seen else None
+        self.shown = last if last is not None and last[0].numel() <= _WIDE else None
         if len(seen) < 3 or len({t.shape for t in seen}) > 1:
             return {}
         return movement(*seen)

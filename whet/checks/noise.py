@@ -15,9 +15,9 @@ from whet.checks.foresight import foresight
 from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.runner import LIMIT
-from whet.checks.sequence import Order, order, padding
+from whet.checks.sequence import UNORDERED, Order, order, padding, sequential
 from whet.checks.subject import Subject, answer
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["RandomTokens"]
 
@@ -45,7 +45,10 @@ class RandomTokens:
         """Train on noise."""
         at = order(subject)
         if at is None or at.declared or at.inputs.is_floating_point():
-            yield NotRun(self.code, "no model of tokens: the targets are not made of the tokens of the inputs")
+            yield NotRun(
+                self.code,
+                INAPPLICABLE + ("the targets are not the tokens of the inputs" if sequential(subject) else UNORDERED),
+            )
             return
         if at.lag == 0:  # a loss that shifts by itself, a model that need only copy, or an autoencoder
             with subject.look(self.code):

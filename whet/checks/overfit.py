@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from whet.checks.floor import best_constant, conflict, floor, linked, softmax_fl
 from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.runner import LIMIT
-from whet.checks.subject import Answer, Subject
+from whet.checks.subject import Answer, Subject, answer
+from whet.checks.traced import answers, curve, weights
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Overfit"]
@@ -24,13 +26,19 @@ __all__ = ["Overfit"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """How far one optimizer got: its name, the factor on its learning rate, the least loss, the steps, out of time."""
+    """How far one optimizer got: its name, the factor on its learning rate, the least loss, the steps, out of time.
+
+    losses: of every step; answers: what was predicted at the least of them; weights: the first layer, before and after.
+    """
 
     name: str
     factor: float
     loss: float
     steps: int
     late: bool = False
+    losses: tuple[float, ...] = ()
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    weights: tuple[Any, Any] = (None, None)
 
 
 class Overfit:
@@ -76,7 +84,11 @@ class Overfit:
         text = f"one batch overfits in {numbers['steps']} steps"
         if numbers["left"] > self.good:
             text = f"one batch stays at loss {numbers['loss']:.3g} (floor {numbers['floor'] + 0.0:.2g})"
-        yield Fact(text, numbers)
+        best = min(tries, key=lambda a: a.loss)
+        series = {"curves": [curve(a.losses) for a in tries], "answers": best.answers}
+        before, after = best.weights
+        drawn = {} if before is None or after is None else {"before": before, "after": after}
+        yield Fact(text, numbers, series=series, drawn=drawn)
         yield from self._judge(subject, kind, tries, numbers, numbers["left"])
 
     def _fit(self, subject: Subject, index: Tensor) -> tuple[dict[str, Any], Answer | None, list[Attempt]] | NotRun:
@@ -224,16 +236,26 @@ class Overfit:
         model, least, begin = part.model, math.inf, math.inf
         parameters = [*model.parameters(), *(p for g in optimizer.param_groups for p in g["params"])]
 
-        last = [math.inf]
+        last: list[Any] = [math.inf, None]
+        losses: list[float] = []
+        top, before = None, weights(model, part.inputs)
 
         def closure() -> Tensor:
             for p in parameters:
                 p.grad = None
-            loss = part.cost(part.forward())
+            outputs = part.forward()
+            loss = part.cost(outputs)
             if loss.requires_grad:
                 loss.backward()
-            last[0] = float(loss.detach())
+            last[:] = float(loss.detach()), outputs.detach() if isinstance(outputs, Tensor) else None
             return loss
+
+        def attempt(steps: int, late: bool = False) -> Attempt:
+            shown = (before, None if before is None else weights(model, part.inputs))
+            told: dict[str, Any] = {}
+            with suppress(Exception):  # a loss may want the whole batch
+                told = answers(part, top, answer(top, part.targets))
+            return Attempt(name, factor, least, steps, late, tuple(losses), told, shown)
 
         quiet(model)
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -246,15 +268,21 @@ class Overfit:
             if step and step % 50 == 0:  # dropout drawn in a forward method, and batch statistics, end with eval mode
                 model.eval()
                 with torch.no_grad():
-                    loss = min(loss, float(part.cost(part.forward())))
+                    outputs = part.forward()
+                    value = float(part.cost(outputs))
+                if value < loss and isinstance(outputs, Tensor):
+                    last[1] = outputs
+                loss = min(loss, value)
                 quiet(model)
             begin = loss if step == 0 else begin
+            losses.append(loss)
             if math.isnan(loss):
-                return Attempt(name, factor, least, step)
+                return attempt(step)
+            top = last[1] if loss < least else top
             least, late = min(least, loss), time.monotonic() > ends
             if least <= goal or late or (step == self.patience and least > goal + 0.9 * (begin - goal)):
-                return Attempt(name, factor, least, step, late)
-        return Attempt(name, factor, least, self.steps)
+                return attempt(step, late)
+        return attempt(self.steps)
 
 
 def _name(optimizer: Any) -> str:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.runs import shapes
-from whet.checks.sequence import filled, scores
+from whet.checks.sequence import UNORDERED, filled, scores, sequential
 from whet.checks.subject import Subject
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Padding"]
 
@@ -37,7 +37,7 @@ class Padding:
         """Take the gradient of the loss with respect to the outputs, step by step."""
         found = filled(subject)
         if found is None:
-            yield NotRun(self.code, "no padding is to be seen in the batch")
+            yield NotRun(self.code, INAPPLICABLE + ("no padding in the batch" if sequential(subject) else UNORDERED))
             return
         pad, flip = found
         with subject.look(self.code):

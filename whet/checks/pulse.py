@@ -21,7 +21,7 @@ class Pulse:
 
     step: losses seen before it; loss: their mean since the last look; updates: |update| / |weight| of matrices; still:
     matrices that the optimizer holds at a rate above 0 and did not change; sites: activations, see `Site`; motion: see
-    `movement`, empty when it was not measured.
+    `movement`, empty when it was not measured; outputs: the predictions on the first examples of the fixed batch.
     """
 
     step: int
@@ -33,6 +33,7 @@ class Pulse:
     held: int = 0
     sites: Sequence[Site] = ()
     motion: Mapping[str, float] = field(default_factory=dict)
+    outputs: Tensor | None = None
 
     @property
     def grad(self) -> float:

@@ -16,8 +16,9 @@ from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.sandbox import sandbox
 from whet.checks.subject import Subject
+from whet.checks.traced import rounded
 from whet.data.split import Data
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Range", "Rates", "interval"]
 
@@ -108,7 +109,7 @@ class Rates:
             rates = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
             mine = max(rates)
             if not mine > 0 or isinstance(optimizer, torch.optim.LBFGS):
-                yield NotRun(self.code, f"{type(optimizer).__name__} has no learning rate to sweep")
+                yield NotRun(self.code, f"{INAPPLICABLE}{type(optimizer).__name__} has no learning rate to sweep")
                 return
             swept = self._sweep(subject, data, mine)
             found = interval(*swept)
@@ -118,8 +119,11 @@ class Rates:
                 "start": swept[2],
                 "n": self._size(subject, data),
             }
+            series = {
+                "sweep": {"low": float(swept[0][0]), "high": float(swept[0][-1]), "losses": rounded(swept[1].tolist())}
+            }
             if found is None:
-                yield Fact("", {**numbers, "noise": swept[3]})
+                yield Fact("", {**numbers, "noise": swept[3]}, series=series)
                 yield NotRun(
                     self.code, f"the loss fell by less than 4 standard deviations of its noise in {len(swept[0])} steps"
                 )
@@ -134,7 +138,7 @@ class Rates:
             if far and best is not None:
                 numbers |= self._compare(subject, data, mine, best)
         ends = f"{found.diverges:.1g}" if found.diverges else "above"
-        yield Fact(f"learns at rates from {found.falls:.1g} to {ends}", numbers)
+        yield Fact(f"learns at rates from {found.falls:.1g} to {ends}", numbers, series=series)
         if far and numbers.get("p", 1.0) < self.alpha:
             yield Finding(
                 self.code, Severity.WARN, type(optimizer).__name__, {**numbers, "threshold": self.alpha},

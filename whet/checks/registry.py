@@ -38,7 +38,9 @@ class Stage(IntEnum):
 class Fact:
     """What a check measured, healthy or not: numbers (JSON values), and the same as a few words.
 
-    seconds: what one forward and backward pass took, where the check measured that; never recorded.
+    seconds: what one forward and backward pass took, where the check measured that; never recorded. series: what a report
+    draws of it, as JSON values (curves, one number a layer), recorded beside the numbers and no evidence of findings;
+    drawn: what a report shows and JSON cannot hold (tensors, pictures). Both by name.
 
     >>> Fact("loss at init 2.31 (expected 2.30 +- 0.02)", {"loss": 2.31}).numbers["loss"]
     2.31
@@ -47,6 +49,8 @@ class Fact:
     text: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    series: Mapping[str, Any] = field(default_factory=dict)
+    drawn: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

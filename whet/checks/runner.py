@@ -46,7 +46,7 @@ def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] =
     >>> examine(program, resolve(["RUN", "DEP"]), allow=("DEP",)).not_run
     (NotRun(code='DEP', why='allowed by the caller'),)
     """
-    allowed, findings, skipped, facts = set(allow), [], [], {}
+    allowed, findings, skipped, facts, drawn = set(allow), [], [], {}, {}
     stopped: tuple[Stage, str] | None = None
     seconds = 0.0
     for check in checks:
@@ -59,15 +59,17 @@ def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] =
         else:
             for item in _look(check, subject):
                 if isinstance(item, Fact):
-                    facts[check.code] = {**plain(item.numbers), "text": item.text}
+                    facts[check.code] = {**plain(item.numbers), "text": item.text, **plain(item.series)}
                     seconds = item.seconds or seconds
+                    if item.drawn:
+                        drawn[check.code] = dict(item.drawn)
                 elif isinstance(item, NotRun):
                     skipped.append(item)
                 elif item.code not in allowed:
                     findings.append(item)
                     if item.severity is Severity.FAIL and stopped is None:
                         stopped = (check.stage, item.code)
-    return Health(correct(findings, facts), tuple(skipped), facts)
+    return Health(correct(findings, facts), tuple(skipped), facts, drawn)
 
 
 def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:

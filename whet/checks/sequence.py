@@ -12,7 +12,10 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from whet.checks.subject import Subject, tensors
 
-__all__ = ["Order", "filled", "order", "padding", "scores"]
+__all__ = ["UNORDERED", "Order", "filled", "order", "padding", "scores", "sequential"]
+
+UNORDERED = "no sequence"
+"""Why a check of sequences has nothing to look at where no input is one."""
 
 _SHARE = 0.9  # of the targets that must be found among the inputs
 
@@ -67,6 +70,17 @@ def order(subject: Subject) -> Order | None:
                 if found is not None and _agree(found):
                     return found
     return _declared(subject, y) if subject.causal else None
+
+
+def sequential(subject: Subject) -> bool:
+    """Whether any input may be a sequence: whole numbers (examples, time), or three dimensions, or the caller says so.
+
+    >>> sequential(Subject(torch.nn.Identity(), torch.nn.MSELoss(), (torch.zeros(4, 1, 8, 8),), None))
+    False
+    """
+    return subject.causal or any(
+        x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point()) for x in tensors(subject.inputs)
+    )
 
 
 def _aligned(subject: Subject, which: int, x: Tensor, y: Tensor, lag: int, flip: bool) -> Order | None:

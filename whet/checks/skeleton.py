@@ -87,14 +87,17 @@ def check_task(
     *,
     allow: Iterable[str] = (),
     checks: Iterable[str | Check] | None = None,
+    causal: bool | None = None,
 ) -> Health:
     """Check a task with one configuration: everything `check` does, and what needs more than a batch.
 
     Uses task.plain(params), so with augmentation and regularisers off, but where it is the training itself that is looked
     at (REP, RES, RNG, MET). The batch is 64 training examples; the loss at
     initialisation is averaged over 512. Only training and validation splits are looked at. The state of the global
-    random generators is left as it was. checks: codes or checks of your own, where not all are wanted. Raises WhetError when the data cannot be had; a task whose model, loss or
-    optimizer raises has a finding.
+    random generators is left as it was. checks: codes or checks of your own, where not all are wanted. causal: outputs must
+    not depend on later inputs, where the targets do not say so by being the inputs shifted by one; None: what the task
+    says, `task.causal`. Raises WhetError when the data cannot be had; a task whose model, loss or optimizer raises has a
+    finding.
 
     >>> from whet.data.split import Data, Split
     >>> from whet.task import Task
@@ -135,7 +138,8 @@ def check_task(
     inputs, targets = data.train.batch(order[:_BATCH])
     places = {"model": place(model, type(task).model), "loss": place(loss, type(task).loss)}
     subject = Subject(model, loss, inputs, targets, optimizer, seed, data.train.batch(order[:_SAMPLE]), data, make,
-                      max(2, min(int(task.batch(plain)), 64)), places, task=task, params=dict(params))  # fmt: skip
+                      max(2, min(int(task.batch(plain)), 64)), places, task=task, params=dict(params),
+                      causal=bool(task.causal if causal is None else causal))  # fmt: skip
     return examine(_counted(_picked(subject)), chosen, allow=allowed)
 
 

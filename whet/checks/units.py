@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +14,13 @@ from whet.checks.activations import Activations, Site
 from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.subject import Subject, tensors
+from whet.checks.traced import rounded
 from whet.finding import Finding, NotRun, Severity
 from whet.seed import key
 
 __all__ = ["Units", "dead", "saturated"]
 
+_MOST = 100  # layers that are told one by one
 _SMALLEST = 10  # units of a layer that may be called dead: fewer are dead together by chance once in a thousand times
 _OF_VALUES = (nn.Softmax, nn.Softmin, nn.LogSoftmax)
 
@@ -51,6 +54,15 @@ def saturated(site: Site) -> float:
     low, high, total = float(site.low), float(site.high), site.samples * site.units
     one_sided = min(low, high) < 0.05 * (low + high)
     return (float(site.far) if one_sided else low + high) / total
+
+
+def layer(site: Site) -> dict[str, Any]:
+    """Return what enters an activation, and its share of dead units or saturated inputs, as JSON values."""
+    n = max(1, site.samples * site.units)
+    mean = float(site.total.sum()) / n
+    spread = math.sqrt(max(0.0, float(site.square.sum()) / n - mean**2))
+    return {"layer": site.layer, "kind": site.kind, "units": site.units, **dict(zip(("mean", "spread"), rounded([mean, spread]), strict=True)),
+            "dead": dead(site)[0], "saturated": rounded([saturated(site)])[0]}  # fmt: skip
 
 
 class Units:
@@ -151,7 +163,8 @@ class Units:
             "n": max((s.samples for s in sites), default=subject.n),
         }  # fmt: skip
         worst = max(share, numbers["saturated_share"])
-        yield Fact(f"at most {worst:.0%} of a layer dead or saturated" if sites else "", numbers)
+        text = f"at most {worst:.0%} of a layer dead or saturated" if sites else ""
+        yield Fact(text, numbers, series={"sites": [layer(s) for s in sites[:_MOST]]})
         for site, count, p in counted:
             sure = site.samples >= self.enough and site.calls >= self.batches
             sure = sure or bool((site.distance()[site.dead & ~site.zero] < -self.away).all())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from whet.checks.motion import gait
 from whet.checks.pulse import Pulse
 from whet.checks.trend import Blocks, far, slope, slope_interval
 from whet.finding import Finding, Severity
@@ -171,12 +172,12 @@ def _motion(looks: Sequence[Pulse], losses: Blocks, where: str) -> Iterator[tupl
     if not motion:
         return
     evidence = {**motion, "n": sum(bool(p.motion) for p in looks)}
-    if motion["turn"] < -0.5 and motion["move"] > 0.01:
+    if gait(motion) == "jitter":
         yield "jitter", Finding("JITTER", Severity.INFO, where, {**evidence, "threshold": -0.5},
                                 f"predictions on a fixed batch flip back and forth: a step moves them by {motion['move']:.2g} of "
                                 f"their spread and the next one back (cosine {motion['turn']:.2f})",
                                 "lower the learning rate to a third, or raise the batch size")  # fmt: skip
-    elif motion["move"] < 1e-5 and looks[-1].loss > 0.5 * losses.first[0] > 0:
+    elif gait(motion) == "still" and looks[-1].loss > 0.5 * losses.first[0] > 0:
         yield "barely", Finding("JITTER", Severity.INFO, where, {**evidence, "threshold": 1e-5},
                                 f"predictions on a fixed batch barely move: {motion['move']:.1g} of their spread a step",
                                 "raise the learning rate by 10")  # fmt: skip

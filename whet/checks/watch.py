@@ -17,7 +17,7 @@ from whet.checks.reach import reached
 from whet.checks.runner import LIMIT
 from whet.checks.sandbox import sandbox
 from whet.checks.subject import Subject, tensors
-from whet.finding import NotRun
+from whet.finding import INAPPLICABLE, NotRun
 
 __all__ = ["Cycle", "Forward", "between", "cycle", "flat", "trial", "unwatched"]
 
@@ -63,7 +63,7 @@ def unwatched(subject: Subject, code: str) -> NotRun | None:
     if subject.step is not None:
         return NotRun(code, f"{type(subject.optimizer).__name__} cannot be watched: it is no torch.optim.Optimizer")
     if subject.make is not None:
-        return NotRun(code, "the training loop is whet's own, not the task's")
+        return NotRun(code, INAPPLICABLE + "the step is whet's own")
     return NotRun(code, "no step function was given: check(model, loss, batch, optimizer, step=step)")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 import time
@@ -26,10 +27,16 @@ _BAR = 24  # columns of the bar
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON value on standard output."""
+    """Print one JSON value on standard output, a list of single values on one line."""
     from whet.journal.event import _plain
 
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    # No text of JSON holds a line break, so a bracket at the end of a line is a list that begins there.
+    print(
+        re.sub(
+            r"\[\n[^\[\]{}]*\n *\]", lambda found: re.sub(r"\n *", " ", found[0]).replace("[ ", "[", 1)[:-2] + "]", text
+        )
+    )
 
 
 class Screen:

@@ -159,7 +159,9 @@ def encode_target(column: pd.Series, source: str, kind: str | None = None) -> Ta
     counts = np.bincount(codes, minlength=len(labels))
     lone = np.flatnonzero(counts == 1)
     if len(lone):
-        shown = ", ".join(repr(textwrap.shorten(labels[i], 40, placeholder="...")) for i in lone[:5]) + (", ..." if len(lone) > 5 else "")
+        shown = ", ".join(repr(textwrap.shorten(labels[i], 40, placeholder="...")) for i in lone[:5]) + (
+            ", ..." if len(lone) > 5 else ""
+        )
         number = why.endswith(("numbers", "integers"))
         raise DataError(
             f"{where}: {len(lone)} of {len(labels)} classes have only one example ({shown}); at least 2 are needed. "

@@ -6,16 +6,19 @@ import json
 import textwrap
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from whet.checks.live import Live
 from whet.errors import CheckpointError, UsageError
+from whet.finding import Severity
 from whet.journal.checkpoint import load, save
 from whet.metric import interval
 from whet.recipe.begin import blaming
 from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.job import Job, fingerprint
-from whet.recipe.words import configured
+from whet.recipe.words import configured, count
 from whet.train.checkpoint import pack, unpack
 from whet.train.early import Early
 from whet.train.run import Run
@@ -24,7 +27,12 @@ __all__ = ["train_once"]
 
 
 def train_once(
-    job: Job, params: Mapping[str, Any], *, resume: bool = False, stopping: Callable[[], bool] = lambda: False
+    job: Job,
+    params: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    live: Live | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[Began | Progress | Block, None, None]:
     """Train `params` for the task's epochs; yield progress, then a block "train".
 
@@ -33,6 +41,8 @@ def train_once(
     When the job's criterion ends it, the state saved is that of the best epoch; resuming with another criterion goes on
     from there.
 
+    live: looks at the training as it runs; what it found is told in the block, and with its `stop` a hopeless training ends.
+
     Raises UsageError when there is nothing to resume, or it was another configuration.
     """
     yield Began("train")
@@ -40,10 +50,12 @@ def train_once(
     data = job.data(params)
     what = {"params": dict(params), "seed": job.task.seed, "steps": job.task.steps, "data": fingerprint(data)}
     saved = _saved(path, what) if resume else None
+    watch = () if live is None else (live,)
+    before = None if saved is None else {**saved["run"]}
+    if before is not None and len(before["callbacks"]) != len(watch):  # watched now and not before, or the other way
+        before["callbacks"] = [c.state() for c in watch]
     with blaming(job.task):
-        run = Run(
-            job.task, params, steps=job.task.steps, seed=job.task.seed, resume=None if saved is None else saved["run"]
-        )
+        run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, callbacks=watch, resume=before)
     same = saved is not None and saved.get("stop", "") == job.stop
     early = Early(run, job.stop or None, resume=saved.get("early") if saved is not None and same else None)
     points = list(map(tuple, saved["points"])) if saved is not None else []
@@ -69,7 +81,28 @@ def train_once(
         )  # fmt: skip
         if stopping():
             break
-    yield _block(early, path, points)
+    block = _block(early, path, points)
+    yield block if live is None else _watched(block, live)
+
+
+def _watched(block: Block, live: Live) -> Block:
+    """Add what was found while the training ran; where that ended it, say so in place of what follows from it."""
+    health = live.health
+    told = list(block.lines)
+    if live.stop and live.hopeless is not None and block.failed:
+        told = [f"stopped in epoch {block.data['step']}: going on is hopeless"]
+    said: list[str] = []
+    for f in sorted(health.findings, key=lambda f: list(Severity).index(f.severity)):
+        said += textwrap.wrap(f"{f.severity} {f.code} {f.where}: {f.message}", WIDTH, subsequent_indent="  ")
+        said += textwrap.wrap(f"fix: {f.fix}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+    if not said:
+        looks = health.facts.get("TREND", {}).get("looks", 0)
+        said = [f"watched: {count(looks, 'look')}, nothing wrong" if looks else "watched: too short for a look"]
+    at = len(told) if block.failed else len(told) - 1  # the path stays last
+    told[at:at] = said
+    return replace(
+        block, lines=tuple(told), data={**block.data, "health": health.json()}, failed=block.failed or health.failed
+    )
 
 
 def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from whet.checks.pictures import Pictures
+from whet.checks.traced import weights
 from whet.data.look import Look as Seen
 from whet.data.sample import samples
 from whet.data.split import Data
@@ -20,6 +24,7 @@ from whet.report import Report, study_report, write_html
 from whet.report.dataset import Look
 from whet.report.judged import Judged
 from whet.tune.study import Study
+from whet.tune.worker import rebuild
 
 __all__ = ["history", "report_block", "study_page"]
 
@@ -62,6 +67,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
             chosen.outputs, targets, data.classes, data.valid.ids,
             pictures if pictures and pictures[0] is not None else None,
             model=f"the ensemble of {len(chosen.members)}" if several else f"trial {chosen.members[0][0]}",
+            weights=_weights(job, study, data, chosen),
         )  # fmt: skip
     records = {t: study.records(t) for t in ("unsealed", "check", "test", "export", "squeeze")}
     if records["test"] and chosen is not None and records["test"][-1]["data"].get("members") == chosen.key:
@@ -81,6 +87,15 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         },
         commands={"The same again": job.command, "More of it": f"whet study show {study.name} --runs {job.runs}"},
     )  # fmt: skip
+
+
+def _weights(job: Job, study: Study, data: Data, chosen: Chosen) -> dict[str, Pictures]:
+    """Return the first layer of the model, of an ensemble's heaviest member, as pictures; empty where it reads none."""
+    number, _, share = max(chosen.members, key=lambda m: m[2])
+    model = rebuild(job.task, study.trials[number], chosen.states[number], study.steps)[0]
+    found = weights(model, data.valid.take(np.arange(1)).parts)
+    name = f"trial {number}" + (f", which has {share:.0%} of the ensemble's votes" if len(chosen.members) > 1 else "")
+    return {} if found is None else {name: found}
 
 
 def _interval(value: float, ends: Sequence[float], n: int) -> Interval:

@@ -8,8 +8,10 @@ from typing import Any
 
 from whet.finding import Health, Severity
 from whet.report.block import Block, Code, Findings, Section, Table
+from whet.report.checked import left_out
+from whet.report.learning import dynamics, overfitted
 from whet.report.listing import started
-from whet.report.quantity import Share, clean, count, shorten, show
+from whet.report.quantity import Share, clean, count, shorten, show, told
 from whet.tune.trial import State, Trial, Trials
 
 __all__ = ["belief", "commonest", "failures"]
@@ -73,13 +75,16 @@ def _checks(health: Health) -> list[Block]:
     found = sorted(health.findings, key=lambda f: _ORDER[f.severity])
     if found:
         blocks.append(Findings(tuple(found), "What the checks found"))
-    measured = [(code, clean(show(facts))) for code, facts in health.facts.items()]
-    if measured:
-        blocks.append(Table(("code", "measured"), measured, "What the checks measured", folded=True))
-    if health.not_run:
-        rows = [(n.code, clean(n.why)) for n in health.not_run]
-        blocks.append(Table(("code", "why"), rows, "Checks that did not run", folded=len(rows) > 5))
-    return blocks
+    rows = [(code, clean(facts.get("text") or ""), told(facts)) for code, facts in health.facts.items()]
+    if rows:
+        blocks.append(Table(("code", "in words", "numbers"), rows, "What the checks measured", folded=True))
+    blocks += left_out(health.not_run)
+    where = ", in the short training of the check, under the first configuration"
+    plots = (
+        overfitted(health.facts.get("OF") or {}),
+        dynamics((health.facts.get("IIB") or {}).get("dynamics"), where=where),
+    )
+    return blocks + [p for p in plots if p is not None]
 
 
 def _sentence(trials: Trials, health: Health | None, openings: Sequence[Mapping[str, Any]]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from whet.checks.pictures import Pictures
 
 __all__ = ["Judged"]
 
@@ -18,7 +22,8 @@ class Judged:
     outputs: (n, C) logits or log-probabilities, (n,) or (n, 1) logits of two classes, or predicted numbers (n,) or (n, k);
     targets: (n,) class numbers, or (n,) or (n, k) numbers; classes: names by class number, None for regression; ids: (n,) the
     examples' numbers in their source; pictures: by position in the split, uint8 (H, W) or (H, W, 3), or None; split and
-    model: how a person calls them. Examples whose outputs or targets are not finite are left out and counted in `lost`.
+    model: how a person calls them; weights: first layers as pictures (`whet.checks.pictures`) by whose
+    they are. Examples whose outputs or targets are not finite are left out and counted in `lost`.
 
     >>> j = Judged(np.array([[2.0, 0.0], [np.nan, 0.0]]), np.array([0, 1]), ("no", "yes"))
     >>> j.lost, j.predictions.tolist(), len(j)
@@ -32,6 +37,7 @@ class Judged:
     pictures: Sequence[np.ndarray] | np.ndarray | None = None
     split: str = "validation"
     model: str = "the best trial"
+    weights: Mapping[str, Pictures] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.kept.sum())

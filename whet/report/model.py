@@ -13,6 +13,7 @@ from whet.report.judged import Judged
 from whet.report.picture import drawable
 from whet.report.quantity import Id, Share, clean, shorten, show
 from whet.report.residuals import residuals
+from whet.report.weights import first_weights
 
 __all__ = ["hardest", "model"]
 
@@ -63,6 +64,8 @@ def model(judged: Judged) -> Section:
     blocks: list[Block] = [
         b for b in (confusion(judged), calibration(judged), residuals(judged), hardest(judged)) if b is not None
     ]
+    layers = (first_weights(w, f"of {clean(name)}") for name, w in judged.weights.items())
+    blocks += [b for b in layers if b is not None]
     if not len(judged):
         sentence = f"There is no usable prediction for {judged.split}."
     elif judged.classes is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from whet.errors import MissingExtra
 from whet.report.block import Plot, Section, Table
 from whet.report.palette import DARK, LIGHT
-from whet.report.quantity import clean, plain, point, show, show_column
+from whet.report.quantity import clean, plain, point, show, show_column, told
 
 __all__ = ["embed", "render"]
 
@@ -99,7 +99,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(show=show, point=point, clean=clean, table=_table, picture=data_uri)
+    environment.globals.update(show=show, point=point, clean=clean, told=told, table=_table, picture=data_uri)
     template = environment.from_string((here / "page.html").read_text(encoding="utf-8"))
     return template.render(
         title=clean(title),

@@ -7,7 +7,20 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Bytes", "Id", "Seconds", "Share", "clean", "count", "plain", "point", "shorten", "show", "show_column"]
+__all__ = [
+    "Bytes",
+    "Id",
+    "Seconds",
+    "Share",
+    "clean",
+    "count",
+    "plain",
+    "point",
+    "shorten",
+    "show",
+    "show_column",
+    "told",
+]
 
 
 class Seconds(float):
@@ -156,6 +169,16 @@ def point(value: Any) -> str:
     ('0.978', '0.9778')
     """
     return show(value).partition(" (")[0] if _is_interval(value) else show(value)
+
+
+def told(values: Mapping[str, Any], most: int = 10) -> str:
+    """Return the first single numbers and words of a mapping as one line, without what is itself a list or a mapping.
+
+    >>> told({"loss": 2.31, "curves": [{"steps": [0, 1]}], "n": 64, "text": "loss at init 2.31"})
+    'loss 2.31, n 64'
+    """
+    single = {k: v for k, v in values.items() if k != "text" and (v is None or isinstance(v, (str, int, float)))}
+    return clean(show(dict(list(single.items())[:most])))
 
 
 def show_column(values: Sequence[Any]) -> list[str]:
