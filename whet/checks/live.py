@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from whet.checks.floor import prior as prior_of
 from whet.checks.glance import Watch
 from whet.checks.pulse import Pulse
 from whet.checks.source import place
-from whet.checks.subject import Subject
+from whet.checks.subject import Subject, mapped
 from whet.checks.trend import Blocks
 from whet.checks.verdicts import verdicts
 from whet.errors import DivergedError, UsageError
@@ -277,7 +276,7 @@ class Live(Callback):
         if not self._known:
             with suppress(Exception):  # a loss or targets of another kind: then the beginning must do
                 inputs, targets = run.data.train.batch(torch.arange(min(512, len(run.data.train))))
-                inputs, targets = tree_map(lambda t: t.to(run.device), (tuple(inputs), targets))
+                inputs, targets = mapped(lambda t: t.to(run.device), (tuple(inputs), targets))
                 self._prior = prior_of(Subject(run.model, run.loss, inputs, targets))
 
     def loss(self, run: Run, loss: Tensor) -> None:

@@ -26,12 +26,13 @@ def look(
     The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
     """
     from whet.cli.job import make_task
-    from whet.cli.screen import Screen, emit_json
+    from whet.cli.screen import Screen, emit_json, only_json
     from whet.data.look import look as look_at
     from whet.recipe.job import Job
 
-    made = make_task(task, target, kind, seed)
-    found = look_at(Job(made).data())
+    with only_json(json):
+        made = make_task(task, target, kind, seed)
+        found = look_at(Job(made).data())
     if json:
         emit_json(found.json())
     else:
