@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from whet.checks import check, resolve
+from whet.checks import check, loader, resolve
+from whet.checks.live import Live
 from whet.errors import UsageError
 from whet.finding import Health, Severity
 from whet.testing import assert_healthy
@@ -387,3 +388,62 @@ def test_a_check_that_meets_an_error_now_and_then_does_not_crash_the_report() ->
     health: Health = check(Wrapped(forward), CE(), (X, Y))
     assert "RuntimeError: now and then" in {n.why for n in health.not_run}
     assert not health.failed
+
+
+def trained(
+    loss_of: Callable[[Tensor, Tensor], Any], noted: Callable[[Any], Any], model: nn.Module | None = None
+) -> Health:
+    """Return what is found while a network is trained for 60 steps."""
+    torch.manual_seed(3)
+    model = model or net()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    live = Live(model, optimizer, every=5, share=None)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = loss_of(model(X), Y)
+        (loss.mean() if loss.ndim else loss).backward()
+        optimizer.step()
+        live.step(noted(loss))
+    return live.health
+
+
+@pytest.mark.parametrize("noted", [lambda v: v, lambda v: v.mean().item(), lambda v: v.detach().mean().numpy()[()]])
+def test_live_takes_a_vector_and_a_number(noted: Callable[[Any], Any]) -> None:
+    health = trained(CE(reduction="none"), noted)
+    assert not health.findings
+    assert health.facts["TREND"]["n"] == 60
+
+
+def test_live_refuses_what_is_no_loss_or_no_model_in_one_line() -> None:
+    with pytest.raises(UsageError, match=r"^Live: step wants the loss, a tensor or a number, got dict\."):
+        trained(CE(), lambda v: {"loss": v})
+    with pytest.raises(UsageError, match=r"^Live: model must be a torch.nn.Module, got function\."):
+        Live(net, torch.optim.Adam(net().parameters()))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^Live: optimizer must be a torch.optim.Optimizer, got type\."):
+        Live(net(), torch.optim.Adam)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^Live: there is no model to look at\."):
+        Live().step(1.0)
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        while True:
+            yield X[0], Y[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (DataLoader(TensorDataset(X[:0], Y[:0]), 4), {"ORDER": "0 labels of 1 kind(s) in one epoch are too few to have an order"}),
+        (DataLoader(TensorDataset(X[:1], Y[:1]), 4), {"ORDER": "1 labels of 1 kind(s) in one epoch are too few to have an order"}),
+        (DataLoader(Endless(), 8), {"RNG": "an iterable dataset, or a loader without batches, gives no example twice at will"}),
+        (DataLoader(TensorDataset(X), 4), {"ORDER": "the batches do not end in one label an example"}),
+        (DataLoader(TensorDataset(X, Y), 4, collate_fn=list), {"ORDER": "the batches do not end in one label an example"}),
+    ],
+)  # fmt: skip
+def test_loaders_of_any_kind_say_what_could_not_be_looked_at(data: Any, why: dict[str, str]) -> None:
+    health = loader(data)
+    reasons = {n.code: n.why for n in health.not_run}
+    assert {k: reasons.get(k) for k in why} == why
+    assert not health.failed
+    assert not any("Error" in r for r in reasons.values()), reasons

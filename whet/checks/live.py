@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -117,7 +118,11 @@ class Live(Callback):
 
     def _attach(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Get ready to look at this model."""
-        if not hasattr(optimizer, "register_step_post_hook"):
+        if not isinstance(model, nn.Module):
+            raise UsageError(
+                f"Live: model must be a torch.nn.Module, got {type(model).__name__}. Give Live(model, optimizer)."
+            )
+        if not hasattr(optimizer, "register_step_post_hook") or isinstance(optimizer, type):
             raise UsageError(f"Live: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}.")
         self._watch = Watch(model, optimizer, self._inputs)
         self._where = place(self._watch.inner)
@@ -126,15 +131,24 @@ class Live(Callback):
     # In a loop of one's own -----------------------------------------------------------------------------------------
 
     def step(self, run: Run | Tensor | float) -> None:
-        """Take note of a step: `live.step(loss)` after `optimizer.step()`. Raises DivergedError with stop=True."""
+        """Take note of a step: `live.step(loss)` after `optimizer.step()`; of a vector the mean. Raises DivergedError with stop=True."""
         loss: Any = self._current if hasattr(run, "task") else run
+        if self._watch is None:
+            raise UsageError(
+                "Live: there is no model to look at. Give Live(model, optimizer), or put it among a Run's callbacks."
+            )
         if isinstance(loss, Tensor):
+            loss = loss.detach() if loss.numel() == 1 else loss.detach().mean()
             if loss.is_cuda:
-                self._pending.append(loss.detach())
+                self._pending.append(loss)
                 loss = None
             else:
                 loss = loss.item()
         if loss is not None:
+            if not isinstance(loss, (int, float, np.generic)):
+                raise UsageError(
+                    f"Live: step wants the loss, a tensor or a number, got {type(loss).__name__}. Give live.step(loss)."
+                )
             self._note(float(loss))
         elif len(self._pending) >= 64:
             self._drain()
