@@ -78,9 +78,18 @@ def test_a_check_that_raises_did_not_run_and_the_others_go_on() -> None:
 
 
 def test_a_check_too_dear_for_a_slow_program_does_not_run() -> None:
-    slow = Says("A", Stage.RUNS, Fact("a", {}, seconds=30.0))
-    health = examine(subject(), [slow, Says("B", Stage.PARTS, Fact("b")), Says("C", Stage.FIT, Fact("c"), passes=150)])
-    assert health.not_run == (NotRun("C", "one step takes 30.0 s and it needs about 150"),)
+    def not_run(seconds: float) -> dict[str, str]:
+        slow = Says("A", Stage.RUNS, Fact("a", {}, seconds=seconds))
+        rest = [Says(str(i), Stage.FIT, Fact("b"), passes=50) for i in range(6)]
+        dear = [Says("B", Stage.PARTS, Fact("b"), passes=0), Says("C", Stage.FIT, Fact("c"), passes=150)]
+        return {n.code: n.why for n in examine(subject(), [slow, *dear, *rest]).not_run}
+
+    assert not_run(0.1) == {}
+    assert not_run(0.5) == {"C": "one step takes 0.5 s and it needs about 150: over 60 s"}
+    assert not_run(1.1)["5"] == "one step takes 1.1 s and it needs about 50: with the others over 300 s"
+    hopeless = not_run(30.0)
+    assert "B" not in hopeless  # it needs no pass
+    assert hopeless["C"] == "one step takes 30.0 s, over 10 s: give a smaller model or fewer examples"
 
 
 def test_checks_come_in_stages_and_by_name() -> None:
@@ -141,7 +150,7 @@ def test_wrong_arguments_are_refused_in_one_line(change: dict[str, Any], words: 
     [
         (nn.Sequential(nn.LazyLinear(3)), torch.zeros(4, 6), "no shape yet"),
         (net(), torch.zeros(0, 6), "the batch is empty"),
-        (net(), "text", "hold no tensor"),
+        (net(), "text", "hold no tensor, only str"),
         (net().to("meta"), torch.zeros(4, 6), "meta device"),
     ],
 )

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.sequence import order
-from whet.checks.subject import Subject, examples, rows, tensors
+from whet.checks.subject import Subject, examples, mapped, rows, tensors
 from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Dependence"]
@@ -62,6 +61,12 @@ class Dependence:
             if not outputs or any(len(o) % size and size not in o.shape for o in outputs):
                 yield NotRun(self.code, "the outputs have no dimension that counts the examples")
                 return
+            with torch.no_grad():
+                apart = self._chance(part, size)
+            if apart > self.threshold:
+                yield NotRun(self.code, f"the same inputs twice give outputs that differ by {apart:.2g} of their size: chance of "
+                             "its own, which cannot be told from a reaction")  # fmt: skip
+                return
             found = self._measure(part, size)
             if max(found.values()) == 0:
                 with torch.no_grad():
@@ -107,6 +112,12 @@ class Dependence:
             outputs = part.forward(inputs, copy=copy)
         return [t for t in tensors(outputs) if t.is_floating_point() and t.ndim]
 
+    def _chance(self, part: Subject, size: int) -> float:
+        """Return by how much two passes on the same inputs differ, relative to the largest output."""
+        once, again = self._outputs(part, part.inputs), self._outputs(part, part.inputs)
+        scale = max((float(o.abs().nan_to_num().max()) for o in once if o.numel()), default=0.0)
+        return max(_apart(once, again, i, size) for i in range(size)) / scale if scale else 0.0
+
     def _measure(self, part: Subject, size: int) -> dict[str, float]:
         """Return the largest own and cross reactions, by gradient and by exchange."""
         found = dict.fromkeys(("own_gradient", "cross_gradient", "own_change", "cross_change"), 0.0)
@@ -123,7 +134,7 @@ class Dependence:
                 after = self._outputs(part, rows(part.inputs, index, size))
                 for i in range(size):
                     note("change", i, j, _apart(before, after, i, size))
-        free = tree_map(
+        free = mapped(
             lambda t: t.clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t,
             part.copies(),
         )
@@ -131,7 +142,7 @@ class Dependence:
         if not leaves:
             return found
         # copy=False: gradients must reach these leaves; times 1, so that a model may still write into what it gets
-        free = tree_map(lambda t: t * 1 if isinstance(t, Tensor) and t.requires_grad else t, free)
+        free = mapped(lambda t: t * 1 if isinstance(t, Tensor) and t.requires_grad else t, free)
         outputs = [o for o in self._outputs(part, free, copy=False) if o.requires_grad]
         if not outputs:
             return found
@@ -157,12 +168,8 @@ class _Unfolded(nn.Module):
     def forward(self, *args: Any, **named: Any) -> Any:
         n = max((t.shape[1] for t in tensors((args, named)) if t.ndim > 1 and len(t) == self.steps), default=0)
         flat = self.steps * n
-        return tree_map(
-            lambda t: (
-                t.reshape(self.steps, n, *t.shape[1:])
-                if isinstance(t, Tensor) and t.ndim and flat and len(t) == flat
-                else t
-            ),
+        return mapped(
+            lambda t: t.reshape(self.steps, n, *t.shape[1:]) if t.ndim and flat and len(t) == flat else t,
             self.model(*args, **named),
         )
 

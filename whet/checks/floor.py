@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from whet.checks.subject import Answer, Subject, answer, tensors
+from whet.checks.subject import Answer, Subject, answer, mapped, tensors
 
 __all__ = ["best_constant", "conflict", "far", "floor", "linked", "prior", "softmax_floor"]
 
@@ -131,7 +130,7 @@ def floor(cost: Cost, outputs: Any, targets: Any, kind: Answer | None) -> float 
     """
     if sum(t.numel() for t in tensors(outputs)) > _LARGE:
         return None
-    starts = [tree_map(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, outputs)]
+    starts = [mapped(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, outputs)]
     if kind is not None:
         starts += [far(outputs, targets, kind, size) for size in ((5.0, 30.0) if kind.kind == "classes" else (0.0,))]
     best = math.inf
@@ -192,7 +191,7 @@ def prior(subject: Subject) -> float | None:
 
 def _slide(cost: Cost, start: Any, targets: Any) -> float:
     """Return where 300 steps of Adam end; -infinity when the last hundred still brought a good part of the way."""
-    free = tree_map(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, start)
+    free = mapped(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, start)
     optimizer = torch.optim.Adam([t for t in tensors(free) if t.requires_grad], 0.1)
     values = []
     for _ in range(300):
@@ -218,7 +217,7 @@ def _descend(value: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
 
 def _descend_tree(cost: Cost, start: Any, targets: Any) -> Any:
     """Return a tree of outputs after L-BFGS on its floating tensors (50 iterations, strong Wolfe line search)."""
-    free = tree_map(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, start)
+    free = mapped(lambda t: _flat(t).requires_grad_() if _real(t) else t, start)
     leaves = [t for t in tensors(free) if t.requires_grad]
     optimizer = torch.optim.LBFGS(leaves, max_iter=50, line_search_fn="strong_wolfe")
 
@@ -232,7 +231,12 @@ def _descend_tree(cost: Cost, start: Any, targets: Any) -> Any:
         optimizer.step(closure)
     except (RuntimeError, ValueError, IndexError):  # no gradient here, or a line search that left the finite numbers
         return start
-    return tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, free)
+    return mapped(lambda t: t.detach() if isinstance(t, Tensor) else t, free)
+
+
+def _flat(t: Tensor) -> Tensor:
+    """Return a copy that lies in memory in order: L-BFGS takes its gradient for one vector."""
+    return t.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _real(leaf: Any) -> bool:

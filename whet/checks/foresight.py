@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from whet.checks.sandbox import sandbox
 from whet.checks.sequence import Order, padding
-from whet.checks.subject import Subject, tensors
+from whet.checks.subject import Subject, mapped, tensors
 
 __all__ = ["exactly", "foresight"]
 
@@ -72,7 +71,7 @@ def exactly(part: Subject, at: Order) -> dict[str, Any] | None:
     with sandbox(part.model, seed=(part.seed, "check", "double"), float32=False):
         try:
             part.model.double()
-            wide = replace(part, inputs=tree_map(lambda t: t.double() if _real(t) else t, part.inputs))
+            wide = replace(part, inputs=mapped(lambda t: t.double() if _real(t) else t, part.inputs))
             found = foresight(wide, replace(at, inputs=at.inputs.double()) if _real(at.inputs) else at)
         except Exception:  # a model that makes float32 tensors by itself
             return None
@@ -131,7 +130,7 @@ def _gradient(part: Subject, targets: Tensor) -> list[Tensor]:
     """Return the gradient of the loss with respect to the floating outputs, zeros where there is none."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         tree = part.forward()
-    free = tree_map(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, tree)
+    free = mapped(lambda t: t.detach().clone().requires_grad_() if _real(t) else t, tree)
     leaves = [t for t in tensors(free) if t.is_floating_point()]
     grads = torch.autograd.grad(part.cost(free, targets), leaves, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves, grads, strict=True)]

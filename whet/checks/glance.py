@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from whet.checks.activations import Activations
 from whet.checks.motion import Motion
 from whet.checks.pulse import Gauge, Pulse
-from whet.checks.subject import examples, tensors
+from whet.checks.subject import examples, mapped, tensors
 from whet.errors import one_line
 
 __all__ = ["Watch"]
@@ -94,7 +93,7 @@ class Watch:
         if self._motion is None and "JITTER" not in self.skipped:
             began = time.perf_counter()
             if sum(t.numel() for t in tensors((args, kwargs))) <= _ROOM and not (args and kwargs):
-                copied = tree_map(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, kwargs or args)
+                copied = mapped(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, kwargs or args)
                 self._motion = self._follow(copied)
             else:
                 self.skipped["JITTER"] = "the batch is too large to keep; give Live(batch=inputs)"

@@ -90,7 +90,7 @@ class Gradients:
         """Take the gradient, and three steps of Adam."""
         trainable = {k: p for k, p in subject.model.named_parameters() if p.requires_grad and p.is_floating_point()}
         if not trainable:
-            yield NotRun(self.code, "the model has no trainable parameter")
+            yield NotRun(self.code, "the model has no trainable parameter of real numbers")
             return
         half = any(p.dtype is torch.float16 for p in trainable.values())
         low = self._in_half(subject, trainable) if half else None

@@ -93,7 +93,7 @@ class Initial:
         losses, base = losses[keep], base[keep]
         n = len(losses)
         expected = float(base.mean()) if n else 0.0
-        if n < 2 or abs(expected) < 1e-8:
+        if n < 2 or abs(expected) < 1e-3 * abs(float(losses.mean())) or abs(expected) < 1e-8:
             yield NotRun(self.code, "the targets are all alike, so nothing can be expected of the loss")
             return
         loss, d = float(losses.mean()), losses - base

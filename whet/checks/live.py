@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from whet.checks.floor import prior as prior_of
 from whet.checks.glance import Watch
@@ -19,7 +19,7 @@ from whet.checks.pulse import Pulse
 from whet.checks.record import facts as measured
 from whet.checks.record import predictions, trend
 from whet.checks.source import place
-from whet.checks.subject import Subject
+from whet.checks.subject import Subject, mapped
 from whet.checks.trend import Blocks
 from whet.checks.verdicts import verdicts
 from whet.errors import DivergedError, UsageError
@@ -125,7 +125,11 @@ class Live(Callback):
 
     def _attach(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Get ready to look at this model."""
-        if not hasattr(optimizer, "register_step_post_hook"):
+        if not isinstance(model, nn.Module):
+            raise UsageError(
+                f"Live: model must be a torch.nn.Module, got {type(model).__name__}. Give Live(model, optimizer)."
+            )
+        if not hasattr(optimizer, "register_step_post_hook") or isinstance(optimizer, type):
             raise UsageError(f"Live: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}.")
         self._watch = Watch(model, optimizer, self._inputs)
         self._where = place(self._watch.inner)
@@ -134,15 +138,24 @@ class Live(Callback):
     # In a loop of one's own -----------------------------------------------------------------------------------------
 
     def step(self, run: Run | Tensor | float) -> None:
-        """Take note of a step: `live.step(loss)` after `optimizer.step()`. Raises DivergedError with stop=True."""
+        """Take note of a step: `live.step(loss)` after `optimizer.step()`; of a vector the mean. Raises DivergedError with stop=True."""
         loss: Any = self._current if hasattr(run, "task") else run
+        if self._watch is None:
+            raise UsageError(
+                "Live: there is no model to look at. Give Live(model, optimizer), or put it among a Run's callbacks."
+            )
         if isinstance(loss, Tensor):
+            loss = loss.detach() if loss.numel() == 1 else loss.detach().mean()
             if loss.is_cuda:
-                self._pending.append(loss.detach())
+                self._pending.append(loss)
                 loss = None
             else:
                 loss = loss.item()
         if loss is not None:
+            if not isinstance(loss, (int, float, np.generic)):
+                raise UsageError(
+                    f"Live: step wants the loss, a tensor or a number, got {type(loss).__name__}. Give live.step(loss)."
+                )
             self._note(float(loss))
         elif len(self._pending) >= 64:
             self._drain()
@@ -266,7 +279,7 @@ class Live(Callback):
         if not self._known:
             with suppress(Exception):  # a loss or targets of another kind: then the beginning must do
                 inputs, targets = run.data.train.batch(torch.arange(min(512, len(run.data.train))))
-                inputs, targets = tree_map(lambda t: t.to(run.device), (tuple(inputs), targets))
+                inputs, targets = mapped(lambda t: t.to(run.device), (tuple(inputs), targets))
                 self._prior = prior_of(Subject(run.model, run.loss, inputs, targets))
 
     def loss(self, run: Run, loss: Tensor) -> None:

@@ -152,6 +152,8 @@ def _repeats(dataloader: DataLoader[Any], most: int, seed: int) -> tuple[dict[st
     if isinstance(dataset, IterableDataset) or dataloader.batch_size is None:
         return NotRun("RNG", "an iterable dataset, or a loader without batches, gives no example twice at will")
     lanes, each, places = max(1, workers), 3, len(dataset)  # type: ignore[arg-type]
+    if not places:
+        return NotRun("RNG", "the dataset is empty")
     size = min(dataloader.batch_size, 16)
     numbers: dict[str, Any] = {}
     for index in {0: 0, places // 2: 0, places - 1: 0}:  # augmentation may leave one example alone
@@ -164,7 +166,7 @@ def _repeats(dataloader: DataLoader[Any], most: int, seed: int) -> tuple[dict[st
             worker_init_fn=dataloader.worker_init_fn, generator=generator, timeout=dataloader.timeout,
             multiprocessing_context=dataloader.multiprocessing_context, persistent_workers=dataloader.persistent_workers,
         )  # fmt: skip
-        epochs = [[_examples(batch) for batch in again] for _ in range(2)]  # a batch goes to the workers in turn
+        epochs = [[_examples(batch, size) for batch in again] for _ in range(2)]  # a batch goes to the workers in turn
         numbers = _count(epochs, lanes)
         if numbers["unique"] > 1:
             break
@@ -199,9 +201,15 @@ def _count(epochs: list[list[list[bytes]]], lanes: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _examples(batch: Any) -> list[bytes]:
-    """Return a digest of every example of a batch."""
-    n = examples(batch)
-    if not n:
-        return [digest(torch.tensor(list(repr(batch).encode()), dtype=torch.uint8))]
-    return [digest(tensors(rows(batch, torch.tensor([i]), n))) for i in range(n)]
+def _examples(batch: Any, size: int) -> list[bytes]:
+    """Return a digest of every one of `size` examples of a batch; of the whole where a collate function hides them."""
+    if isinstance(batch, list) and len(batch) == size and examples(batch) != size:
+        return [_digest(example) for example in batch]
+    if examples(batch) != size:
+        return [_digest(batch)]
+    return [_digest(rows(batch, torch.tensor([i]), size)) for i in range(size)]
+
+
+def _digest(thing: Any) -> bytes:
+    """Return a digest of the tensors in a thing, of its text where it holds none."""
+    return digest(tensors(thing) or torch.tensor(list(repr(thing).encode()), dtype=torch.uint8))

@@ -12,7 +12,7 @@ from torch import Tensor
 from whet.checks.floor import far, floor, linked, softmax_floor
 from whet.checks.heads import turned
 from whet.checks.registry import Fact, Stage
-from whet.checks.subject import Answer, Subject, answer, tensors
+from whet.checks.subject import Answer, Subject, answer, mapped, tensors
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Objective"]
@@ -139,8 +139,4 @@ class Objective:
 
 def _noisy(outputs: Any) -> Any:
     """Return outputs with noise of unit size, to rule out that a gradient is 0 by chance."""
-    from torch.utils._pytree import tree_map
-
-    return tree_map(
-        lambda t: t + torch.randn_like(t) if isinstance(t, Tensor) and t.is_floating_point() else t, outputs
-    )
+    return mapped(lambda t: t + torch.randn_like(t) if isinstance(t, Tensor) and t.is_floating_point() else t, outputs)

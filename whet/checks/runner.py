@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from whet.checks.holm import correct
@@ -12,10 +15,19 @@ from whet.checks.subject import Subject
 from whet.errors import one_line
 from whet.finding import Finding, Health, NotRun, Severity
 
-__all__ = ["LIMIT", "examine"]
+__all__ = ["LIMIT", "SLOW", "TOTAL", "Tell", "examine"]
 
 LIMIT = 60.0
 """Seconds a check may be expected to take; one that would take longer does not run, and says so."""
+
+TOTAL = 300.0
+"""Seconds that all of them together may be expected to take."""
+
+SLOW = 10.0
+"""Seconds that a step may take; of a slower program nothing more is looked at than that it runs."""
+
+Tell = Callable[[str, int, int], None]
+"""Is told which check begins, the number of it, and of how many."""
 
 
 def plain(value: Any) -> Any:
@@ -34,11 +46,14 @@ def plain(value: Any) -> Any:
     return number if math.isfinite(number) else str(number)
 
 
-def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] = ()) -> Health:
+def examine(
+    subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] = (), tell: Tell | None = None
+) -> Health:
     """Run `checks` on `subject` in the order given; codes in `allow` are declared exceptions and do not run.
 
     A FAIL stops every check of a later stage. A check that raises did not run; the others go on. Statistical warnings
     are corrected for how many tests there were (`whet.checks.holm`): on a healthy program the chance of any is 1e-3.
+    What a slow program has no time for does not run (`LIMIT`, `TOTAL`, `SLOW`). What it prints is not shown after the first check.
 
     >>> import torch
     >>> from whet.checks.registry import resolve
@@ -48,15 +63,20 @@ def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] =
     """
     allowed, findings, skipped, facts, drawn = set(allow), [], [], {}, {}
     stopped: tuple[Stage, str] | None = None
-    seconds = 0.0
-    for check in checks:
+    seconds, expected = 0.0, 0.0
+    chosen = list(checks)
+    for number, check in enumerate(chosen, 1):
+        if tell is not None:
+            tell(check.code, number, len(chosen))
+        needed = check.passes * seconds
         if check.code in allowed:
             skipped.append(NotRun(check.code, "allowed by the caller"))
         elif stopped and check.stage > stopped[0]:
             skipped.append(NotRun(check.code, f"{stopped[1]} failed before it"))
-        elif check.passes * seconds > LIMIT:
-            skipped.append(NotRun(check.code, f"one step takes {seconds:.1f} s and it needs about {check.passes}"))
+        elif needed > LIMIT or expected + needed > TOTAL or (check.passes and seconds > SLOW):
+            skipped.append(NotRun(check.code, _late(seconds, check.passes, needed)))
         else:
+            expected += needed
             for item in _look(check, subject):
                 if isinstance(item, Fact):
                     facts[check.code] = {**plain(item.numbers), "text": item.text, **plain(item.series)}
@@ -72,14 +92,24 @@ def examine(subject: Subject, checks: Iterable[Check], *, allow: Iterable[str] =
     return Health(correct(findings, facts), tuple(skipped), facts, drawn)
 
 
+def _late(seconds: float, passes: int, needed: float) -> str:
+    """Return why a check of so many passes has no time."""
+    if seconds > SLOW:
+        return f"one step takes {seconds:.1f} s, over {SLOW:.0f} s: give a smaller model or fewer examples"
+    limit = f"over {LIMIT:.0f} s" if needed > LIMIT else f"with the others over {TOTAL:.0f} s"
+    return f"one step takes {seconds:.1f} s and it needs about {passes}: {limit}"
+
+
 def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:
     """Return what a check yields, evidence as JSON; what it raises becomes a reason."""
     found: list[Finding | Fact | NotRun] = []
+    silent = io.StringIO() if check.stage > Stage.RUNS else sys.stdout  # a program that prints does so in every pass
     try:
-        for item in check.look(subject):
-            if isinstance(item, Finding):
-                item = Finding(item.code, item.severity, item.where, plain(item.evidence), item.message, item.fix)
-            found.append(item)
-    except Exception as error:  # a program under test may raise anything
+        with contextlib.redirect_stdout(silent):
+            for item in check.look(subject):
+                if isinstance(item, Finding):
+                    item = Finding(item.code, item.severity, item.where, plain(item.evidence), item.message, item.fix)
+                found.append(item)
+    except (Exception, SystemExit) as error:  # a program under test may raise anything
         found.append(NotRun(check.code, one_line(f"{type(error).__name__}: {error}")[:300]))
     return found

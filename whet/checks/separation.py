@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.runs import shapes
-from whet.checks.subject import Subject, answer, examples, rows, tensors
+from whet.checks.subject import Subject, answer, examples, mapped, rows, tensors
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Separation"]
@@ -91,7 +90,7 @@ class Separation:
 
     def _gradient(self, part: Subject, outputs: Any, targets: Any) -> list[Tensor]:
         """Return the gradients of the loss with respect to the outputs, each of the shape of its output."""
-        free = tree_map(
+        free = mapped(
             lambda t: t.detach().clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t,
             outputs,
         )

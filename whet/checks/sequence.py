@@ -153,6 +153,7 @@ def padding(x: Tensor) -> Tensor | None:
     """
     if (
         x.ndim < 2
+        or x.is_complex()
         or (x.ndim == 2 and x.is_floating_point())
         or x.shape[1] < 3
         or (x.ndim > 2 and not x.is_floating_point())

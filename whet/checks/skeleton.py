@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch import nn
 
+from whet.checks.given import arguments, pair, parts, refusal
 from whet.checks.registry import Check, names, resolve
-from whet.checks.runner import examine
+from whet.checks.runner import Tell, examine
 from whet.checks.sandbox import randomness
 from whet.checks.sequence import order
 from whet.checks.source import name, place
-from whet.checks.subject import Subject, call, examples, tensors
+from whet.checks.subject import Subject, call, mapped
 from whet.errors import TaskError, UsageError, WhetError, nearest, one_line
 from whet.finding import Finding, Health, NotRun, Severity
 from whet.seed import key
@@ -40,8 +40,8 @@ def check(
 ) -> Health:
     """Check a PyTorch program on one batch: what is wrong, what was measured, what did not run. Nothing is changed.
 
-    batch: (inputs, targets); inputs are a tensor, a tuple given as model(*inputs) or a dict given as model(**inputs),
-    and loss(outputs, targets) is a number. optimizer: the one that will train the model, if there is one.
+    batch: (inputs, targets), tensors or NumPy arrays; inputs are one of them, a tuple given as model(*inputs) or a dict given
+    as model(**inputs); targets may be None; and loss(outputs, targets) is a number. optimizer: the one that will train the model, if there is one.
     allow: codes of checks whose subject is intended, e.g. ("DEP",) for a model that mixes the batch by design.
     step: your own training step, step((inputs, targets)), of this very model, loss and optimizer; it is tried on copies,
     and what it changes is put back, its scheduler, scaler and counters among it. causal: outputs must not depend on
@@ -53,30 +53,22 @@ def check(
     >>> health.failed, health.findings[0].code, health.findings[0].fix
     (True, 'OUT', 'remove the Softmax from the model; the loss wants raw scores (logits)')
     """
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"check: model must be a torch.nn.Module, got {type(model).__name__}.")
-    if not callable(loss):
-        raise UsageError(f"check: loss must be callable as loss(outputs, targets), got {type(loss).__name__}.")
-    if isinstance(batch, str) or not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-        raise UsageError(
-            f"check: batch must be a pair (inputs, targets), got {type(batch).__name__}{size}. Give (x, y)."
-        )
-    if optimizer is not None and not hasattr(optimizer, "param_groups"):
-        raise UsageError(f"check: optimizer must be a torch optimizer, got {type(optimizer).__name__}.")
+    parts(model, loss, optimizer)
+    inputs, targets = pair(batch)
     if step is not None and (not callable(step) or optimizer is None):
         what = "the optimizer it uses: check(model, loss, batch, optimizer, step=step)" if callable(step) else (
             f"to be callable as step((inputs, targets)), got {type(step).__name__}"
         )  # fmt: skip
         raise UsageError(f"check: step needs {what}.")
     allowed = _codes(allow)
-    why = _refusal(model, batch[0])
+    why = refusal(model, inputs)
     checks = resolve()
     if why:
         return Health((), tuple(NotRun(c.code, why) for c in checks))
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    given = tree_map(lambda t: t.to(device) if isinstance(t, Tensor) else t, (batch[0], batch[1]))
-    subject = Subject(model, loss, _arguments(given[0]), given[1], optimizer, step=step, given=given, causal=causal)
+    given = mapped(lambda t: t.to(device), (inputs, targets))
+    whole = model if step is not None else getattr(model, "_orig_mod", model)  # compiling is no part of what is checked
+    subject = Subject(whole, loss, arguments(given[0]), given[1], optimizer, step=step, given=given, causal=causal)
     return examine(_counted(_picked(subject)), checks, allow=allowed)
 
 
@@ -88,6 +80,7 @@ def check_task(
     allow: Iterable[str] = (),
     checks: Iterable[str | Check] | None = None,
     causal: bool | None = None,
+    tell: Tell | None = None,
 ) -> Health:
     """Check a task with one configuration: everything `check` does, and what needs more than a batch.
 
@@ -96,8 +89,8 @@ def check_task(
     initialisation is averaged over 512. Only training and validation splits are looked at. The state of the global
     random generators is left as it was. checks: codes or checks of your own, where not all are wanted. causal: outputs must
     not depend on later inputs, where the targets do not say so by being the inputs shifted by one; None: what the task
-    says, `task.causal`. Raises WhetError when the data cannot be had; a task whose model, loss or optimizer raises has a
-    finding.
+    says, `task.causal`. tell(code, number, total) is called as each begins. Raises WhetError when the data cannot be had;
+    a task whose model, loss or optimizer raises has a finding.
 
     >>> from whet.data.split import Data, Split
     >>> from whet.task import Task
@@ -126,12 +119,12 @@ def check_task(
         loss = task.loss(plain)
     except WhetError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         got = one_line(f"{type(error).__name__}: {error}")
         finding = Finding("RUN", Severity.FAIL, place(task), {"error": got[:300]}, f"making the model raises {got}"[:400],
                           "model, loss and optimizer must be made from these params")  # fmt: skip
         return Health((finding,), tuple(NotRun(c.code, "RUN failed before it") for c in chosen if c.code != "RUN"))
-    why = _refusal(model, data.train.parts)
+    why = refusal(model, data.train.parts)
     if why:
         return Health((), tuple(NotRun(c.code, why) for c in chosen))
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(key(seed, "check", "batch")))
@@ -140,7 +133,7 @@ def check_task(
     subject = Subject(model, loss, inputs, targets, optimizer, seed, data.train.batch(order[:_SAMPLE]), data, make,
                       max(2, min(int(task.batch(plain)), 64)), places, task=task, params=dict(params),
                       causal=bool(task.causal if causal is None else causal))  # fmt: skip
-    return examine(_counted(_picked(subject)), chosen, allow=allowed)
+    return examine(_counted(_picked(subject)), chosen, allow=allowed, tell=tell)
 
 
 def _codes(allow: Iterable[str]) -> tuple[str, ...]:
@@ -150,27 +143,6 @@ def _codes(allow: Iterable[str]) -> tuple[str, ...]:
         if code not in known:
             raise UsageError(f"allow: no check '{code}'.{nearest(code, known)} There are {', '.join(known)}.")
     return codes
-
-
-def _arguments(inputs: Any) -> Any:
-    """Return inputs as positional (a tuple) or keyword (a dict) arguments of the model."""
-    if isinstance(inputs, Mapping):
-        return dict(inputs)
-    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-
-
-def _refusal(model: nn.Module, inputs: Any) -> str:
-    """Return why nothing can be looked at, or "" when something can."""
-    lazy = [k for k, p in model.named_parameters() if nn.parameter.is_lazy(p)]
-    if lazy:
-        return f"{lazy[0]} has no shape yet: call the model once on a batch first"
-    if not tensors(inputs):
-        return "the batch's inputs hold no tensor"
-    if examples(inputs) == 0:
-        return "the batch is empty"
-    if any(p.is_meta for p in model.parameters()):
-        return "the model's weights are on the meta device: they have no values"
-    return ""
 
 
 def _counted(subject: Subject) -> Subject:
@@ -195,9 +167,9 @@ def _picked(subject: Subject) -> Subject:
             for pick in choices:
                 try:
                     subject.cost(outputs if pick is None else outputs[pick])
-                except Exception:
+                except (Exception, SystemExit):
                     continue
                 return replace(subject, pick=pick)
-    except Exception:
+    except (Exception, SystemExit):
         return subject  # the check RUN says what is wrong
     return subject

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,20 +15,60 @@ from torch.utils._pytree import tree_flatten, tree_map
 from whet.checks.sandbox import sandbox
 from whet.checks.source import place
 from whet.data.split import Data
+from whet.errors import TaskError
 
 if TYPE_CHECKING:
     from whet.task import Task
 
-__all__ = ["Answer", "Subject", "answer", "examples", "rows", "tensors"]
+__all__ = ["Answer", "Subject", "answer", "examples", "mapped", "rows", "tensors"]
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """Return the tensors in nested tuples, lists and dicts, in order.
+    """Return the tensors in nested tuples, lists, mappings and dataclasses, in order.
 
     >>> len(tensors({"a": torch.zeros(1), "b": (torch.ones(2), "text")}))
     2
     """
-    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+    found: list[Tensor] = []
+    for leaf in tree_flatten(tree)[0]:
+        if isinstance(leaf, Tensor):
+            found.append(leaf)
+        else:
+            found += [t for _, value in _members(leaf) for t in tensors(value)]
+    return found
+
+
+def mapped(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    """Return a tree with every tensor replaced by what `function` makes of it; mappings and dataclasses keep their class.
+
+    >>> mapped(torch.Tensor.tolist, {"a": torch.ones(2), "b": "text"})
+    {'a': [1.0, 1.0], 'b': 'text'}
+    """
+
+    def new(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return function(leaf)
+        members = _members(leaf)
+        if not members:
+            return leaf
+        made = copy.copy(leaf)
+        for name, value in members:
+            if isinstance(leaf, Mapping):
+                made[name] = mapped(function, value)
+            else:
+                object.__setattr__(made, name, mapped(function, value))
+        return made
+
+    return tree_map(new, tree)
+
+
+def _members(leaf: Any) -> list[tuple[Any, Any]]:
+    """Return the members of what PyTorch takes for a leaf: a mapping of a class of its own, or a dataclass."""
+    if isinstance(leaf, MutableMapping):
+        return list(leaf.items())
+    if is_dataclass(leaf) and not isinstance(leaf, type):
+        return [(f.name, getattr(leaf, f.name)) for f in fields(leaf)]
+    return []
 
 
 def examples(tree: Any) -> int:
@@ -49,8 +90,8 @@ def rows(tree: Any, index: Tensor, n: int) -> Any:
     [4, 5]
     """
 
-    def take(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or leaf.ndim == 0:
+    def take(leaf: Tensor) -> Tensor:
+        if leaf.ndim == 0:
             return leaf
         at = index.to(leaf.device)
         if len(leaf) == n:
@@ -61,7 +102,7 @@ def rows(tree: Any, index: Tensor, n: int) -> Any:
             return leaf.reshape(n, -1, *leaf.shape[1:])[at].flatten(0, 1)
         return leaf
 
-    return tree_map(take, tree)
+    return mapped(take, tree)
 
 
 @dataclass(frozen=True)
@@ -145,6 +186,13 @@ class Subject:
     def look(self, code: str, *more: Any) -> Iterator[None]:
         """Open a sandbox around model, loss and optimizer, its randomness keyed by (seed, code)."""
         with sandbox(self.model, self.loss, self.optimizer, *more, seed=(self.seed, "check", code)):
+            for module in self.model.modules():
+                if (
+                    getattr(module, "_compiled_call_impl", None) is not None
+                ):  # module.compile(): hooks would compile anew
+                    module._compiled_call_impl = None
+                if getattr(module, "sparse", None) is True and not isinstance(self.optimizer, torch.optim.SparseAdam):
+                    module.__dict__["sparse"] = False  # the same gradients, in a form that every optimizer takes
             yield
 
     def at(self, part: Literal["model", "loss", "step"]) -> str:
@@ -160,7 +208,7 @@ class Subject:
     def copies(self, inputs: Any = None, model: nn.Module | None = None) -> Any:
         """Return copies of the inputs that the model may edit, in the precision it computes in."""
         chosen = model or self.model
-        return tree_map(lambda leaf: _fit(leaf, chosen), self.inputs if inputs is None else inputs)
+        return mapped(lambda leaf: _fit(leaf, chosen), self.inputs if inputs is None else inputs)
 
     def forward(self, inputs: Any = None, model: nn.Module | None = None, *, copy: bool = True) -> Any:
         """Return the outputs the loss wants. The model gets copies, unless `copy` is off: it may edit what it is given."""
@@ -168,11 +216,12 @@ class Subject:
         return outputs if self.pick is None else outputs[self.pick]
 
     def cost(self, outputs: Any, targets: Any = None) -> Tensor:
-        """Return the loss as one number; the mean when the loss returns a vector, its first item when a tuple."""
+        """Return the loss as one number; the mean of a vector, the first item of a tuple, what a dict calls loss."""
         value = self.loss(outputs, self.targets if targets is None else targets)
         value = value[0] if isinstance(value, tuple) and value else value
+        value = value["loss"] if isinstance(value, Mapping) and "loss" in value else value
         if not isinstance(value, Tensor):
-            raise TypeError(f"the loss returns {type(value).__name__}, not a tensor")
+            raise TaskError(f"the loss returns {type(value).__name__}, not a tensor")
         return value if value.ndim == 0 else value.mean()
 
     def each(self, outputs: Any, targets: Any) -> Tensor:
@@ -192,10 +241,8 @@ def call(model: nn.Module, inputs: Any) -> Any:
     return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
 
 
-def _fit(leaf: Any, model: nn.Module) -> Any:
+def _fit(leaf: Tensor, model: nn.Module) -> Tensor:
     """Return a copy of an input, half precision turned to float32 when the model computes in that."""
-    if not isinstance(leaf, Tensor):
-        return leaf
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     half = leaf.dtype in (torch.float16, torch.bfloat16) and weight is not None and weight.dtype is torch.float32
     return leaf.detach().float() if half else leaf.detach().clone()

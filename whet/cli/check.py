@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import typer
 
 from whet.cli import options as o
+
+if TYPE_CHECKING:
+    from whet.recipe.block import Progress
 
 __all__ = ["add"]
 
@@ -25,6 +30,7 @@ def check(
     set: o.Set = None,
     seed: o.Seed = 0,
     html: o.Html = None,
+    plain: o.Plain = False,
     json: o.Json = False,
 ) -> int:
     """Check the skeleton: can it learn, and does it do what it should.
@@ -33,16 +39,23 @@ def check(
     """
     from whet.checks import check_task, lines
     from whet.cli.job import configuration, make_task
-    from whet.cli.screen import Screen, emit_json
+    from whet.cli.screen import Screen, emit_json, only_json
+    from whet.errors import UsageError
     from whet.recipe.block import WIDTH
     from whet.recipe.finish import one_thread
     from whet.recipe.job import Job
 
     o.check_page(html)
     one_thread()
-    made = make_task(task, target, kind, seed, time=time)
-    params = configuration(made.space, Job(made).first, set)
-    health = check_task(made, params, seed=seed)
+    screen = Screen(plain=plain, quiet=json)
+    far = _Far()
+    with only_json(json):
+        made = make_task(task, target, kind, seed, time=time)
+        params = configuration(made.space, Job(made).first, set)
+        with screen.watching(far.look):
+            health = check_task(made, params, seed=seed, tell=far.tell)
+    if not health.findings and not health.facts and health.not_run:
+        raise UsageError(f"{task}: nothing of it could be checked: {health.not_run[0].why}.")
     page = None
     if html is not None:
         from whet.report import check_report, write_html
@@ -52,10 +65,32 @@ def check(
     if json:
         emit_json(health.json())
         return int(health.failed)
-    screen = Screen()
     screen.block("check", lines(health, WIDTH))
     if page is not None:
         screen.block("page", [str(page)])
     if not health.failed:
         screen.block("next", [f"whet run {o.again(task, target, kind, time)} --budget 3m"])
     return int(health.failed)
+
+
+class _Far:
+    """How far the checks are."""
+
+    def __init__(self) -> None:
+        from whet.checks import names
+
+        self.code, self.number, self.total, self.began = "", 0, len(names()), time.monotonic()
+
+    def tell(self, code: str, number: int, total: int) -> None:
+        """Take note of a check that begins."""
+        self.code, self.number, self.total = code, number, total
+
+    def look(self) -> Progress:
+        """Return it for the screen."""
+        from whet.recipe.block import Progress
+
+        what = f"{self.code}: check" if self.number else "making the model: check"
+        so_far = f"{time.monotonic() - self.began:.0f} s so far"
+        return Progress(
+            "check", max(0, self.number - 1) / self.total, f"{what} {self.number}", str(self.total), None, best=so_far
+        )

@@ -62,7 +62,7 @@ def look(
     """
     from whet.cli.job import make_task
     from whet.cli.rows import Asked, show_rows
-    from whet.cli.screen import Screen, emit_json
+    from whet.cli.screen import Screen, emit_json, only_json
     from whet.data.look import look as look_at
     from whet.data.seen.proposal import proposals
     from whet.errors import UsageError
@@ -75,13 +75,15 @@ def look(
         )
     if (to is not None or yes) and not apply:
         raise UsageError(f"{'--to' if to is not None else '--yes'}: belongs to --apply. Add --apply, or leave it out.")
-    made = make_task(task, target, kind, seed, time=time)
-    data = Job(made).data()
+    with only_json(json):
+        made = make_task(task, target, kind, seed, time=time)
+        data = Job(made).data()
     again = o.again(task, target, kind, time) + (f" --seed {seed}" if seed else "")
     if asked.any:
         show_rows(data, asked, again=again, json=json)
         return 0
-    found = look_at(data)
+    with only_json(json):
+        found = look_at(data)
     steps = proposals(data, found)
     wrote = _write(made, steps, to, yes, again) if apply and steps else None
     if json:

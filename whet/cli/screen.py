@@ -11,19 +11,22 @@ import os
 import re
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, TextIO
 
 from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.words import count
 from whet.tune.budget import duration
 
-__all__ = ["Screen", "blocks_json", "emit_json"]
+__all__ = ["Screen", "blocks_json", "emit_json", "only_json"]
 
 _LABEL = 10  # columns of a block's name
 _EVERY = 5.0  # seconds between plain lines of progress
 _BAR = 24  # columns of the bar
+_TICK = 0.5  # seconds between two pictures of something that does not tell by itself
 
 
 def emit_json(value: Any) -> None:
@@ -37,6 +40,13 @@ def emit_json(value: Any) -> None:
             r"\[\n[^\[\]{}]*\n *\]", lambda found: re.sub(r"\n *", " ", found[0]).replace("[ ", "[", 1)[:-2] + "]", text
         )
     )
+
+
+@contextmanager
+def only_json(wanted: bool = True) -> Iterator[None]:
+    """Keep standard output for JSON, where that is wanted: what a person's own code prints goes to standard error."""
+    with redirect_stdout(sys.stderr) if wanted else nullcontext():
+        yield
 
 
 class Screen:
@@ -88,6 +98,25 @@ class Screen:
             self._clear()
             events.close()  # what they hold, workers first of all, ends now and not when memory is tidied
         return self.blocks
+
+    @contextmanager
+    def watching(self, look: Callable[[], Progress]) -> Iterator[None]:
+        """Show how far things are by what `look` returns, from a thread, while the body works; it leaves nothing behind."""
+        done = threading.Event()
+
+        def draw() -> None:
+            while not done.wait(_TICK):
+                self._draw(look(), "")
+
+        thread = threading.Thread(target=draw, daemon=True)
+        self._last = time.monotonic()
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self._clear()
 
     def _draw(self, progress: Progress | None, step: str) -> None:
         """Show how far things are: in the live region, or as a line now and then."""

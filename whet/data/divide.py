@@ -60,6 +60,6 @@ def divide(
     for part_share, index in zip(share, done, strict=True):
         if part_share > 0 and len(index) == 0:
             raise DataError(
-                f"{n} examples are too few to divide as {tuple(shares)}: a part is empty. Give at least 10."
+                f"{n} example{'' if n == 1 else 's'} {'is' if n == 1 else 'are'} too few to divide as {tuple(shares)}: a part is empty. Give at least 10."
             )
     return done

@@ -107,6 +107,11 @@ class Data:
 
     def __post_init__(self) -> None:
         for name, split in (("train", self.train), ("valid", self.valid)):
+            if not isinstance(split, Split):
+                raise DataError(
+                    f"{self.source or 'data'}: {name} is {type(split).__name__}, not a whet.Split. Give Split(inputs, "
+                    "targets): tensors of one length, as from torch.utils.data.default_collate(list(dataset))."
+                )
             if len(split) == 0:
                 raise DataError(f"{self.source or 'data'}: the {name} split is empty. Give it at least one example.")
 
@@ -133,6 +138,8 @@ class Data:
         y = y.float() if chosen == "regression" else y.long()
         inputs = tuple(_tensor(p) for p in x) if isinstance(x, tuple) else _tensor(x)
         whole = Split(inputs, y)
+        if not len(y):
+            raise DataError(f"{source}: there are no examples. Give at least 10.")
         if chosen == "classification":
             classes = tuple(str(c) for c in (classes if classes is not None else range(int(y.max()) + 1)))
             if len(classes) <= int(y.max()):
@@ -174,7 +181,10 @@ class Data:
 def _tensor(array: Any) -> Tensor:
     """Return a tensor that shares memory where it can; float64 becomes float32."""
     if not isinstance(array, Tensor):
+        kind = type(array).__name__
         array = np.ascontiguousarray(array)
+        if array.dtype == object:
+            raise DataError(f"arrays: {kind} is no array of numbers. Give a tensor or an array of one dtype.")
         array = torch.from_numpy(array if array.flags.writeable else array.copy())
     found: Tensor = array
     return found.float() if found.dtype == torch.float64 else found

@@ -17,6 +17,8 @@ __all__ = ["assert_healthy"]
 def assert_healthy(task: Task | Health, params: Params | None = None, *, allow: Iterable[str] = ()) -> None:
     """Raise AssertionError with every FAIL and WARN of the checks of a task, in words; what is only worth knowing passes.
 
+    Where not one check could run that is an AssertionError too, with the reason.
+
     task: or a Health that was had otherwise, as from `whet.check(model, loss, batch)`, `whet.checks.loader`,
     `whet.checks.metric_over` or `whet.checks.same`; params: the configuration, when None the task's `first`, else the
     middle of its space; allow: codes of what is meant. The same task gives the same verdict each time.
@@ -36,6 +38,8 @@ def assert_healthy(task: Task | Health, params: Params | None = None, *, allow: 
         health = task
     else:
         health = check_task(task, _configuration(task) if params is None else params, task.seed, allow=allowed)
+    if not health.findings and not health.facts and health.not_run:
+        raise AssertionError(f"nothing was checked: {health.not_run[0].why}")
     serious = [f for f in health.findings if f.severity is not Severity.INFO and f.code not in allowed]
     if serious:
         raise AssertionError(_words(serious))
