@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from whet.recipe import Block, Job
 
 __all__ = [
-    "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
-    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_place",
+    "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
+    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Until", "Workers", "again", "check_page", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
 
@@ -142,6 +142,10 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Also write FILE, a page with pictures that needs no network."),
+]
 Plain = Annotated[bool, typer.Option("--plain", envvar="WHET_PLAIN", help="Plain lines instead of a live display.")]
 
 
@@ -167,6 +171,18 @@ def cores() -> int:
     from whet.execute.processes import cores as available
 
     return min(8, available())
+
+
+def check_page(path: Path | None) -> None:
+    """Raise UsageError, before anything is looked at, when a page cannot be written there."""
+    from whet.errors import UsageError
+
+    if path is None:
+        return
+    if path.suffix != ".html":
+        raise UsageError(f"--html {path}: must end in .html. Give e.g. {path.with_suffix('.html')}.")
+    if path.is_dir():
+        raise UsageError(f"--html {path}: is a folder. Give a file, e.g. {path / 'page.html'}.")
 
 
 def check_place(on: str, workers: int, memory: str | None, gpus: str | None, stall: str | None) -> Callable[..., Any]:

@@ -11,7 +11,8 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from whet.recipe.block import WIDTH, Began, Block, Progress
@@ -81,6 +82,21 @@ class Screen:
             self._clear()
             events.close()  # what they hold, workers first of all, ends now and not when memory is tidied
         return self.blocks
+
+    @contextmanager
+    def watching(self, step: str) -> Iterator[Callable[[str, float], None]]:
+        """Show how far something is while it runs; it calls what it gets with (what it does now, the share that is over)."""
+        began = time.monotonic()
+
+        def told(what: str, over: float) -> None:
+            spent = time.monotonic() - began
+            left = spent * (1 - over) / over if over > 0.05 else None
+            self._draw(Progress(step, over, f"{over:.0%}", "all looks", left, best=f"now {what}"), step)
+
+        try:
+            yield told
+        finally:
+            self._clear()
 
     def _draw(self, progress: Progress | None, step: str) -> None:
         """Show how far things are: in the live region, or as a line now and then."""
