@@ -31,8 +31,8 @@ def anchor(code: str) -> str:
     return "seen-" + "-".join(re.findall(r"[a-z0-9]+", code.lower()))
 
 
-def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int = _PICTURES) -> list[Block]:
-    """Return a block of pictures or a table for each code, the most suspicious first.
+def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int | None = None) -> list[Block]:
+    """Return a block of pictures or a table for each code, the most suspicious first; most: how many of each.
 
     >>> from whet.data.bundled import digits
     >>> found = [Example("LABEL", "train", 5, 3, "0", "looks like '8'", 0.9)]
@@ -45,9 +45,9 @@ def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int = _PICT
     blocks: list[Block] = []
     for code, found in codes.items():
         found = sorted(found, key=lambda e: -e.score)
-        room = most if gallery.pictured else _ROWS
+        room = most or (_PICTURES if gallery.pictured else _ROWS)
         title = f"{clean(code)}: {len(found):,} example{'s' if len(found) > 1 else ''}"
-        note = f"The first {room:,} of them; all are in the table below." if len(found) > room else ""
+        note = f"The first {room:,} of them." if len(found) > room else ""
         if gallery.pictured:
             items = []
             for e in found[:room]:

@@ -18,13 +18,19 @@
 
   // One condition: "age > 30", "> 30" in any column, or a text any column holds. Returns a test of a row, or what is wrong.
   const condition = (text, names) => {
-    const split = /^(.*?)\s*(>=|<=|==|!=|=|>|<)\s*(.+)$/.exec(text);
+    // A column's name may hold anything, so it is looked for first.
+    const bare = text.replace(/^`([^`]*)`/, "$1"), lower = bare.toLowerCase();
+    const comparison = /^\s*(>=|<=|==|!=|=|>|<)\s*(.+)$/;
+    const starts = (n) => n !== "" && lower.startsWith(n.toLowerCase()) && comparison.test(bare.slice(n.length));
+    const name = names.filter(starts).sort((a, b) => b.length - a.length)[0] ?? "";
+    const split = comparison.exec(bare.slice(name.length));
     if (!split) {
+      const column = /^(\w+)\s*(>=|<=|==|!=|>|<)\s*\S/.exec(bare);
+      if (column) return `no column "${column[1]}"`;
       const sought = text.toLowerCase();
       return (row) => row.some((cell) => cell.toLowerCase().includes(sought));
     }
-    const [, left, sign, right] = split;
-    const name = left.replace(/^`|`$/g, "").toLowerCase();
+    const [, sign, right] = split;
     const value = right.replace(/^(["'])(.*)\1$/, "$2");
     const numeric = !Number.isNaN(number(value));
     const fits = (cell) => {
@@ -33,8 +39,8 @@
       return holds[sign](order(cell, value));
     };
     if (name === "") return (row) => row.some(fits);
-    const column = names.findIndex((n) => n.toLowerCase() === name);
-    return column < 0 ? `no column "${left}"` : (row) => fits(row[column]);
+    const column = names.indexOf(name);
+    return (row) => fits(row[column]);
   };
 
   // Conditions joined by "and", these joined by "or".

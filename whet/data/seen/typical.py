@@ -48,7 +48,7 @@ def groups(v: View, measures: Mapping[str, np.ndarray] | None = None, *, k: int 
     >>> from whet.data.bundled import digits
     >>> from whet.data.seen.view import view
     >>> v = view(digits())
-    >>> found = groups(v, {"brightness": v.numbers.sum(1)}, k=3)
+    >>> found = groups(v, {"brightness": v.pixels.float().mean((1, 2, 3)).numpy()}, k=3)
     >>> found[0].name, len(found), len(found[0].typical), [what for _, what in found[0].ends]
     ('0', 10, 3, ['darkest', 'brightest'])
     """
