@@ -66,7 +66,7 @@ def test_duplicates_within_across_and_with_another_target():
     twice = Split(torch.cat([x[:30], x[:2]]), torch.cat([y[:30], torch.tensor([y[0], 3])]))
     d = duplicates(twice, Split(torch.cat([x[30:], x[5:8]]), torch.cat([y[30:], y[5:8]])))
     assert (d.train, d.valid, d.across, d.disagree) == (2, 0, 3, 2)
-    assert d.pairs[0] == ("train", 0, "train", 30)
+    assert d.pairs[:2] == (("train", 1, "train", 31), ("train", 5, "valid", 10))  # another target, then across
     assert found(Data(twice, valid, classes=tuple("abcd")))["DUPLICATE"].severity == "WARN"
 
 

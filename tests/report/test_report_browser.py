@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from whet.data.bundled import digits
+from whet.data.look import look
+from whet.data.table import table
 from whet.report import Report, study_report, write_html
+from whet.report.looked import look_report
 from whet.tune.space import Choice, Float, Space
 from whet.tune.trial import Goal, Trials
 
@@ -279,3 +283,176 @@ def test_what_a_model_expects_is_drawn_two_beside_each_other_where_there_is_room
     )
     assert any("optimizer sgd" in t for t in texts)
     assert all(t.startswith("trial ") for t in texts)
+
+
+# -- a look at data
+
+
+@pytest.fixture(scope="module")
+def looked() -> Report:
+    """Digits, of which some bear another label and two are equal."""
+    data = digits(seed=1)
+    data.train.targets[:12] = (data.train.targets[:12] + 1) % 10
+    data.train.parts[0][50] = data.train.parts[0][60]
+    return look_report(data, look(data))
+
+
+ROWS = """const t = [...document.querySelectorAll("[data-sortable] table")].at(-1);
+    return [...t.tBodies[0].rows].map((r) => [...r.cells].slice(-HEADS).map((c) => c.textContent))"""
+
+
+class Listing:
+    """The last table of a page, as a person uses it."""
+
+    def __init__(self, browser: Chrome) -> None:
+        self.browser = browser
+        self.place = browser.find_elements("css selector", "[data-sortable]")[-1]
+        self.heads = [h.text for h in self.place.find_elements("css selector", "th button")]
+        self.box = browser.find_elements("css selector", ".filter input")[-1]
+
+    def rows(self) -> list[list[str]]:
+        return self.browser.execute_script(ROWS.replace("HEADS", str(len(self.heads))))
+
+    def column(self, name: str) -> list[str]:
+        return [row[self.heads.index(name)] for row in self.rows()]
+
+    def said(self) -> str:
+        return self.browser.find_elements("css selector", ".filter [role=status]")[-1].text
+
+    def filter(self, text: str, said: str) -> list[list[str]]:
+        """Type a filter, wait until the page says what is expected, and return the rows."""
+        from selenium.webdriver.common.keys import Keys
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        self.box.send_keys(Keys.CONTROL, "a")
+        self.box.send_keys(text if text else Keys.DELETE)
+        try:
+            WebDriverWait(self.browser, 10).until(lambda b: self.said().startswith(said))
+        except Exception:
+            raise AssertionError(f"{text!r}: {self.said()!r}, expected {said!r}") from None
+        return self.rows()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(500, "dark"), (1200, "light")])
+def test_a_look_is_drawn_with_its_pictures(show: Any, looked: Report, width: int, scheme: str) -> None:
+    browser = show(looked, width, scheme)
+    look_at(browser, looked)
+    shown = """return ["pictures", "sheet", "pairs", "thumb"].map((c) =>
+        [...document.querySelectorAll(`.${c} img`)].filter((i) => i.naturalWidth === 8 && i.getBoundingClientRect().width > 20).length)"""
+    pictures, sheet, pairs, thumbs = browser.execute_script(shown)
+    assert pictures >= 5
+    assert sheet > 150
+    assert pairs == 2
+    assert thumbs == 200
+    seen = browser.find_element("link text", "See them").get_attribute("href").partition("#")[2]
+    assert (
+        browser.execute_script("return document.getElementById(arguments[0]).querySelectorAll('img').length", seen) > 0
+    )
+
+
+def test_the_examples_are_filtered_by_text_and_by_conditions(show: Any, looked: Report) -> None:
+    listing = Listing(show(looked))
+    table = looked.sections[-1].blocks[0]
+    at = {name: table.columns.index(name) for name in table.columns}
+    assert listing.said() == f"{len(table.rows):,} rows, the first 200 drawn"
+
+    def count(test: Callable[[Any], bool]) -> str:
+        return f"{sum(map(test, table.rows)):,} of 1,527 rows"
+
+    bright = 0.32
+    rows = listing.filter(
+        f"brightness > {bright} and label == 3", count(lambda r: r[at["brightness"]] > bright and r[at["label"]] == 3)
+    )
+    assert rows
+    assert all(float(r[at["brightness"]]) > bright and r[at["label"]] == "3" for r in rows)
+    listing.filter("split == valid", count(lambda r: r[at["split"]] == "valid"))
+    listing.filter(
+        'split == "valid" and label >= 8 or id < 5',
+        count(lambda r: (r[at["split"]] == "valid" and r[at["label"]] >= 8) or r[at["id"]] < 5),
+    )
+    listing.filter("label != 0", count(lambda r: r[at["label"]] != 0))
+    listing.filter("> 1795", count(lambda r: r[at["id"]] > 1795))
+    rows = listing.filter("LOOKS LIKE", count(lambda r: "looks like" in r[at["reason"]]))
+    assert rows
+    assert all("LABEL" in r[at["suspect"]] for r in rows)
+    listing.filter("no such text", "0 of 1,527 rows")
+    assert listing.filter("nonsense > 3", 'no column "nonsense"') == []
+    assert listing.box.get_attribute("aria-invalid") == "true"
+    listing.filter("", "1,527 rows")
+    assert len(listing.rows()) == 200
+    more = listing.browser.find_elements("css selector", ".more")[-1]
+    listing.browser.execute_script("arguments[0].click()", more)
+    assert len(listing.rows()) == 400
+    assert complaints(listing.browser) == []
+
+
+def test_the_examples_are_sorted_by_keyboard_and_what_is_filtered_stays_so(show: Any, looked: Report) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    listing = Listing(show(looked, 1200, "dark"))
+    table = looked.sections[-1].blocks[0]
+    contrast = sorted(r[table.columns.index("contrast")] for r in table.rows)
+    head = listing.place.find_elements("css selector", "th")[1 + listing.heads.index("contrast")]
+    button = head.find_element("css selector", "button")
+    button.send_keys(Keys.ENTER)
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert [float(c) for c in listing.column("contrast")] == pytest.approx(contrast[:200])
+    button.send_keys(Keys.SPACE)
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [float(c) for c in listing.column("contrast")] == pytest.approx(contrast[::-1][:200])
+    listing.filter("label == 7", "15")
+    assert set(listing.column("label")) == {"7"}
+    found = [float(c) for c in listing.column("contrast")]
+    assert found == sorted(found, reverse=True)
+    # every row keeps its own picture
+    picture = """const r = [...document.querySelectorAll("[data-sortable]")].at(-1).querySelector("tbody tr");
+        const c = Object.assign(document.createElement("canvas"), {width: 8, height: 8}).getContext("2d");
+        c.drawImage(r.querySelector("img"), 0, 0); return [...c.getImageData(0, 0, 8, 8).data].filter((_, i) => i % 4 === 0)"""
+    row = next(i for i, r in enumerate(table.rows) if str(r[1]) == listing.column("id")[0])
+    assert listing.browser.execute_script(picture) == table.pictures[row].ravel().tolist()
+
+
+def test_what_is_missing_stands_last_and_hostile_cells_stay_text(show: Any) -> None:
+    import pandas as pd
+
+    evil = "<img src=x onerror='window.pwned=1'>"
+    n = 1500
+    frame = pd.DataFrame({
+        evil: [None if i % 3 == 0 else (i * 7) % 100 for i in range(n)], "text": [evil, "a, b", "don't"] * 500, "y": [evil + "0", "b"] * 750,
+    })  # fmt: skip
+    data = table(frame, "y", seed=0)
+    report = look_report(data, look(data))
+    browser = show(report, 800)
+    look_at(browser, report)
+    listing = Listing(browser)
+    shown = len(report.sections[-1].blocks[0].rows)
+    big = sum((row[3] or 0) > 90 for row in report.sections[-1].blocks[0].rows)
+    listing.filter(f"{evil} > 90", f"{big:,} of {shown:,} rows")
+    assert all(float(c) > 90 for c in listing.column(evil))
+    at = report.sections[-1].blocks[0].columns.index("text")
+    held = sum(row[at] == "don't" for row in report.sections[-1].blocks[0].rows)
+    listing.filter("don't", f"{held:,} of {shown:,} rows")
+    listing.filter("", f"{shown:,} rows")
+    button = listing.place.find_elements("css selector", "th button")[listing.heads.index(evil)]
+    for _ in range(2):
+        browser.execute_script("arguments[0].click()", button)
+        cells = listing.column(evil)
+        assert "-" not in cells
+    assert browser.execute_script("return window.pwned") is None
+    assert browser.execute_script("return [...document.querySelectorAll('[data-sortable] td img')].length") == 0
+
+
+def test_the_trials_are_filtered_too(show: Any, study: Any) -> None:
+    browser = show(study.report())
+    browser.execute_script("document.querySelector('table[data-trials]').closest('details').open = true")
+    box = browser.execute_script(
+        "return document.querySelector('table[data-trials]').closest('details').querySelector('.filter input')"
+    )
+    box.send_keys("optimizer == sgd and lr > 0.01")
+    rows = "return [...document.querySelectorAll('table[data-trials] tbody tr')].map((r) => Number(r.cells[0].textContent))"
+    wanted = {t.id for t in study.trials if t.params.get("optimizer") == "sgd" and t.params["lr"] > 0.01}
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 10).until(lambda b: set(b.execute_script(rows)) == wanted)
+    assert wanted
+    assert complaints(browser) == []

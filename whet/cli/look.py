@@ -10,9 +10,11 @@ import typer
 from whet.cli import options as o
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from whet.data.look import Look
     from whet.data.seen.proposal import Proposal
+    from whet.data.split import Data
     from whet.task import Task
 
 __all__ = ["add"]
@@ -38,7 +40,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Overwrite the file if it is th
 
 def add(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("look", epilog="Example: whet look houses.csv --target price")(look)
+    app.command("look", epilog="Example: whet look houses.csv --target price --html look.html")(look)
 
 
 def look(
@@ -54,12 +56,14 @@ def look(
     to: To = None,
     yes: Yes = False,
     seed: o.Seed = 0,
+    html: o.Html = None,
     json: o.Json = False,
 ) -> int:
     """Look at the data: sizes, classes, columns, what is wrong with them.
 
     With --show, --where or --sort: at examples. The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
     """
+    o.check_page(html)
     from whet.cli.job import make_task
     from whet.cli.rows import Asked, show_rows
     from whet.cli.screen import Screen, emit_json, only_json
@@ -69,12 +73,13 @@ def look(
     from whet.recipe.job import Job
 
     asked = Asked(show, where, sort, columns)
-    if asked.any and apply:
+    if asked.any and (apply or html is not None):
         raise UsageError(
-            "--apply: writes what is proposed for all of the data. Leave --show, --where, --sort and --columns out."
+            f"{'--apply' if apply else '--html'}: is about all of the data. Leave --show, --where, --sort and --columns out."
         )
     if (to is not None or yes) and not apply:
         raise UsageError(f"{'--to' if to is not None else '--yes'}: belongs to --apply. Add --apply, or leave it out.")
+    screen = Screen(quiet=json)
     with only_json(json):
         made = make_task(task, target, kind, seed, time=time)
         data = Job(made).data()
@@ -82,30 +87,36 @@ def look(
     if asked.any:
         show_rows(data, asked, again=again, json=json)
         return 0
-    with only_json(json):
-        found = look_at(data)
+    with only_json(json), screen.telling("look") as told:
+        found = look_at(data, told=told)
+        page = _page(data, found, html, told) if html is not None else None
     steps = proposals(data, found)
     wrote = _write(made, steps, to, yes, again) if apply and steps else None
     if json:
-        emit_json({**found.json(), "clean": [p.json() for p in steps], "wrote": str(wrote) if wrote else None})
+        also = {"wrote": str(wrote) if wrote else None} | ({"html": str(page)} if page is not None else {})
+        emit_json({**found.json(), "clean": [p.json() for p in steps], **also})
     else:
-        screen = Screen()
         screen.block("data", found.lines(f"whet look {again}"))
+        if page is not None:
+            screen.block("page", [str(page)])
         screen.block("clean", _proposed(steps))
         if apply:
             screen.block("wrote", [str(wrote) if wrote else "nothing: there is nothing to clean"])
         if wrote is not None:
-            screen.block(
-                "next",
-                [
-                    f"whet look {o.again(str(wrote), None, None)}",
-                    f"whet run {o.again(str(wrote), None, None)} --budget 3m",
-                ],
-            )
+            file = o.again(str(wrote), None, None)
+            screen.block("next", [f"whet look {file}", f"whet run {file} --budget 3m"])
         else:
             first = [f"whet look {again} --apply"] if steps else []
             screen.block("next", [*first, f"whet check {o.again(task, target, kind, time)}"])
     return int(any(f.severity == "FAIL" for f in found.findings))
+
+
+def _page(data: Data, found: Look, html: Path, told: Callable[[str, float], None]) -> Path:
+    from whet.report.document import write_html
+    from whet.report.looked import look_report
+
+    told(f"writing {html.name}", 0.95)
+    return write_html(look_report(data, found), html)
 
 
 def _write(task: Task, steps: Sequence[Proposal], to: Path | None, yes: bool, again: str) -> Path:

@@ -118,6 +118,21 @@ class Screen:
             thread.join()
             self._clear()
 
+    @contextmanager
+    def telling(self, step: str) -> Iterator[Callable[[str, float], None]]:
+        """Show how far something is while it runs; it calls what it gets with (what it does now, the share that is over)."""
+        began = time.monotonic()
+
+        def told(what: str, over: float) -> None:
+            spent = time.monotonic() - began
+            left = spent * (1 - over) / over if over > 0.05 else None
+            self._draw(Progress(step, over, f"{over:.0%}", "all looks", left, best=f"now {what}"), step)
+
+        try:
+            yield told
+        finally:
+            self._clear()
+
     def _draw(self, progress: Progress | None, step: str) -> None:
         """Show how far things are: in the live region, or as a line now and then."""
         if self.live:

@@ -72,7 +72,7 @@ class Duplicates:
 
     train, valid: examples of the split that repeat an earlier one of it; across: validation examples that also are in train;
     disagree: examples (both splits) whose inputs also occur with another target; pairs: some ids, (first, repeat), each with its
-    split.
+    split: those whose targets differ first, then those across the splits.
 
     >>> Duplicates(1, 0, 0, 0).any
     True
@@ -91,7 +91,7 @@ class Duplicates:
 
 
 def duplicates(
-    train: Split, valid: Split, *, shown: int = 10, keys: tuple[np.ndarray, np.ndarray] | None = None
+    train: Split, valid: Split, *, shown: int = 50, keys: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Duplicates:
     """Return the exact duplicates within and across two splits; keys: their digests, where they are known (`visible_digests`).
 
@@ -100,11 +100,12 @@ def duplicates(
     >>> d.train, d.valid, d.across, d.disagree, d.pairs[0]
     (1, 0, 1, 2, ('train', 0, 'train', 2))
     """
-    first: dict[int, tuple[str, int]] = {}
+    first: dict[int, tuple[str, int, float]] = {}
     targets: defaultdict[int, set[float]] = defaultdict(set)
     seen: list[tuple[int, float]] = []
     count = {"train": 0, "valid": 0, "across": 0}
-    pairs: list[tuple[str, int, str, int]] = []
+    # By how bad they are: other target, other split, neither; of each as many as are shown.
+    pairs: tuple[list[tuple[str, int, str, int]], ...] = ([], [], [])
     keys = keys or (digests(train), digests(valid))
     for name, split, found in (("train", train, keys[0]), ("valid", valid, keys[1])):
         own: set[int] = set()
@@ -115,14 +116,17 @@ def duplicates(
             count[name] += key in own
             if key in first:
                 count["across"] += first[key][0] != name and key not in own
-                if len(pairs) < shown:
-                    source, at = first[key]
-                    pairs.append((source, at, name, int(split.ids[i])))
+                source, at, other = first[key]
+                kept = pairs[0 if y != other else 1 if source != name else 2]
+                if len(kept) < shown:
+                    kept.append((source, at, name, int(split.ids[i])))
             else:
-                first[key] = (name, int(split.ids[i]))
+                first[key] = (name, int(split.ids[i]), y)
             own.add(key)
     disagree = sum(len(targets[key]) > 1 for key, _ in seen)
-    return Duplicates(count["train"], count["valid"], count["across"], disagree, tuple(pairs))
+    return Duplicates(
+        count["train"], count["valid"], count["across"], disagree, tuple(p for kept in pairs for p in kept)[:shown]
+    )
 
 
 @dataclass(frozen=True)

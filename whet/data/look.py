@@ -11,7 +11,7 @@ import numpy as np
 
 from whet.data.duplicates import duplicates, repeats, visible_digests
 from whet.data.leak import leaks
-from whet.data.seen.closely import closely
+from whet.data.seen.closely import Told, closely
 from whet.data.seen.outcome import Example
 from whet.data.seen.pick import ids_meet, spell
 from whet.data.seen.view import label_of
@@ -112,12 +112,13 @@ def _range(fact: Mapping[str, Any]) -> str:
     return f"{fact['low']:g} to {fact['high']:g} ({fact['dtype']})"
 
 
-def look(data: Data) -> Look:
+def look(data: Data, *, told: Told | None = None) -> Look:
     """Return the facts and findings on the training and validation splits; the test split stays sealed.
 
     Findings: those of loading (kind inferred, columns dropped, files skipped ...), then DUPLICATE (examples equal to the last
     bit), LEAK (one column gives the target away), MISSING, NEAR-CONSTANT, IMBALANCE, RARE (classes of under 10 examples), then
     those of a closer look: NEAR-DUPLICATE, REDUNDANT, COUNTER, MISSING-TOGETHER, OUTLIER, BLANK, SHIFT, SCALED, LABEL.
+    told: called with (what is looked at next, the share of the time that is over, roughly) as they go.
 
     >>> import torch
     >>> from whet.data.split import Split
@@ -145,7 +146,7 @@ def look(data: Data) -> Look:
     }
     given = leaks(data)
     found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
-    close = closely(data, [f.where for f in given])
+    close = closely(data, [f.where for f in given], told)
     return Look({**facts, **close.facts}, (*found, *close.findings), (*_copies(data), *close.examples), close.not_run)
 
 

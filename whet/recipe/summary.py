@@ -22,7 +22,9 @@ from whet.recipe.job import Job, environment
 from whet.recipe.tuning import score
 from whet.report import Report, study_report, write_html
 from whet.report.dataset import Look
+from whet.report.gallery import Gallery
 from whet.report.judged import Judged
+from whet.report.suspects import anchor, suspects
 from whet.tune.study import Study
 from whet.tune.worker import rebuild
 
@@ -30,6 +32,7 @@ __all__ = ["history", "report_block", "study_page"]
 
 _SPLITS = ("train", "valid")
 _AWAY = 120.0  # seconds without an event that count as nobody working
+_SUSPECTS = 12  # examples of each finding in the report; whet look --html has more
 _PICTURES = 30  # samples in the report, as many of each class as fit
 
 
@@ -127,12 +130,13 @@ def _look(data: Data, found: Seen) -> Look:
         for s in samples(data, max(1, _PICTURES // len(data.classes or (1,))))
         if s.picture is not None
     ]
+    odd = suspects(Gallery.of(data, found.examples), found.examples, most=_SUSPECTS) if found.examples else []
     facts = found.facts
     summary = {k: v for k, v in facts.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool)}
     summary |= {f"{k} examples": v for k, v in facts.get("splits", {}).items() if v is not None}
     return Look(
         summary, {s: getattr(data, s).targets.numpy() for s in _SPLITS}, data.classes, shown,
-        facts.get("columns") or (), found.findings,
+        facts.get("columns") or (), found.findings, odd, {e.code: anchor(e.code) for e in found.examples},
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from whet.finding import Finding
+from whet.report.beside import Pairs, Sheet
 from whet.report.quantity import clean, plain, shorten
 
 __all__ = ["Block", "Code", "Facts", "Findings", "Headline", "Pictures", "Plot", "Prose", "Section", "Table", "label"]
@@ -74,7 +75,9 @@ class Table:
     """Rows of raw values under named columns.
 
     title: what it shows; folded: closed until asked for; note: one line below, e.g. what was left out; trials: its first
-    column holds trial ids and its cells are what plots show on hover; widths of text are the renderer's business.
+    column holds trial ids and its cells are what plots show on hover; sortable: a click on a heading sorts the page's
+    table, a box filters it; pictures: one a row, uint8 or None, for the page alone; name: an anchor within the page;
+    widths of text are the renderer's business.
 
     >>> Table(("trial", "accuracy"), ((3, 0.98),)).json()["rows"]
     [[3, 0.98]]
@@ -86,6 +89,9 @@ class Table:
     folded: bool = False
     note: str = ""
     trials: bool = False
+    sortable: bool = False
+    pictures: Sequence[np.ndarray | None] = field(default=(), repr=False)
+    name: str = ""
 
     def json(self) -> dict[str, Any]:
         """Return the block as JSON values."""
@@ -124,7 +130,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found wrong or worth knowing.
+    """What was found wrong or worth knowing; links: code -> the anchor, within the page, of what it is about.
 
     >>> Findings((Finding("DUP", "WARN", "train"),), "Found").json()["findings"][0]["code"]
     'DUP'
@@ -132,6 +138,7 @@ class Findings:
 
     findings: tuple[Finding, ...]
     title: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """Return the block as JSON values."""
@@ -140,7 +147,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures as uint8 arrays (H, W) or (H, W, 3), each with a caption.
+    """Pictures as uint8 arrays (H, W) or (H, W, 3), each with a caption; name: an anchor within the page.
 
     >>> Pictures("digits", ((np.zeros((8, 8), np.uint8), "a zero"),)).json()["items"]
     [{'caption': 'a zero', 'shape': [8, 8]}]
@@ -149,6 +156,7 @@ class Pictures:
     title: str
     items: tuple[tuple[np.ndarray, str], ...]
     note: str = ""
+    name: str = ""
 
     def json(self) -> dict[str, Any]:
         """Return the block as JSON values: captions and sizes, without the pixels."""
@@ -173,7 +181,7 @@ class Code:
         return {"kind": "code", "title": self.title, "text": self.text}
 
 
-Block = Prose | Headline | Facts | Findings | Table | Plot | Pictures | Code
+Block = Prose | Headline | Facts | Findings | Table | Plot | Pictures | Pairs | Sheet | Code
 
 
 @dataclass(frozen=True)

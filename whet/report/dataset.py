@@ -26,7 +26,8 @@ class Look:
 
     summary: facts by name; targets: split name -> targets (n,), class numbers or real numbers; classes: names by class
     number, None for regression; samples: (uint8 picture (H, W) or (H, W, 3), caption); columns: one mapping a column of
-    a table; findings: what looking at the data found.
+    a table; findings: what looking at the data found; suspects: blocks that show the examples behind it;
+    links: code of a finding -> the anchor of its block.
 
     >>> Look({"examples": 3}, {"train": np.array([0, 1, 1])}, ("no", "yes")).classes
     ('no', 'yes')
@@ -38,6 +39,8 @@ class Look:
     samples: Sequence[tuple[np.ndarray, str]] = ()
     columns: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Finding] = ()
+    suspects: Sequence[Block] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 def balance(targets: Mapping[str, np.ndarray], classes: Sequence[str]) -> Plot | None:
@@ -168,7 +171,8 @@ def dataset(look: Look) -> Section:
     if look.columns:
         blocks.append(_columns(look.columns))
     if look.findings:
-        blocks.append(Findings(tuple(look.findings), "What looking at it found"))
+        blocks.append(Findings(tuple(look.findings), "What looking at it found", look.links))
+    blocks += look.suspects
     sizes = [f"{len(t):,} to {name}" for name, t in look.targets.items()]
     total = sum(len(t) for t in look.targets.values())
     what = f" in {len(look.classes):,} classes" if look.classes is not None else ""

@@ -93,27 +93,6 @@
     addEventListener("afterprint", () => { printing = false; redraw(); });
   }
 
-  const number = (text) => (text === "-" || text === "nan" ? NaN : Number(text.replace(/,/g, "")));
-  for (const table of document.querySelectorAll("table[data-trials]")) {
-    [...table.tHead.rows[0].cells].forEach((head, column, heads) => {
-      head.tabIndex = 0;
-      const sort = () => {
-        const down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-        heads.forEach((h) => h.removeAttribute("aria-sort"));
-        head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
-        const rows = [...table.tBodies[0].rows].map((row) => [row, row.cells[column].textContent]);
-        const order = ([, a], [, b]) => {
-          const x = number(a), y = number(b);
-          if (Number.isNaN(x) && Number.isNaN(y)) return a === b ? 0 : a === "-" ? 1 : b === "-" ? -1 : down * a.localeCompare(b);
-          return Number.isNaN(x) ? 1 : Number.isNaN(y) ? -1 : down * (x - y); // what is missing stands last
-        };
-        table.tBodies[0].append(...rows.sort(order).map(([row]) => row));
-      };
-      head.addEventListener("click", sort);
-      head.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); sort(); } });
-    });
-  }
-
   for (const button of document.querySelectorAll(".copy")) {
     const text = button.parentElement.querySelector("pre");
     button.hidden = false;

@@ -19,9 +19,13 @@ from typing import Any
 from whet.errors import MissingExtra
 from whet.report.block import Plot, Section, Table
 from whet.report.palette import DARK, LIGHT
+from whet.report.picture import data_uri
 from whet.report.quantity import clean, plain, point, show, show_column, told
 
 __all__ = ["embed", "render"]
+
+_WHOLE, _FIRST = 1000, 200  # rows of a table that stand in the page as they are; of a longer one, the first
+_THUMB = 64  # pixels, the longer side of a picture in a table
 
 
 def compact(value: Any) -> Any:
@@ -49,12 +53,24 @@ def embed(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _table(table: Table) -> dict[str, Any]:
-    """The table's texts, column by column formatted, row by row placed."""
+def _table(table: Table, rest: list[Any]) -> dict[str, Any]:
+    """The table's texts, column by column formatted, row by row placed.
+
+    Of a long one that sorts, the page's script gets all rows through `rest`, and draws those that are asked for.
+    """
     columns = [show_column([row[i] for row in table.rows]) for i in range(len(table.columns))]
     # A column of numbers is set flush right; a text in it other than a missing value makes it a column of texts.
     right = [bool(table.rows) and not any(isinstance(row[i], str) for row in table.rows) for i in range(len(columns))]
-    return {"head": [clean(c) for c in table.columns], "right": right, "rows": list(zip(*columns, strict=True))}
+    rows = list(zip(*columns, strict=True))
+    pictures = ["" if p is None else data_uri(p, _THUMB) for p in table.pictures]
+    pictures += [""] * (len(rows) - len(pictures)) if pictures else []
+    sortable, number = table.sortable or table.trials, None
+    if sortable and len(rows) > _WHOLE:
+        number = len(rest)
+        rest.append({"rows": rows, "pictures": pictures, "right": right})
+        rows, pictures = rows[:_FIRST], pictures[:_FIRST]
+    head = [clean(c) for c in table.columns]
+    return {"head": head, "right": right, "rows": rows, "pictures": pictures, "sortable": sortable, "rest": number}
 
 
 def _style(text: str) -> str:
@@ -88,18 +104,19 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
         import jinja2
         import plotly  # noqa: F401 - so that its absence is said here
         from markupsafe import Markup
-
-        from whet.report.picture import data_uri
     except ImportError as e:
         raise MissingExtra(f"report: HTML needs {e.name}, which is not installed. Run: pip install {e.name}") from e
     here = files("whet.report")
     plots = [b for s in sections for b in s.blocks if isinstance(b, Plot)]
-    script = (here / "page.js").read_text(encoding="utf-8")
+    script = "\n".join((here / name).read_text(encoding="utf-8") for name in ("page.js", "table.js"))
+    rest: list[Any] = []
     library, library_hash = _plotly() if plots else ("", _hash(""))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(show=show, point=point, clean=clean, told=told, table=_table, picture=data_uri)
+    environment.globals.update(
+        show=show, point=point, clean=clean, told=told, table=lambda t: _table(t, rest), picture=data_uri
+    )
     template = environment.from_string((here / "page.html").read_text(encoding="utf-8"))
     return template.render(
         title=clean(title),
@@ -112,7 +129,10 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
         library=Markup(library),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {library_hash} {_hash(script)}",
-        data=Markup(embed({"figures": [_figure(p) for p in plots], "light": LIGHT, "dark": DARK})),
+        # Last of all, when the tables before it have been placed.
+        data=lambda: Markup(
+            embed({"figures": [_figure(p) for p in plots], "rows": rest, "light": LIGHT, "dark": DARK})
+        ),
     )
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "Id",
     "Seconds",
     "Share",
+    "Value",
     "clean",
     "count",
     "plain",
@@ -52,6 +53,14 @@ class Share(float):
 
     >>> show(Share(0.1234))
     '12.3 %'
+    """
+
+
+class Value(float):
+    """A number of the data itself, shown as it is, to six significant digits.
+
+    >>> show(Value(512.3292)), show(Value(2174.0)), show(512.3292)
+    ('512.329', '2174', '512.3')
     """
 
 
@@ -140,6 +149,8 @@ def show(value: Any) -> str:
         return f"{int(value):,}"
     if isinstance(value, numbers.Real):
         number = float(value)
+        if isinstance(value, Value) and math.isfinite(number):
+            return f"{number:.6g}"
         if isinstance(value, (Seconds, Share)) and math.isfinite(number):
             return _seconds(number) if isinstance(value, Seconds) else f"{number * 100:.3g} %"
         return _float(number)

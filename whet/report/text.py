@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from whet.finding import Finding
+from whet.report.beside import Pairs, Sheet
 from whet.report.block import Block, Code, Facts, Findings, Headline, Pictures, Plot, Prose, Section, Table
 from whet.report.quantity import clean, count, point, show, show_column
 
@@ -103,6 +104,23 @@ def _finding(f: Finding) -> list[str]:
     return lines + (fill(f"Fix: {f.fix}", 7) if f.fix else [])
 
 
+def _pairs(pairs: Pairs) -> list[str]:
+    lines = []
+    for p in pairs.items[:_ROWS]:
+        what = f"'{p.first.label}' and '{p.second.label}'" if p.differ else f"both '{p.first.label}'"
+        lines += fill(f"{p.first.name} and {p.second.name}: {what}{', ' + p.remark if p.remark else ''}", 2)
+    if len(pairs.items) > _ROWS:
+        lines.append(f"  ... {count(len(pairs.items) - _ROWS, 'more pair')}")
+    return lines + (fill(pairs.note, 2) if pairs.note else [])
+
+
+def _sheet(sheet: Sheet) -> list[str]:
+    lines = []
+    for name, items in sheet.strips:
+        lines += fill(f"{name}: " + ", ".join(c for _, c in items[:_ROWS]), 2)
+    return lines + (fill(sheet.note, 2) if sheet.note else [])
+
+
 def _code(code: Code) -> list[str]:
     lines = ["".join(c if c.isprintable() else " " for c in line) for line in code.text.splitlines()]
     if code.folded:
@@ -129,6 +147,10 @@ def block(value: Block) -> list[str]:
             lines = [line for f in value.findings for line in _finding(f)]
         case Pictures():
             lines = fill(f"{len(value.items)} pictures: " + "; ".join(c for _, c in value.items[:_ROWS]), 2)
+        case Pairs():
+            lines = _pairs(value)
+        case Sheet():
+            lines = _sheet(value)
         case Code():
             lines = _code(value)
     return (fill(value.title) if value.title else []) + lines
