@@ -177,7 +177,7 @@ def _reasons(t: Texts) -> dict[str, dict[int, str]]:
     }
     gone = {i for kind in found.values() for i in kind}
     strange = [int(i) for i in np.flatnonzero(unfamiliar(t)) if int(i) not in gone]
-    found["unknown words"] = {i: f"{t.unknown[i]:.0%} of its words are in no other text" for i in strange}
+    found["unknown words"] = {i: f"{t.unknown[i]:.0%} of its words are unknown" for i in strange}
     return found
 
 
