@@ -304,3 +304,12 @@ def test_numbers_to_predict_and_other_columns_beside_the_text():
     if {3, 7} <= {*data.train.ids, *data.valid.ids}:
         near = next(f for f in shown.findings if f.code == "NEAR-DUPLICATE")
         assert near.evidence["pairs_n"] == 1
+
+
+@pytest.mark.parametrize(("said", "odd"), [
+    ("a <br /> b", True), ("</DIV>", True), ("<a href='x'>", True), ("fish &amp; chips", True), ("&#39;", True), ("<!-- x -->", True),
+    ("a < b and b > c", False), ("<unk> of <user>", False), ("R&D; AT&T", False), ("x<y>z", False),
+])  # fmt: skip
+def test_what_is_markup(said, odd):
+    v = view(table(reviews(), "good", texts=["review"]))
+    assert bool(odd_texts(replace(v, texts=(of([said, "plain words", "more words"]),))).findings) == odd

@@ -220,6 +220,8 @@ def test_folders_that_cannot_be_used(tmp_path):
         load(tmp_path, "text")
     (tmp_path / "other" / "p.png").write_bytes(b"")
     assert not is_text_folder(tmp_path)
+    with pytest.raises(DataError, match=r"no class folders, got 30 loose texts\. Put the texts of each class"):
+        load(tmp_path / "only")
 
 
 def test_a_folder_of_texts_is_a_task_that_another_process_can_make(tmp_path):

@@ -21,7 +21,7 @@ SEEDS = [0, 1]
 def texts(n=240, seed=0):
     draw = np.random.default_rng(seed)
     good = draw.integers(0, 2, n)
-    words = [list(draw.choice([f"word{i}" for i in range(60)], 8)) + [("dull", "fine")[g]] for g in good]
+    words = [[*draw.choice([f"word{i}" for i in range(60)], 8), ("dull", "fine")[g]] for g in good]
     return pd.DataFrame({"said": [" ".join(draw.permutation(w)) for w in words], "x": draw.normal(size=n),
                          "size": draw.choice(["big", "small"], n), "good": np.where(good, "yes", "no")})  # fmt: skip
 
