@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from whet.data.load import load
 from whet.data.prepare import apply_encoding, fit_encoding
+from whet.data.seen.view import view
 from whet.data.table import table
 from whet.data.text import same_text, text_keys, words
 from whet.data.textcolumn import LONGEST, fit_text, is_text, word_numbers
 from whet.data.textfolder import is_text_folder, read_text
-from whet.errors import DataError
+from whet.errors import DataError, TaskError
 from whet.tasks import reference, resolve, restore
 from whet.tasks.table import TableTask
 
@@ -147,6 +148,27 @@ def test_which_columns_are_text_can_be_said():
     assert found[0].code == "EMPTY"
 
 
+def test_long_texts_and_another_encoding_in_a_file(tmp_path):
+    frame = reviews(60)
+    frame.loc[3, "review"] = "a very long, caf\u00e9 story\nof two lines " * 30_000  # a megabyte, with commas and lines
+    frame.to_csv(tmp_path / "t.csv", index=False, encoding="latin-1")
+    data = load(tmp_path / "t.csv", "good")
+    assert {"DIALECT", "TEXT"} <= {f.code for f in data.findings}
+    assert data.meta["encoding"]["columns"][0]["kind"] == "text"
+    said = pd.concat(data.raw.values())["review"]
+    assert set(said) <= set(frame["review"])
+
+
+def test_a_part_of_many_examples_keeps_its_texts():
+    frame = reviews(300)
+    data = table(frame, "good")
+    part = view(data, most=90, seed=1)
+    assert part.part
+    (t,) = part.texts
+    assert [t.strings[i] for i in range(90)] == [frame["review"][i] for i in part.ids]
+    assert t.features.shape[0] == part.features.shape[0] == 90
+
+
 # -- folders
 
 
@@ -220,6 +242,8 @@ def test_folders_that_cannot_be_used(tmp_path):
         load(tmp_path, "text")
     (tmp_path / "other" / "p.png").write_bytes(b"")
     assert not is_text_folder(tmp_path)
+    with pytest.raises(DataError, match=r"no class folders, got 30 loose texts\. Put the texts of each class"):
+        load(tmp_path / "only")
 
 
 def test_a_folder_of_texts_is_a_task_that_another_process_can_make(tmp_path):
@@ -231,5 +255,10 @@ def test_a_folder_of_texts_is_a_task_that_another_process_can_make(tmp_path):
     assert torch.equal(again.data({}).train.parts[2], task.data({}).train.parts[2])
     made = TableTask(tmp_path, seed=3)
     assert restore(reference(made)).seed == 3
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(
+        TaskError, match="cannot make this task again"
+    ):  # the columns that are text are not in a reference
+        reference(TableTask(tmp_path / "t.csv", "good", texts=()))
     with pytest.raises(DataError, match="Leave --target out"):
         resolve(str(tmp_path), target="text")

@@ -23,7 +23,7 @@ TaskName = Annotated[
     str,
     typer.Argument(
         metavar="TASK|PATH",
-        help="digits, diabetes, a CSV or Parquet file, a folder of images, file.py[:Name] or package.module:Name.",
+        help="digits, diabetes, a CSV or Parquet file, a folder of images or texts, file.py[:Name] or package.module:Name.",
     ),
 ]
 Target = Annotated[

@@ -89,7 +89,7 @@ def _fit_column(column: pd.Series, n: int, written: bool | None = None) -> tuple
     if written or (kind == "category" and written is None and column.dtype != "category"):
         texts = as_strings(column)
         if written or is_text([t for t in texts if t is not None]):
-            return _fit_text(texts, name)
+            return _fit_text(texts, name, guessed=not written)
     if kind == "category":
         return _fit_category(column, name, n)
     if kind == "date":
@@ -158,12 +158,12 @@ def _fit_category(column: pd.Series, name: str, n: int) -> tuple[dict[str, Any] 
     return {"name": name, "kind": "category", "values": values, "rare": bool(pooled), "missing": known < n}, found
 
 
-def _fit_text(texts: list[str | None], name: str) -> tuple[dict[str, Any] | None, Finding]:
+def _fit_text(texts: list[str | None], name: str, *, guessed: bool) -> tuple[dict[str, Any] | None, Finding]:
     entry, fact = fit_text(texts, name)
     if not entry["values"]:
         return _drop("EMPTY", name, f"no word occurs in two of its {len(texts):,} texts", "delete the column")
     text = f"free text: {fact['kept']:,} of {fact['distinct']:,} words known, the first {fact['length']} words of a text are read"
-    fix = "TableTask(path, target, texts=()) to override, or delete the column"
+    fix = "TableTask(path, target, texts=()) to override, or delete the column" if guessed else "none needed"
     return entry, Finding("TEXT", Severity.INFO, name, fact, text, fix)
 
 

@@ -22,6 +22,7 @@ MISSING = ("?", "NA", "N/A", "na", "n/a", "NaN", "nan", "null", "NULL", "None", 
 TEXT = (".csv", ".tsv", ".txt", ".data")
 PARQUET = (".parquet", ".pq")
 SEPARATORS = (",", ";", "\t", "|")
+LONGEST = 1 << 26  # characters of a field: Python's own limit of 131,072 is less than a long text
 CHECKED = 200_000  # records whose number of fields is counted; pandas looks at the rest
 
 
@@ -173,6 +174,7 @@ def _text(path: Path, target: str | None) -> tuple[pd.DataFrame, tuple[Finding, 
     if not head.strip():
         raise DataError(f"{path}: the file is empty (white space only). Give a table with a header row and rows.")
     encoding = _encoding(path, head)
+    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
     with _open(path, encoding) as f:
         lines = list(islice(f, 200))
         sep, fields = _separator(lines)

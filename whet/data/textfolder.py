@@ -27,7 +27,9 @@ BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs
 
 
 def is_text_folder(folder: str | Path) -> bool:
-    """Return whether the class folders of `folder`, or of its train/, hold .txt files and no pictures.
+    """Return whether the class folders of `folder`, or of its splits, hold .txt files and no pictures.
+
+    A folder without any but with loose .txt files counts too: `text_folder` says what is wrong with it.
 
     >>> is_text_folder("nowhere")
     False
@@ -37,7 +39,8 @@ def is_text_folder(folder: str | Path) -> bool:
         return False
     texts = False
     for at in given_splits(folder).values() or [folder]:
-        for kind in (p for p in sorted(at.iterdir()) if p.is_dir()):
+        kinds = sorted(p for p in at.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
+        for kind in kinds or [at]:
             endings = {p.suffix.lower() for p in islice(kind.rglob("*"), 10_000)}
             if endings & set(PICTURES):
                 return False
@@ -155,10 +158,12 @@ def _skipped(folder: Path, bad: list[tuple[str, str]], other: int) -> list[Findi
     found = []
     if bad:
         shown = ", ".join(f"{f} ({why})" for f, why in bad[:3]) + (", ..." if len(bad) > 3 else "")
-        text = f"{len(bad):,} files that are no text are skipped: {shown}"
+        are = "file that is no text is" if len(bad) == 1 else "files that are no text are"
+        text = f"{len(bad):,} {are} skipped: {shown}"
         evidence = {"n": len(bad), "files": [f for f, _ in bad[:50]]}
         found.append(Finding("UNREADABLE", Severity.WARN, str(folder), evidence, text, "restore or delete these files"))
     if other:
-        text = f"{other:,} files are not UTF-8 and were read as Windows-1252"
+        are = "file is not UTF-8 and was" if other == 1 else "files are not UTF-8 and were"
+        text = f"{other:,} {are} read as Windows-1252"
         found.append(Finding("DIALECT", Severity.INFO, str(folder), {"n": other}, text, "save as UTF-8 if wrong"))
     return found

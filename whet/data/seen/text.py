@@ -146,8 +146,8 @@ def grams(own: Sequence[str]) -> Iterator[str]:
         yield f"{a} {b}"
 
 
-def tfidf(texts: Sequence[Sequence[str]]) -> tuple[csr_matrix, tuple[str, ...]]:
-    """Return (n, p) weights of words and pairs of words, and what the columns are: those in two texts or more, 50,000 at most.
+def tfidf(texts: Sequence[Sequence[str]], *, least: int = 2) -> tuple[csr_matrix, tuple[str, ...]]:
+    """Return (n, p) weights of words and pairs of words, and what the columns are: those in `least` texts or more, 50,000 at most (of all with least=1).
 
     scikit-learn's: (1 + log count) times log((1 + n) / (1 + rows)) + 1, rows scaled to length 1. Fitted on all texts given,
     training and validation: the test of their difference needs features that treat both alike, and labels play no part.
@@ -159,7 +159,7 @@ def tfidf(texts: Sequence[Sequence[str]]) -> tuple[csr_matrix, tuple[str, ...]]:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    model = TfidfVectorizer(analyzer=lambda own: list(grams(own)), min_df=2, max_features=TERMS, sublinear_tf=True,
+    model = TfidfVectorizer(analyzer=lambda own: list(grams(own)), min_df=least, max_features=TERMS if least > 1 else None, sublinear_tf=True,
                             dtype=np.float32)  # fmt: skip
     try:
         x = model.fit_transform(texts)

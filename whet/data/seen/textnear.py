@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from whet.data.seen.near import Pairs
-from whet.data.seen.text import Texts
+from whet.data.seen.text import Texts, tfidf
 from whet.seed import rng
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 __all__ = ["near_texts", "shared", "shingles"]
 
@@ -115,12 +111,10 @@ def near_texts(texts: Texts, at: np.ndarray, *, seed: int = 0) -> Pairs | str:
     kept = [(a, b) for a, b in pairs
             if shared(pieces[starts[a] : ends[a]], pieces[starts[b] : ends[b]]) >= SHARED]  # fmt: skip
     none = np.empty(0, np.int64)
-    if not kept or texts.weights.shape[1] == 0:
+    if not kept:
         return Pairs(none, none, np.empty(0), 0.0, part)
     first, second = np.array(kept).T
-    x = texts.weights[some]
-    distance = 1 - np.asarray(x[first].multiply(x[second]).sum(1)).ravel()
-    lone = np.minimum(*_lone(x, first, second))
+    distance, lone = _apart(own, first, second)
     near = distance <= CLOSER * lone
     ratio = np.maximum(distance[near], 0) / lone[near]
     order = np.argsort(ratio, kind="stable")
@@ -129,16 +123,20 @@ def near_texts(texts: Texts, at: np.ndarray, *, seed: int = 0) -> Pairs | str:
                  "of the distance to the nearest other text")  # fmt: skip
 
 
-def _lone(x: csr_matrix, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosine distance of each text of the pairs to the nearest text that is in no pair."""
+def _apart(own: Sequence[Sequence[str]], first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosine distance of each pair, and that of the nearer of the two to the nearest text that is in no pair.
+
+    Words of one text alone count here: what is filled into a form is what tells two apart.
+    """
     involved = np.union1d(first, second)
-    others = np.setdiff1d(np.arange(x.shape[0]), involved)
-    if len(others) < 20:
-        return np.ones(len(first)), np.ones(len(first))
-    others = others[np.linspace(0, len(others) - 1, min(OTHERS, len(others))).astype(int)]
-    alike = np.zeros(len(involved))
-    reference = x[others].T.tocsc()
-    for i in range(0, len(involved), 1000):
-        alike[i : i + 1000] = (x[involved[i : i + 1000]] @ reference).max(1).toarray().ravel()
-    far = 1 - alike
-    return far[np.searchsorted(involved, first)], far[np.searchsorted(involved, second)]
+    others = np.setdiff1d(np.arange(len(own)), involved)
+    others = others[np.unique(np.linspace(0, len(others) - 1, min(OTHERS, len(others))).astype(int))]
+    x, _ = tfidf([own[i] for i in (*involved, *others)], least=1)
+    a, b = np.searchsorted(involved, first), np.searchsorted(involved, second)
+    distance = 1 - np.asarray(x[a].multiply(x[b]).sum(1)).ravel()
+    far = np.ones(len(involved))  # with hardly any other text there is none to compare with
+    if len(others) >= 20:
+        reference = x[len(involved) :].T.tocsc()
+        for i in range(0, len(involved), 1000):
+            far[i : i + 1000] = 1 - (x[i : min(i + 1000, len(involved))] @ reference).max(1).toarray().ravel()
+    return distance, np.minimum(far[a], far[b])

@@ -19,8 +19,10 @@ SHARE = 0.01  # of the texts: from here on a warning
 MAIN = 0.9  # of the texts are in the main script, else there is none
 ALPHA = 1e-3
 LISTED, BEGINNING = 100, 20_000
+TAGS = "a|b|i|u|p|s|br|hr|em|li|ul|ol|td|tr|th|h[1-6]|div|pre|img|sub|sup|code|font|form|span|body|head|html|link|meta|table|title|style"
+TAGS += "|strong|center|script|iframe|section|article|blockquote"  # not <unk> or <user>: these are meant
 MARKUP = re.compile(
-    r"</?[a-z][a-z0-9]*(?:\s[^<>]{0,200})?/?>|<!--|&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[0-9a-f]{1,5});", re.I
+    rf"</?(?:{TAGS})(?:\s[^<>]{{0,200}})?/?>|<!--|&(?:amp|lt|gt|quot|apos|nbsp|#\d{{1,6}}|#x[0-9a-f]{{1,5}});", re.I
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 BEYOND = re.compile(
@@ -177,7 +179,7 @@ def _reasons(t: Texts) -> dict[str, dict[int, str]]:
     }
     gone = {i for kind in found.values() for i in kind}
     strange = [int(i) for i in np.flatnonzero(unfamiliar(t)) if int(i) not in gone]
-    found["unknown words"] = {i: f"{t.unknown[i]:.0%} of its words are in no other text" for i in strange}
+    found["unknown words"] = {i: f"{t.unknown[i]:.0%} of its words are unknown" for i in strange}
     return found
 
 
