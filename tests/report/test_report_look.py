@@ -23,7 +23,7 @@ from whet.report.distribution import Target, category_plot, number_plot
 from whet.report.gallery import Gallery
 from whet.report.looked import look_report
 from whet.report.quantity import Share, show
-from whet.report.suspects import anchor
+from whet.report.suspects import anchor, suspects
 from whet.report.text import wide
 
 EVIL = "<script>window.pwned=1</script><img src=x onerror=alert(1)>\"'&%{x}\u2028"
@@ -125,6 +125,17 @@ def test_the_table_of_examples_has_the_suspicious_ones_first(doubtful: tuple[Dat
     i = int(np.flatnonzero(split.ids == row[at["id"]])[0])
     assert int(split.targets[i]) == row[at["label"]]
     assert np.array_equal(listing.pictures[500], split.parts[0][i, 0].numpy())
+
+
+def test_an_example_with_several_reasons_is_shown_once() -> None:
+    data = digits()
+    odd = [
+        Example("OUTLIER", "train", int(data.train.ids[4]), 4, "4", why, s) for why, s in (("dark", 2.0), ("far", 3.0))
+    ]
+    block = suspects(Gallery.of(data, odd), odd)[0]
+    assert block.title == "OUTLIER: 1 example"
+    assert isinstance(block, Pictures)
+    assert [c for _, c in block.items] == [f"train {data.train.ids[4]} '4': far; dark"]
 
 
 def test_of_very_many_examples_all_suspicious_ones_and_every_so_manieth_other_are_listed(monkeypatch: Any) -> None:

@@ -57,10 +57,10 @@ class Share(float):
 
 
 class Value(float):
-    """A number of the data itself, shown as it is, to six significant digits.
+    """A number of the data itself, shown as it is: whole, or to six significant digits.
 
-    >>> show(Value(512.3292)), show(Value(2174.0)), show(512.3292)
-    ('512.329', '2174', '512.3')
+    >>> show(Value(512.3292)), show(Value(1455435.0)), show(512.3292)
+    ('512.329', '1455435', '512.3')
     """
 
 
@@ -150,7 +150,7 @@ def show(value: Any) -> str:
     if isinstance(value, numbers.Real):
         number = float(value)
         if isinstance(value, Value) and math.isfinite(number):
-            return f"{number:.6g}"
+            return f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.6g}"
         if isinstance(value, (Seconds, Share)) and math.isfinite(number):
             return _seconds(number) if isinstance(value, Seconds) else f"{number * 100:.3g} %"
         return _float(number)

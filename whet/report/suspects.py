@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from whet.data.look import Look
@@ -44,7 +45,7 @@ def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int | None 
         codes.setdefault(e.code, []).append(e)
     blocks: list[Block] = []
     for code, found in codes.items():
-        found = sorted(found, key=lambda e: -e.score)
+        found = _once(sorted(found, key=lambda e: -e.score))
         room = most or (_PICTURES if gallery.pictured else _ROWS)
         title = f"{clean(code)}: {len(found):,} example{'s' if len(found) > 1 else ''}"
         note = f"The first {room:,} of them." if len(found) > room else ""
@@ -62,6 +63,15 @@ def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int | None 
                 gallery.table(at, title, first=reasons, columns=gallery.chosen(_NARROW), note=note, name=anchor(code))
             )
     return blocks
+
+
+def _once(found: Iterable[Example]) -> list[Example]:
+    """Return each example once, with all that was said of it."""
+    kept: dict[tuple[str, int], Example] = {}
+    for e in found:
+        at = (e.split, e.index)
+        kept[at] = replace(kept[at], reason=f"{kept[at].reason}; {e.reason}") if at in kept else e
+    return list(kept.values())
 
 
 def pairs(gallery: Gallery, look: Look) -> list[Pairs]:
@@ -122,7 +132,7 @@ def sheets(gallery: Gallery, v: View, groups: Sequence[Group], examples: Iterabl
         rows = {
             n: [(gallery.row(v.name(i)[0], int(v.index[i])), what) for i, what in some] for n, some in strips.items()
         }
-        mine = [e for e in found if v.classes is not None and e.label == g.name][: max(4, len(g.typical))]
+        mine = [e for e in _once(found) if v.classes is not None and e.label == g.name][: max(4, len(g.typical))]
         rows["suspicious"] = [(gallery.row(e.split, e.index), _brief(e)) for e in mine]
         title = f"{shorten(g.name, 60)}: {g.n:,} example{'s' if g.n > 1 else ''}"
         if gallery.pictured:
