@@ -217,7 +217,7 @@ def _drawn(picture: Any) -> list[str]:
     from whet.data.seen.sketch import halves, shades
 
     console = Console(file=sys.stdout, highlight=False, width=200)
-    if console.color_system is None or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if console.color_system is None or console.no_color or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         try:
             "░▒▓█".encode(sys.stdout.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):
