@@ -128,9 +128,13 @@ def test_a_terminal_with_colours_gets_them():
     from whet.cli.rows import _coloured
     from whet.data.seen.sketch import halves
 
-    picture = np.zeros((2, 3, 3), np.uint8)
-    picture[0, 0], picture[1, 0] = (255, 0, 0), (0, 0, 255)
-    for system, code in (("truecolor", "38;2;255;0;0"), ("256", "38;5;196"), ("standard", "\x1b[")):
+    for system, colour, code in (
+        ("truecolor", (250, 0, 0), "38;2;250;0;0"),
+        ("256", (0, 255, 0), "38;5;46"),
+        ("standard", (0, 0, 255), "\x1b["),
+    ):
+        picture = np.zeros((2, 3, 3), np.uint8)
+        picture[0, 0] = colour
         console = Console(file=io.StringIO(), force_terminal=True, color_system=system, width=200, no_color=False)
         (line, *_) = _coloured(console, halves(picture, width=3))
         assert code in line
