@@ -62,7 +62,7 @@ def show_rows(data: Data, asked: Asked, *, again: str, json: bool) -> None:
         return
     screen = Screen()
     if asked.show is None or asked.where is not None:
-        screen.block("rows", _counted(table, chosen))
+        screen.block("rows", _counted(table, chosen, data.kind == "classification"))
     if asked.show is None:
         _table(screen, table, chosen, asked, again, data)
     else:
@@ -101,7 +101,7 @@ def _chosen(data: Data, table: pd.DataFrame, asked: Asked) -> list[int]:
     return at
 
 
-def _counted(table: pd.DataFrame, chosen: Sequence[int]) -> list[str]:
+def _counted(table: pd.DataFrame, chosen: Sequence[int], classes: bool) -> list[str]:
     """Return how many rows there are, by split and class."""
     import textwrap
 
@@ -111,7 +111,7 @@ def _counted(table: pd.DataFrame, chosen: Sequence[int]) -> list[str]:
     some = table.iloc[list(chosen)]
     splits = ", ".join(f"{s} {int((some['split'] == s).sum()):,}" for s in ("train", "valid"))
     text = f"{len(some):,} of {len(table):,}: {splits}"
-    if len(some) and table["label"].nunique() <= 1000 and not str(table["label"].dtype).startswith("float"):
+    if len(some) and classes:
         counts = some["label"].value_counts(sort=True)
         shown = [f"{clean_text(label)[:CELL]} {n:,}" for label, n in list(counts.items())[:6]]
         text += "; label " + ", ".join(shown) + (", ..." if len(counts) > 6 else "")
@@ -217,7 +217,7 @@ def _drawn(picture: Any) -> list[str]:
     from whet.data.seen.sketch import halves, shades
 
     console = Console(file=sys.stdout, highlight=False, width=200)
-    if console.color_system is None or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if console.color_system is None or console.no_color or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         try:
             "░▒▓█".encode(sys.stdout.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):

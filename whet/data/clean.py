@@ -57,7 +57,7 @@ def drop_duplicates(data: Data, *, by: str = "inputs", why: str = "exact duplica
     of the same target go; equal inputs with different targets stay, since nothing says which is right: they are counted.
     by: "inputs", as the model sees examples, or "source", every field of a table's row but the target.
 
-    >>> from whet.data.split import Split
+    >>> import torch
     >>> x = torch.tensor([[1.0], [1.0], [2.0], [3.0]])
     >>> data = drop_duplicates(Data(Split(x, torch.tensor([0, 0, 1, 1])), Split(x[2:3], torch.tensor([1]))))
     >>> data.train.ids.tolist(), data.valid.ids.tolist()

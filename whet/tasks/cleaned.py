@@ -69,7 +69,9 @@ def cleaned_task(task: Task, steps: Sequence[Proposal], path: Path, *, command: 
                    key=lambda line: (not line.startswith("from pathlib"), line))  # fmt: skip
     known = [*known[:1], "", *known[1:]] if here else known
     return "\n".join([
-        f'"""{_docstring(task.name)}, cleaned as `{_docstring(command)}` proposed. Each step is yours to change; what was done is on record.',
+        f'"""{_docstring(task.name)}, cleaned as was proposed by: {_docstring(command)}',
+        "",
+        "Each step is yours to change. What was done stands in every look, report and exported model.",
         "",
         f"    whet look {path.name}",
         f"    whet run {path.name} --budget 3m",

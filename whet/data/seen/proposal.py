@@ -127,8 +127,8 @@ def _id(split: str, id: int, look: Look) -> str:
     return word if word.isdigit() else quoted(word)
 
 
-def _examples(look: Look, code: str) -> list[Example]:
-    return [e for e in look.examples if e.code == code]
+def _examples(look: Look, finding: Finding) -> list[Example]:
+    return [e for e in look.examples if e.code == finding.code]
 
 
 def _blank(data: Data, look: Look, finding: Finding) -> list[Proposal]:
@@ -142,7 +142,7 @@ def _blank(data: Data, look: Look, finding: Finding) -> list[Proposal]:
 
 
 def _outlier(data: Data, look: Look, finding: Finding) -> list[Proposal]:
-    own = _examples(look, "OUTLIER")
+    own = _examples(look, finding)
     items = tuple((_id(e.split, e.id, look), e.reason) for e in own)
     left = max(0, sum(finding.evidence.get("axes", {}).values()) - len(own))
     return [Proposal("OUTLIER", "drop", items, False, _ids(data, "looked at: no example of its kind"), left)]

@@ -51,7 +51,7 @@ def shades(picture: np.ndarray, *, width: int = 70, blocks: bool = True) -> list
     The darkest and brightest pixel take the ends of the scale. blocks: block characters, else letters of ASCII.
 
     >>> shades(np.array([[0, 255], [128, 0]], np.uint8), blocks=False)
-    ['  @@', '==']
+    ['  @@', '++']
     """
     small = _fit(picture, width // 2, width // 2, 1)
     grey = small @ np.array(WHITE) if small.ndim == 3 else small.astype(float)
@@ -119,11 +119,14 @@ def described(data: Data, split: str, index: int, *, width: int = 70) -> list[st
         x = part[index]
         shape = "x".join(map(str, x.shape)) or "1"
         values = x.flatten()[:200].tolist()
-        if not x.is_floating_point():
-            while len(values) > 1 and values[-1] == 0 and x.ndim == 1 and values[-2] == 0:  # padding
+        zeros = 0
+        if x.ndim == 1 and not x.is_floating_point():  # padding, most likely
+            while len(values) > 1 and values[-1] == 0:
                 values.pop()
+                zeros += 1
         head = f"inputs ({shape}) {str(x.dtype).removeprefix('torch.')}: "
         text = " ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+        text += f", then {zeros} zeros" if zeros > 1 else " 0" * zeros
         lines = textwrap.wrap(head + text, width, subsequent_indent="  ")
         out += lines[:6] if len(lines) <= 6 else [*lines[:5], "  ..."]
     return out
