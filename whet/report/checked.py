@@ -47,7 +47,11 @@ def left_out(skipped: Sequence[NotRun]) -> list[Block]:
     """
     blocks: list[Block] = []
     for title, applies in (("Did not run", True), ("Does not apply", False)):
-        rows = [(n.code, clean(n.reason)) for n in skipped if n.applies is applies]
+        reasons: dict[str, list[str]] = {}
+        for n in skipped:
+            if n.applies is applies:
+                reasons.setdefault(clean(n.reason), []).append(n.code)
+        rows = [(" ".join(codes), why) for why, codes in reasons.items()]
         if rows:
             blocks.append(Table(("code", "why"), rows, title, folded=len(rows) > 8))
     return blocks
