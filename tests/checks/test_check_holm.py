@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whet.checks.holm import ALPHA, correct, holm
+from whet.checks.holm import ALPHA, correct
 from whet.finding import Finding, Severity
+from whet.metric.holm import holm
 
 
 def by_definition(p, alpha):
@@ -24,17 +25,17 @@ def test_the_same_are_rejected_as_by_definition(seed):
     rng = np.random.default_rng(seed)
     for n in (0, 1, 2, 7, 30):
         p = (rng.random(n) ** 4).tolist()
-        assert [b > 0 for b in holm(p, 0.05)] == by_definition(p, 0.05)
+        assert [a <= 0.05 for a in holm(p)] == by_definition(p, 0.05)
 
 
 def test_equal_p_values_fall_or_stand_together_only_as_the_definition_says():
-    assert [b > 0 for b in holm([0.025, 0.025], 0.05)] == [True, True]
-    assert [b > 0 for b in holm([0.03, 0.03], 0.05)] == [False, False]
+    assert [a <= 0.05 for a in holm([0.025, 0.025])] == [True, True]
+    assert [a <= 0.05 for a in holm([0.03, 0.03])] == [False, False]
 
 
 def test_on_healthy_programs_the_chance_of_any_alarm_is_alpha():
     rng, alpha, runs = np.random.default_rng(0), 0.05, 4000
-    alarms = sum(any(b > 0 for b in holm(rng.random(8).tolist(), alpha)) for _ in range(runs))
+    alarms = sum(min(holm(rng.random(8).tolist())) <= alpha for _ in range(runs))
     assert alarms / runs == pytest.approx(alpha, abs=4 * (alpha * (1 - alpha) / runs) ** 0.5)
 
 
@@ -50,7 +51,7 @@ def test_what_is_not_statistical_stays_and_what_does_not_survive_says_why():
     found = correct(given, {"C": {"p": ALPHA / 2}, "D": {"p": ALPHA / 100}, "E": {"p": 0.7}, "F": {"n": 3}})
     assert [f.severity.value for f in found] == ["FAIL", "WARN", "WARN", "WARN"]
     assert found[:2] == tuple(given[:2])
-    assert (found[3].evidence["holm"], found[3].evidence["tests"]) == (ALPHA / 3, 3)
+    assert (found[3].evidence["p_adjusted"], found[3].evidence["tests"]) == (3 * (ALPHA / 100), 3)
     more = correct(given, {k: {"p": 0.5} for k in "EFGH"})
     assert [f.severity.value for f in more] == ["FAIL", "WARN", "INFO", "WARN"]
     assert more[2].message == "something (may be chance: one of 6 tests, p 0.0005)"

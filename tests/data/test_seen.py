@@ -9,7 +9,7 @@ import torch
 
 from whet.data.bundled import digits
 from whet.data.look import look
-from whet.data.seen.columns import absent_with, counts_rows, missing_together, same_columns
+from whet.data.seen.columns import absent_beyond, absent_with, counts_rows, missing_together, same_columns
 from whet.data.seen.confident import confident
 from whet.data.seen.drift import drift
 from whet.data.seen.lone import lone_scores, stands_out
@@ -19,11 +19,12 @@ from whet.data.seen.null import null_finding, null_labels, scaled_together
 from whet.data.seen.odd import odd_columns
 from whet.data.seen.outliers import far_examples, lone_distance
 from whet.data.seen.sequences import near_sequences
-from whet.data.seen.shift import column_p, holm
+from whet.data.seen.shift import column_p
 from whet.data.seen.tails import tails
 from whet.data.seen.view import view
 from whet.data.split import Data, Split
 from whet.data.table import table
+from whet.metric.holm import holm
 
 SEEDS = [0, 1, 2]
 
@@ -176,7 +177,7 @@ def test_near_sequences():
 
 
 def test_holm_is_as_written_down():
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -249,6 +250,28 @@ def test_values_of_columns():
     assert absent_with(y == 0, y).exactly
     assert not absent_with((y == 0) & (np.arange(100) % 2 == 0), y).exactly
     assert absent_with(np.arange(100) < 3, y) is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_columns_missing_at_one_end_of_a_real_target(seed):
+    from scipy import stats
+
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=400)
+    high, low = y > np.quantile(y, 0.8), y < np.quantile(y, 0.3)
+    exactly = absent_beyond(high, y)
+    assert (exactly.above, exactly.exactly, exactly.bound) == (True, True, y[high].min())
+    some = low & (rng.random(400) < 0.5)
+    partly = absent_beyond(some, y)
+    assert (partly.above, partly.exactly, partly.n) == (False, False, some.sum())
+    r = int((y <= y[some].max()).sum())  # all the missing ones among the r lowest: a hypergeometric draw
+    assert partly.p == pytest.approx(2 * stats.hypergeom(400, r, some.sum()).pmf(some.sum()), rel=1e-6)
+    assert absent_beyond(rng.random(400) < 0.2, y) is None
+    frame = pd.DataFrame({"x": rng.normal(size=400), "late": np.where(high, np.nan, 1 + rng.random(400)), "y": y})
+    (found,) = [f for f in look(table(frame, "y")).findings if f.code == "LEAK"]
+    assert found.where == "late"
+    assert "exactly when the target is" in found.message
+    assert found.message.endswith("rows)")
     x = np.random.default_rng(1).normal(size=(80, 3))
     assert same_columns(x, np.zeros((80, 1), int)) == []
     assert same_columns(np.c_[x[:, 0], x[:, 0] + 0.01 * x[:, 1]], np.zeros((80, 0), int)) == []

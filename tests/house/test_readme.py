@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -55,6 +57,14 @@ def test_readme_runs_as_written(tmp_path: Path) -> None:
     for step in todo:  # in order and in one folder: a later step may use what an earlier one made
         done = run(step, tmp_path)
         assert done.returncode == 0, f"README.md:{step.line}: {step.text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+@pytest.mark.parametrize("page", ["checking.md"])
+def test_a_page_of_the_docs_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
+    blocks = [s for s in steps((ROOT / "docs" / page).read_text(encoding="utf-8")) if s.kind == "python"]
+    assert len(blocks) > 1
+    done = run(Step(1, "python", "".join(s.text for s in blocks)), tmp_path)
+    assert done.returncode == 0, f"docs/{page}: {done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 def test_steps_finds_what_is_to_be_run() -> None:

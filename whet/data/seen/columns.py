@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Absent", "absent_with", "counts_rows", "missing_together", "same_columns"]
+__all__ = ["Absent", "Beyond", "absent_beyond", "absent_with", "counts_rows", "missing_together", "same_columns"]
 
 
 def same_columns(numbers: np.ndarray, codes: np.ndarray, *, tolerance: float = 1e-5) -> list[tuple[int, int]]:
@@ -111,3 +111,46 @@ def absent_with(missing: np.ndarray, y: np.ndarray) -> Absent | None:
     share = float((y == c).mean())
     p = min(1.0, float(len(np.unique(y)) * share**n))
     return Absent(c, bool(n == (y == c).sum()), n, p) if p < 1e-6 else None
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A column missing at one end of a real target.
+
+    above: at its high end; bound: the target nearest the middle with which it is missing; exactly: whether it is missing
+    whenever the target is as far out; n: rows in which it is missing; p: how likely they are as far out if rows are missing
+    whatever their target.
+
+    >>> Beyond(True, 3.5, True, 40, 1e-12).bound
+    3.5
+    """
+
+    above: bool
+    bound: float
+    exactly: bool
+    n: int
+    p: float
+
+
+def absent_beyond(missing: np.ndarray, y: np.ndarray) -> Beyond | None:
+    """Return beyond which target alone `missing` (n,) bool occurs, y (n,) float; None when over half of it, or by chance.
+
+    With `missing` rows among the r of n rows that are as far out, p is that of a draw without replacement, C(r, m) / C(n, m),
+    for either end; from 1e-6 on it counts as chance.
+
+    >>> y = np.arange(100.0)
+    >>> absent_beyond(y >= 70, y).bound, absent_beyond((y < 40) & (y % 2 == 0), y).exactly, absent_beyond(y % 7 == 0, y)
+    (70.0, False, None)
+    """
+    from scipy.special import gammaln
+
+    m, n = int(missing.sum()), len(y)
+    if m == 0 or m == n:
+        return None
+    for above in (True, False):
+        bound = float(y[missing].min() if above else y[missing].max())
+        r = int((y >= bound if above else y <= bound).sum())
+        p = min(1.0, 2 * float(np.exp(gammaln(r + 1) - gammaln(r - m + 1) - gammaln(n + 1) + gammaln(n - m + 1))))
+        if r <= n / 2 and p < 1e-6:
+            return Beyond(above, bound, r == m, m, p)
+    return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from whet.data.seen.outcome import Outcome
 from whet.data.seen.outliers import picture_axes
 from whet.data.seen.sequences import lengths
-from whet.data.seen.shift import apart, column_p, holm
+from whet.data.seen.shift import apart, column_p
 from whet.data.seen.view import View
 from whet.finding import Finding, NotRun, Severity
+from whet.metric.holm import holm
 
 __all__ = ["drift"]
 
@@ -42,7 +43,7 @@ def drift(v: View, *, seed: int = 0) -> Outcome:
     both = apart(v.features, v.valid, seed=seed)
     if both is not None:
         tests[ALL] = (both.auc, both.p)
-    p = holm({n: t[1] for n, t in tests.items()})
+    p = dict(sorted(zip(tests, holm([t[1] for t in tests.values()]), strict=True), key=lambda item: item[1]))
     bad = [n for n in p if p[n] < ALPHA]
     facts = {"tests": len(tests), "least_p": min(p.values(), default=1.0), "auc": None if both is None else both.auc,
              "columns": {n: {"statistic": tests[n][0], "p": p[n]} for n in list(p)[:20]}}  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from whet.data.seen.columns import absent_with, counts_rows, missing_together, same_columns
+from whet.data.seen.columns import absent_beyond, absent_with, counts_rows, missing_together, same_columns
 from whet.data.seen.lone import COLUMNS, lone_scores, stands_out
 from whet.data.seen.outcome import Outcome
 from whet.data.seen.view import View
@@ -109,20 +109,12 @@ def _leaks(
     fix = "delete the column if it is not known when predicting"
     if v.y.ndim != 1:
         return [], {}, (NotRun("LEAK", "several targets an example"),)
-    if v.classes is not None:
-        for j, name in enumerate(masked):
-            gone = absent_with(mask[:, j], v.y)
-            if gone is not None and name not in known and f"{name} missing" not in known:
-                when = "exactly when" if gone.exactly else "only when"
-                text = f"`{name}` is missing {when} the target is '{v.classes[gone.cls]}' ({gone.n:,} rows)"
-                evidence = {
-                    "n": len(v),
-                    "missing": gone.n,
-                    "class": v.classes[gone.cls],
-                    "p": gone.p,
-                    "threshold": 1e-6,
-                }
-                found.append(Finding("LEAK", Severity.WARN, name, evidence, text, fix))
+    for j, name in enumerate(masked):
+        said = None if name in known or f"{name} missing" in known else _absent(mask[:, j], v)
+        if said is not None:
+            when, evidence = said
+            text = f"`{name}` is missing {when} ({evidence['missing']:,} rows)"
+            found.append(Finding("LEAK", Severity.WARN, name, {"n": len(v), "threshold": 1e-6, **evidence}, text, fix))
     if len(v) < 100 or x.shape[1] + v.codes.shape[1] < 2:
         return found, {}, ()
     names = (*v.names, *v.categories)
@@ -140,6 +132,21 @@ def _leaks(
         evidence = {"score": float(scores[j]), "next": others, "threshold": 0.99, "n": len(v)}
         found.append(Finding("LEAK", Severity.WARN, names[j], evidence, text, fix))
     return found, facts, ()
+
+
+def _absent(missing: np.ndarray, v: View) -> tuple[str, dict[str, Any]] | None:
+    """Return with which targets alone a column is missing, in words, and the numbers behind it."""
+    if v.classes is not None:
+        gone = absent_with(missing, v.y)
+        if gone is None:
+            return None
+        when = f"{'exactly' if gone.exactly else 'only'} when the target is '{v.classes[gone.cls]}'"
+        return when, {"missing": gone.n, "class": v.classes[gone.cls], "p": gone.p}
+    far = absent_beyond(missing, v.y)
+    if far is None:
+        return None
+    when = f"{'exactly' if far.exactly else 'only'} when the target is {far.bound:.6g} or {'more' if far.above else 'less'}"
+    return when, {"missing": far.n, "bound": far.bound, "p": far.p}
 
 
 def _by_target(v: View) -> np.ndarray:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from whet.seed import key, rng
 
-__all__ = ["Apart", "apart", "column_p", "holm"]
-
-
-def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Return p-values adjusted for having looked at all of them (Holm 1979).
-
-    >>> {k: round(v, 9) for k, v in holm({"a": 0.01, "b": 0.5, "c": 0.02}).items()}
-    {'a': 0.03, 'c': 0.04, 'b': 0.5}
-    """
-    out: dict[str, float] = {}
-    worst = 0.0
-    for i, name in enumerate(sorted(p, key=lambda k: p[k])):
-        worst = max(worst, min(1.0, (len(p) - i) * p[name]))
-        out[name] = worst
-    return out
+__all__ = ["Apart", "apart", "column_p"]
 
 
 def column_p(train: np.ndarray, valid: np.ndarray, *, ordered: bool = True) -> tuple[float, float]:
