@@ -86,7 +86,7 @@ def line_plot(
     if 0 < first < len(y):
         shapes = [{"type": "rect", "xref": "x", "x0": when[first], "x1": when[-1], "yref": "paper", "y0": 0, "y1": 1, "layer": "below",
                    "line": {"width": 0}, "fillcolor": "@grid"}]  # fmt: skip
-        notes.append("Shaded: validation. The test rows, which follow, stay sealed.")
+        notes += [] if half else ["Shaded: validation. The test rows, which follow, stay sealed."]
     notes += ["Circles: suspicious."] if marked else []
     notes += [f"Drawn: {len(at):,} of {len(y):,} points, the ends of every stretch."] if len(at) < len(y) else []
     dated = isinstance(when[0], str)
