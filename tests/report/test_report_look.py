@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from whet.data.table import table
 from whet.finding import Finding
 from whet.report import Report
 from whet.report.beside import Pairs, Sheet
-from whet.report.block import Findings, Pictures, Plot, Table
+from whet.report.block import Findings, Pictures, Plot, Section, Table
 from whet.report.distribution import Target, category_plot, number_plot
 from whet.report.gallery import Gallery
+from whet.report.line import line_plot, moments
 from whet.report.looked import look_report
 from whet.report.quantity import Share, show
 from whet.report.suspects import anchor, suspects
@@ -299,3 +301,43 @@ def test_no_value_at_all_is_no_plot() -> None:
     assert number_plot("x", np.full(9, np.nan), np.full(3, np.nan)) is None
     assert category_plot("x", np.array([None] * 4, dtype=object), np.array([None], dtype=object)) is None
     assert show(Target(np.array([0.0, 1.0]), None, 0.1).along([np.array([0, 1])])) == "mean target, 0.5"
+
+
+def test_a_series_is_drawn_along_its_time_and_a_thinned_one_keeps_its_ends() -> None:
+    n = 5000
+    rng = np.random.default_rng(0)
+    y = np.sin(np.arange(n) / 200) + 0.1 * rng.normal(size=n)
+    y[1234], y[77] = 50.0, np.nan
+    when = pd.date_range("2020-01-01", periods=n, freq="h")
+    assert moments(pd.DataFrame({"t": when.astype(str)}), ["t"])[5] == "2020-01-01T05:00:00"
+    plot = line_plot("load", [str(t) for t in when], y, 4000, odd=[1234, 77])
+    line, marks = plot.figure["data"]
+    assert len(line["x"]) <= 2000
+    assert max(v for v in line["y"] if v is not None) == 50.0
+    assert min(v for v in line["y"] if v is not None) == np.nanmin(y)
+    assert marks["y"] == [50.0]
+    assert plot.figure["layout"]["shapes"][0]["x0"] == str(when[4000])
+    well(Report("series", (Section("a", "A", "", (plot,)),)))
+
+
+def test_a_series_has_its_section_between_what_was_found_and_its_parts() -> None:
+    n = 200
+    frame = pd.DataFrame(
+        {
+            "day": pd.date_range("2021-03-01", periods=n).astype(str),
+            "rain": np.arange(n) % 9 * 1.0,
+            "y": np.arange(n) * 0.5,
+        }
+    )
+    data = table(frame, "y", kind="regression", seed=0)
+    order = {s: np.argsort(getattr(data, s).ids) for s in ("train", "valid")}
+    raw = {s: data.raw[s].iloc[at].reset_index(drop=True) for s, at in order.items()}
+    timed = replace(
+        data, train=data.train.take(order["train"]), valid=data.valid.take(order["valid"]), raw=raw,
+        meta={**data.meta, "series": {"time": ["day"], "target": "y"}},
+    )  # fmt: skip
+    report = look_report(timed, look(timed))
+    section = next(s for s in report.sections if s.name == "series")
+    assert [b.title.partition(":")[0] for b in section.blocks if isinstance(b, Plot)][:2] == ["y", "rain"]
+    assert section.blocks[0].figure["data"][0]["x"][0] == f"{raw['train']['day'].iloc[0]}T00:00:00"
+    well(report)

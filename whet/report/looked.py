@@ -22,12 +22,14 @@ from whet.report.dataset import balance, spread
 from whet.report.distribution import Target, category_plot, number_plot
 from whet.report.document import Report
 from whet.report.gallery import Gallery, cell
+from whet.report.line import line_plot, moments
 from whet.report.quantity import Share, clean, count, shorten, show
 from whet.report.suspects import anchor, pairs, sheets, suspects
 
 __all__ = ["look_report"]
 
 _WORDS = {Severity.FAIL: "failure", Severity.WARN: "warning", Severity.INFO: "note"}  # the most serious first
+_LINES = 8  # columns of a series that are drawn beside its target
 _PLOTS = 24  # columns that are drawn
 _STRIPS = 100  # pictures of a kind on all contact sheets together
 _COLUMNS = ("MISSING", "MISSING-TOGETHER", "REDUNDANT", "COUNTER", "LEAK", "NEAR-CONSTANT", "SHIFT", "FAR")
@@ -56,6 +58,7 @@ def look_report(data: Data, look: Look) -> Report:
         _found(look, {b.name for b in (*near, *odd) if hasattr(b, "name")}, bool(strength)),
         Section("suspects", "Suspicious examples", _said(alone), tuple(odd)),
         Section("twins", "Duplicates", _twins(look), tuple(near)),
+        _line(gallery, look.examples),
         _sheets(gallery, alone),
         columns,
         Section("examples", "The examples", _how(gallery), (gallery.listing(),)),
@@ -132,6 +135,21 @@ def _said(alone: Sequence[Example]) -> str:
 def _twins(look: Look) -> str:
     told: list[Finding] = [f for f in look.findings if f.code in ("DUPLICATE", "NEAR-DUPLICATE")]
     return " ".join(f"{f.message.split(': ')[0][:1].upper()}{f.message.split(': ')[0][1:]}." for f in told)
+
+
+def _line(gallery: Gallery, found: Sequence[Example]) -> Section:
+    """Return the section on a series along its time; empty for other data."""
+    series, frame = gallery.data.meta.get("series") or {}, gallery.frame
+    names = [n if n in gallery.columns else f"{n}_" for n in series.get("time", ())]
+    if not names or not set(names) <= set(gallery.columns):
+        return Section("series", "Along the time")
+    first = len(gallery.data.train)
+    when = moments(frame.rename(columns=dict(zip(names, series["time"], strict=True))), series["time"])
+    odd = sorted({gallery.row(e.split, e.index) for e in found})
+    numbers = [c for c in gallery.columns if c not in names and kind_of(frame[c])[0] == "number"][:_LINES]
+    blocks = [line_plot(str(series.get("target", "target")), when, frame["label"].to_numpy(float), first, odd=odd)]
+    blocks += [line_plot(c, when, as_numbers(frame[c]), first, half=True) for c in numbers]
+    return Section("series", "Along the time", "", tuple(blocks))
 
 
 def _sheets(gallery: Gallery, found: Sequence[Example]) -> Section:
