@@ -13,6 +13,7 @@ from whet.data.duplicates import duplicates
 from whet.data.leak import leaks
 from whet.data.seen.closely import closely
 from whet.data.seen.outcome import Example
+from whet.data.seen.series_words import told
 from whet.data.split import Data
 from whet.finding import Finding, NotRun, Severity
 
@@ -56,6 +57,8 @@ class Look:
             out.append(f"target {t['low']:.6g} to {t['high']:.6g}, mean {t['mean']:.6g}, sd {t['std']:.6g}")
         if n := f.get("lengths"):
             out.append(f"lengths {n['low']} to {n['high']}, median {n['median']:g}, {n['padding']:.1%} padding")
+        if s := f.get("series"):
+            out += [y for x in told(s) for y in _wrap(x)]
         for finding in self.findings:
             head = f"{finding.severity} {finding.code} {finding.where}: {finding.message}"
             fix = "" if finding.fix in ("", "none needed") else f" ({finding.fix})"
@@ -92,7 +95,8 @@ def look(data: Data) -> Look:
 
     Findings: those of loading (kind inferred, columns dropped, files skipped ...), then DUPLICATE (examples equal to the last
     bit), LEAK (one column gives the target away), MISSING, NEAR-CONSTANT, IMBALANCE, RARE (classes of under 10 examples), then
-    those of a closer look: NEAR-DUPLICATE, REDUNDANT, COUNTER, MISSING-TOGETHER, OUTLIER, BLANK, SHIFT, SCALED, LABEL.
+    those of a closer look: NEAR-DUPLICATE, REDUNDANT, COUNTER, MISSING-TOGETHER, OUTLIER, BLANK, SHIFT, SCALED, LABEL; of a
+    series GAP, MISSING-RUN, STUCK, OUTLIER, LEVEL, UNIT-ROOT, SHIFT.
 
     >>> import torch
     >>> from whet.data.split import Split
@@ -116,8 +120,12 @@ def look(data: Data) -> Look:
         "files": data.meta.get("files"),
         "columns": data.meta.get("columns", []),
     }
-    given = leaks(data)
-    found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
+    given: list[Finding] = []
+    if "series" in data.meta:  # its examples overlap, and its inputs are one column many times
+        found = (*data.findings, *_missing(data))
+    else:
+        given = leaks(data)
+        found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
     close = closely(data, [f.where for f in given])
     return Look({**facts, **close.facts}, (*found, *close.findings), close.examples, close.not_run)
 

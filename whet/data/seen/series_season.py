@@ -64,7 +64,7 @@ def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) 
     for base in _peaks(np.diff(x), alpha):
         hills = [h for k in (1, 2, 3, 4, 6) if (h := _hill(r, base * k, natural))]
         top = max((height for _, height in hills), default=0.0)
-        best = next((h for h in hills if h[1] >= 0.9 * top), None)
+        best = next((h for h in hills if h[1] >= 0.85 * top), None)
         if best is not None and (main is None or best[1] > main[1] + HIGH):
             main = best
     if main is None:
