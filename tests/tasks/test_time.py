@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from whet.cli.options import again
 from whet.data import apply_encoding
-from whet.data.series_lags import lag_rows
+from whet.data.series_lags import lag_rows, last_values
 from whet.deploy import bundle
 from whet.errors import DataError, TaskError
 from whet.tasks import TableTask, reference, resolve, restore
@@ -77,3 +77,10 @@ def test_the_verbs_take_the_option(tmp_path: Path) -> None:
     assert "--time none" in seen.output.split("next")[-1]
     seen = CliRunner().invoke(app, ["look", path, "--target", "y"])
     assert "series 2024-01-01" in seen.output
+
+
+def test_the_last_value_is_read_from_the_inputs(tmp_path: Path) -> None:
+    data = TableTask(csv(tmp_path), "y").data({})
+    y = pd.read_csv(tmp_path / "walk.csv").y.to_numpy()
+    for split in (data.train, data.valid, data.sealed()):
+        assert np.allclose(last_values(data, split), y[split.ids - 1], atol=1e-5)

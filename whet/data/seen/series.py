@@ -109,7 +109,11 @@ def series_look(data: Data) -> Outcome:
         NotRun("LABEL", "targets are numbers: only classes are judged"),
     ]
     return Outcome(
-        {"series": facts, **{k: x for o in outcomes for k, x in o.facts.items()}},
+        {
+            "looked_at": {"n": len(line.times), "part": False, "kind": "series"},
+            "series": facts,
+            **{k: x for o in outcomes for k, x in o.facts.items()},
+        },
         tuple(f for o in outcomes for f in o.findings),
         tuple(e for o in outcomes for e in o.examples),
         (*skipped, *(n for o in outcomes for n in o.not_run)),
