@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,3 +187,21 @@ def test_the_facts_name_the_rules_to_beat() -> None:
     assert "to beat on valid" in str(look(data))
     assert {n.code for n in look(data).not_run} >= {"DUPLICATE", "NEAR-DUPLICATE", "LEAK", "LABEL"}
     assert all(len(line) <= 78 for line in look(data).lines())
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(200.0),
+        np.arange(200.0) % 2,
+        np.r_[np.zeros(50), 1.0, np.zeros(149)],
+        np.exp(np.arange(300) / 10),
+        1e30 * follow(200, 0),
+        np.where(np.arange(200) % 2, follow(200, 0), np.nan),
+        np.arange(24) ** 1.1,
+    ],
+)
+def test_odd_series_are_looked_at_to_the_end(y: np.ndarray) -> None:
+    result = look(table(frame(y), "y", time="when"))
+    assert json.loads(json.dumps(result.json(), allow_nan=False)) == result.json()
+    assert not [n for n in result.not_run if "Error" in n.why]

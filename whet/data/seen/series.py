@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from whet.data.series_lags import lagged
 from whet.data.series_step import Step
 from whet.data.series_time import day, moments
 from whet.data.split import Data
+from whet.errors import one_line
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Line", "line_of", "series_look"]
@@ -101,8 +102,21 @@ def series_look(data: Data) -> Outcome:
         "season_strength": parts.season_strength, "trend_strength": parts.trend_strength, "trend": _slope(dense),
     }  # fmt: skip
     facts["naive"] = _naive(data, line, season)
-    outcomes = [_gaps(line, facts), _missing(line), _still(line), _far(data, line, season), _level(line, season)]
-    outcomes += [_root(dense, season, facts), drifted(data, line.columns, line.ids, season)]
+    looks: dict[str, Callable[[], Outcome]] = {
+        "GAP": lambda: _gaps(line, facts),
+        "MISSING-RUN": lambda: _missing(line),
+        "STUCK": lambda: _still(line),
+        "OUTLIER": lambda: _far(data, line, season),
+        "LEVEL": lambda: _level(line, season),
+        "UNIT-ROOT": lambda: _root(dense, season, facts),
+        "SHIFT": lambda: drifted(data, line.columns, line.ids, season),
+    }
+    outcomes = []
+    for code, one in looks.items():
+        try:
+            outcomes.append(one())
+        except Exception as e:  # odd data may raise anything, and the other looks are worth having
+            outcomes.append(Outcome(not_run=(NotRun(code, one_line(f"{type(e).__name__}: {e}")[:200]),)))
     skipped = [NotRun(code, WINDOWS) for code in ("DUPLICATE", "NEAR-DUPLICATE")]
     skipped += [
         NotRun("LEAK", "all inputs are earlier than the target"),
