@@ -95,6 +95,21 @@ def test_dropping_a_column_is_the_same_as_never_having_had_it(seed, name):
     )
 
 
+@pytest.mark.parametrize("name", ["a", "town", "note", "more", "note more", "sex town"])
+def test_so_it_is_beside_columns_of_free_text(name):
+    rows, rng = frame(0), np.random.default_rng(0)
+    for column, some in (
+        ("note", "the old red fox runs far away today"),
+        ("more", "a big shy cat sleeps under that small tree"),
+    ):
+        rows[column] = [" ".join(rng.choice(some.split(), 6)) for _ in range(len(rows))]
+    gone = name.split()
+    out, never = clean.drop_columns(table(rows, "y"), gone, why="x"), table(rows.drop(columns=gone), "y")
+    assert (out.features, len(out.train.parts)) == (never.features, len(never.train.parts))
+    assert all(torch.equal(p, q) for p, q in zip(out.valid.parts, never.valid.parts, strict=True))
+    assert {**out.meta["encoding"], "dropped": {}} == {**never.meta["encoding"], "dropped": {}}
+
+
 def test_without_any_category_left_there_is_one_input():
     out = clean.drop_columns(table(frame(0), "y"), ["town", "sex"], why="x")
     assert isinstance(out.train.inputs, torch.Tensor)

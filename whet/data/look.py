@@ -14,6 +14,7 @@ from whet.data.leak import leaks
 from whet.data.seen.closely import Told, closely
 from whet.data.seen.outcome import Example
 from whet.data.seen.pick import ids_meet, spell
+from whet.data.seen.series_words import told as told_series
 from whet.data.seen.view import label_of
 from whet.data.split import Data
 from whet.data.textcolumn import text_columns
@@ -72,6 +73,8 @@ class Look:
                 f"{t['high']:,}, median {t['median']:g}; unknown words {t['unknown']['valid']:.1%} of a validation text"
             )
             out += _wrap(f"{said}, {t['unknown']['train']:.1%} of a training text without itself")
+        if s := f.get("series"):
+            out += [y for x in told_series(s) for y in _wrap(x)]
         for finding in self.findings:
             head = f"{finding.severity} {finding.code} {finding.where}: {finding.message}"
             fix = "" if finding.fix in ("", "none needed") else f" ({finding.fix})"
@@ -117,7 +120,8 @@ def look(data: Data, *, told: Told | None = None) -> Look:
 
     Findings: those of loading (kind inferred, columns dropped, files skipped ...), then DUPLICATE (examples equal to the last
     bit), LEAK (one column gives the target away), MISSING, NEAR-CONSTANT, IMBALANCE, RARE (classes of under 10 examples), then
-    those of a closer look: NEAR-DUPLICATE, REDUNDANT, COUNTER, MISSING-TOGETHER, OUTLIER, BLANK, SHIFT, SCALED, LABEL.
+    those of a closer look: NEAR-DUPLICATE, REDUNDANT, COUNTER, MISSING-TOGETHER, OUTLIER, BLANK, SHIFT, SCALED, LABEL; of a
+    series GAP, MISSING-RUN, STUCK, OUTLIER, LEVEL, UNIT-ROOT, SHIFT.
     told: called with (what is looked at next, the share of the time that is over, roughly) as they go.
 
     >>> import torch
@@ -144,10 +148,15 @@ def look(data: Data, *, told: Told | None = None) -> Look:
         "ids_meet": ids_meet(data),
         "cleaned": list(data.meta.get("cleaned", ())),
     }
-    given = leaks(data)
-    found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
+    given: list[Finding] = []
+    copied: tuple[Example, ...] = ()
+    if "series" in data.meta:  # its examples overlap, and its inputs are one column many times
+        found = (*data.findings, *_missing(data))
+    else:
+        given, copied = leaks(data), tuple(_copies(data))
+        found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
     close = closely(data, [f.where for f in given], told)
-    return Look({**facts, **close.facts}, (*found, *close.findings), (*_copies(data), *close.examples), close.not_run)
+    return Look({**facts, **close.facts}, (*found, *close.findings), (*copied, *close.examples), close.not_run)
 
 
 def _features(data: Data, shapes: list[Any]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.data.prepare import CODED, feature_names
 from whet.data.split import Data, Split
 from whet.errors import DataError, nearest
 
@@ -30,16 +31,22 @@ def columns_of(data: Data) -> dict[str, list[int]]:
         return {name: [i] for i, name in enumerate(names)}
     found: dict[str, list[int]] = {}
     number, code = 0, int(encoding["numbers"])
+    word = code + sum(c["kind"] == "category" for c in encoding["columns"])
+    first = word
     for c in encoding["columns"]:
         if c["kind"] == "category":
             found[c["name"]] = [code]
             code += 1
+        elif c["kind"] == "text":
+            found[c["name"]] = list(range(word, word + c["length"]))
+            word += c["length"]
         else:
             n = len(c.get("parts", ())) + bool(c["missing"])
             found[c["name"]] = list(range(number, number + n))
             number += n
     widths = [p.shape[1] for p in data.train.parts]
-    return found if [number, code - number][: len(widths)] == widths else {}  # other encodings are laid out otherwise
+    # other encodings are laid out otherwise
+    return found if [number, code - number, word - first][: len(widths)] == widths else {}
 
 
 def narrowed(data: Data, without: Sequence[str], why: str) -> Data:
@@ -74,14 +81,17 @@ def narrowed(data: Data, without: Sequence[str], why: str) -> Data:
 
     def narrow(split: Split) -> Split:
         parts = [p[:, k] for p, k in zip(split.parts, keep, strict=True)]
-        if encoded and len(parts) == 2 and not len(keep[1]):  # as a table without categories is encoded
+        # as a table without texts, and one without categories too, is encoded
+        while encoded and len(parts) > 1 and not parts[-1].shape[1]:
             parts.pop()
         return Split(tuple(parts) if len(parts) > 1 else parts[0], split.targets, split.ids)
 
+    meta = _meta(data, without, why)
     features = tuple(f for i, f in enumerate(data.features) if i not in gone)
+    features = feature_names(meta["encoding"]) if encoded else features
     raw = {s: f.drop(columns=list(without), errors="ignore") for s, f in data.raw.items()}
     return replace(
-        data, train=narrow(data.train), valid=narrow(data.valid), features=features, raw=raw, meta=_meta(data, without, why),
+        data, train=narrow(data.train), valid=narrow(data.valid), features=features, raw=raw, meta=meta,
         sealed=None if opened is None else lambda: narrow(opened()),
         findings=tuple(f for f in data.findings if getattr(f, "where", "") not in without),
     )  # fmt: skip
@@ -95,7 +105,7 @@ def _meta(data: Data, without: Sequence[str], why: str) -> dict[str, Any]:
         kept = [c for c in e["columns"] if c["name"] not in without]
         meta["encoding"] = {
             **e, "columns": kept, "dropped": {**e["dropped"], **dict.fromkeys(without, why)},
-            "numbers": sum(len(c.get("parts", ())) + bool(c["missing"]) for c in kept if c["kind"] != "category"),
+            "numbers": sum(len(c.get("parts", ())) + bool(c["missing"]) for c in kept if c["kind"] not in CODED),
             "sizes": [len(c["values"]) + 2 for c in kept if c["kind"] == "category"],
         }  # fmt: skip
     return meta

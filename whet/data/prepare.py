@@ -23,7 +23,7 @@ from whet.finding import Finding, Severity
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CLIP", "apply_encoding", "feature_names", "fit_encoding"]
+__all__ = ["CLIP", "CODED", "apply_encoding", "feature_names", "fit_encoding"]
 
 CODED = ("category", "text")  # kinds that become whole numbers
 CLIP = 10.0  # standard deviations; a value of 1e9 by mistake must not blow the first step up

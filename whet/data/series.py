@@ -16,7 +16,7 @@ from whet.data.divide import SHARES
 from whet.data.prepare import apply_encoding, feature_names, fit_encoding
 from whet.data.seen.series_season import periods
 from whet.data.series_lags import CYCLES, calendar, lag_rows
-from whet.data.series_time import LEAST, Clock
+from whet.data.series_time import LEAST, Clock, day
 from whet.data.split import Data, Split
 from whet.data.target import encode_target, infer_kind
 from whet.errors import DataError
@@ -115,7 +115,7 @@ def _made(
     return Data(
         split(inputs, train), split(inputs, valid), kind="regression", sealed=sealed, source=source,
         features=feature_names(encoding), meta=meta, findings=(said, *clock.findings, *found, *dropped, *keep),
-        raw={"train": _raw(ordered, train), "valid": _raw(ordered, valid), "history": visible.copy()},
+        raw={"train": _raw(ordered, train), "valid": _raw(ordered, valid), "history": visible.set_axis(clock.rows[: len(visible)])},
     )  # fmt: skip
 
 
@@ -186,16 +186,6 @@ def _said(clock: Clock, plan: dict[str, Any], cut: dict[str, str], target: str) 
                 "season": plan["season"], **cut}  # fmt: skip
     fix = "--time none for a table" if clock.named else "--time none for a table, --time COLUMN for another"
     return Finding("SERIES", Severity.INFO, clock.name, evidence, text, fix)
-
-
-def day(time: str) -> str:
-    """Return a time without the zeros at its end.
-
-    >>> day("2024-01-31T00:00:00.000000"), day("2024-01-31T06:30:00.000000"), day("17.0")
-    ('2024-01-31', '2024-01-31 06:30', '17')
-    """
-    text = time.removesuffix(".000000").removesuffix(".0").removesuffix(":00")
-    return text.removesuffix("T00:00").replace("T", " ")
 
 
 def lookahead(frame: pd.DataFrame, target: str, clock: Clock | None) -> tuple[Finding, ...]:

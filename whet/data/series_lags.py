@@ -10,12 +10,13 @@ import numpy as np
 from whet.data.column import as_numbers, as_texts
 from whet.data.series_step import Step
 from whet.data.series_time import moments
+from whet.data.split import Data, Split
 from whet.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["calendar", "lag_name", "lag_rows", "lagged"]
+__all__ = ["calendar", "lag_name", "lag_rows", "lagged", "last_values"]
 
 DAY, WEEK, YEAR = 86_400.0, 604_800.0, 365.2425 * 86_400
 CYCLES = {"day": DAY, "week": WEEK, "year": YEAR}
@@ -105,3 +106,20 @@ def lag_rows(history: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
         series = as_numbers(history[name])
         out |= {lag_name(name, lag): lagged(series, at[:-1], at, lag) for lag in lags}
     return pd.DataFrame(out | calendar(times, list(plan["calendar"])))
+
+
+def last_values(data: Data, split: Split) -> np.ndarray | None:
+    """Return (n,) the target's last value before each example of `split`, by its inputs; None when `data` is no series.
+
+    It is the simplest forecast of all (persistence), and what a model of a series has to beat.
+
+    >>> from whet.data.bundled import diabetes
+    >>> last_values(diabetes(), diabetes().valid) is None
+    True
+    """
+    if "series" not in data.meta:
+        return None
+    name = lag_name(data.meta["series"]["target"], 1)
+    part = next(c["parts"][0] for c in data.meta["encoding"]["columns"] if c["name"] == name)
+    column = split.parts[0][:, data.features.index(name)].double().numpy()
+    return column * part["std"] + part["mean"]

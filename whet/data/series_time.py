@@ -15,7 +15,7 @@ from whet.finding import Finding, Severity
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEAST", "NONE", "Clock", "find_clock", "moments"]
+__all__ = ["LEAST", "NONE", "Clock", "day", "find_clock", "moments"]
 
 LEAST = 20  # rows; fewer are no series
 NONE = "none"
@@ -202,3 +202,13 @@ def _clock(
         evidence = {"share": share, "threshold": 0.8, "n": len(rows)}
         findings.append(Finding("IRREGULAR", Severity.WARN, where, evidence, text, "resample it to equal steps"))
     return Clock(names, form, rows, when[rows], step, share, named, tuple(findings))
+
+
+def day(time: str) -> str:
+    """Return a time without the zeros at its end.
+
+    >>> day("2024-01-31T00:00:00.000000"), day("2024-01-31T06:30:00.000000"), day("17.0")
+    ('2024-01-31', '2024-01-31 06:30', '17')
+    """
+    text = time.removesuffix(".000000").removesuffix(".0").removesuffix(":00")
+    return text.removesuffix("T00:00").replace("T", " ")

@@ -85,7 +85,8 @@ class Data:
     source: where it came from, as a person would name it; features: names of the inputs, where they have names;
     meta: JSON about how it was prepared (encoding, skipped files, ...), which travels with an exported model;
     findings: what loading it already showed; raw: the visible examples as a person would read them, split -> a pandas
-    DataFrame whose i-th row is the split's i-th example (a table's own columns, a picture's file and size, a text), or {}.
+    DataFrame whose i-th row is the split's i-th example (a table's own columns, a picture's file and size, a text), or {}; of a
+    series also `history`: all its visible rows in the order of time, indexed by their numbers in the source.
 
     The test split cannot be read by accident: `sealed` is a function that loads it, and only `unseal` calls it.
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from whet.data.series_lags import last_values
 from whet.data.split import Data
 from whet.deploy import load, save, verify
 from whet.errors import StudyError, WhetError
@@ -121,13 +122,21 @@ def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None
     valid = interval(goal, chosen.outputs, data.valid.targets.numpy(), kind=data.kind)
     times = len(study.records("unsealed"))
     opened = "opened once" if times == 1 else f"opened {times} times: trust the first score most"
-    lines = (f"{goal} {score}", f"validation {valid}", f"{len(split):,} sealed examples, {opened}, on record")
+    lines: tuple[str, ...] = (
+        f"{goal} {score}", f"validation {valid}", f"{len(split):,} sealed examples, {opened}, on record"
+    )  # fmt: skip
+    last = last_values(data, split)
+    rule = None
+    if last is not None:  # what a model of a series has to beat
+        rule = interval(goal, last.astype(np.float32)[:, None], split.targets.numpy(), kind=data.kind)
+        lines = (*lines[:2], f"the last value again {rule}", *lines[2:])
     block = Block(
         "test",
         lines,
         {
             "metric": goal, "value": score.value, "interval": [score.low, score.high], "n": len(split), "members": chosen.key,
             "validation": valid.value, "validation_interval": [valid.low, valid.high], "opened": times,
+            **({} if rule is None else {"last_value": rule.value}),
         },
     )  # fmt: skip
     study.record("test", block.json())

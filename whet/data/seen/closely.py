@@ -17,6 +17,7 @@ from whet.data.seen.odd import odd_columns
 from whet.data.seen.outcome import Outcome
 from whet.data.seen.outliers import far_examples
 from whet.data.seen.sequences import lengths
+from whet.data.seen.series import series_look
 from whet.data.seen.textleak import word_leaks
 from whet.data.seen.textodd import odd_texts
 from whet.data.seen.view import View, view
@@ -45,6 +46,9 @@ def closely(data: Data, known: Collection[str] = (), told: Told | None = None) -
     >>> sorted(n.code for n in closely(diabetes()).not_run)
     ['LABEL', 'NEAR-DUPLICATE']
     """
+    if "series" in data.meta:
+        with threadpool_limits(1):
+            return series_look(data)
     v = view(data)
     encoding = data.meta.get("encoding")
     looks: dict[str, Callable[[], Outcome]] = {

@@ -41,7 +41,7 @@ def autocorrelation(x: np.ndarray) -> np.ndarray:
 
 
 def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) -> list[tuple[int, float]]:
-    """Return [(period, autocorrelation there)] of x (n,): the main season, then a longer one of `natural` that adds to it.
+    """Return [(period, autocorrelation there)] of x (n,): the season, then a longer one of `natural` that adds to it.
 
     A peak in the spectrum of the differences counts when its power over the background is past the F(2, 2k) quantile for
     `alpha` over all frequencies; background: the median of the 25 frequencies on either side, worth k means. The period is
@@ -64,21 +64,21 @@ def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) 
     for base in _peaks(np.diff(x), alpha):
         hills = [h for k in (1, 2, 3, 4, 6) if (h := _hill(r, base * k, natural))]
         top = max((height for _, height in hills), default=0.0)
-        best = next((h for h in hills if h[1] >= 0.9 * top), None)
+        best = next((h for h in hills if h[1] >= 0.85 * top), None)
         if best is not None and (main is None or best[1] > main[1] + HIGH):
             main = best
     if main is None:
         return []
     short, height = main
-    longer = [
-        h
-        for p in natural
-        if p > 1.5 * short and (h := _hill(r, p, natural)) and h[0] == p and h[1] > height + 2 / np.sqrt(n)
-    ]
     shorter = [
         h for p in natural if 1.5 * p < short and (h := _hill(r, p, natural)) and h[0] == p and h[1] > height / 2
     ]
-    return [*shorter[:1], main, *longer[:1]][:2]
+    if shorter and short in natural:
+        return [shorter[0], main]
+    if shorter:  # a multiple of a day, as near a week, is a day
+        short, height = shorter[0]
+    longer = [h for p in natural if p > 1.5 * short and (h := _hill(r, p, natural)) and h[0] == p]
+    return [(short, height), *[h for h in longer if h[1] > height + 2 / np.sqrt(n)][:1]]
 
 
 def _peaks(d: np.ndarray, alpha: float) -> list[float]:
