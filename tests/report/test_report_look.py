@@ -341,3 +341,18 @@ def test_a_series_has_its_section_between_what_was_found_and_its_parts() -> None
     assert [b.title.partition(":")[0] for b in section.blocks if isinstance(b, Plot)][:2] == ["y", "rain"]
     assert section.blocks[0].figure["data"][0]["x"][0] == f"{raw['train']['day'].iloc[0]}T00:00:00"
     well(report)
+
+
+def test_the_report_of_a_run_shows_what_was_suspicious(doubtful: tuple[Data, Look]) -> None:
+    from whet.recipe.summary import _look
+    from whet.report.dataset import dataset
+
+    data, found = doubtful
+    section = dataset(_look(data, found))
+    names = {b.name for b in section.blocks if isinstance(b, (Pictures, Pairs))} - {""}
+    assert {anchor("LABEL"), anchor("DUPLICATE")} <= names
+    links = next(b for b in section.blocks if isinstance(b, Findings)).links
+    assert set(links.values()) == names
+    labels = next(b for b in section.blocks if isinstance(b, Pictures) and b.name == anchor("LABEL"))
+    assert len(labels.items) == 12
+    well(Report("run", (section,)))

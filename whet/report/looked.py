@@ -24,7 +24,7 @@ from whet.report.document import Report
 from whet.report.gallery import Gallery, cell
 from whet.report.line import line_plot, moments
 from whet.report.quantity import Share, clean, count, shorten, show
-from whet.report.suspects import anchor, pairs, sheets, suspects
+from whet.report.suspects import anchor, exhibits, sheets
 
 __all__ = ["look_report"]
 
@@ -49,13 +49,11 @@ def look_report(data: Data, look: Look) -> Report:
     gallery = Gallery.of(data, look.examples)
     columns, strength = _columns(gallery)
     gallery = replace(gallery, strength=strength)
-    near = pairs(gallery, look)
-    paired = {b.name for b in near}
-    alone = [e for e in look.examples if anchor(e.code) not in paired]
-    odd = suspects(gallery, alone)
+    odd, near, links = exhibits(gallery, look)
+    alone = [e for e in look.examples if anchor(e.code) not in {b.name for b in near}]
     sections = [
         _there(data, look),
-        _found(look, {b.name for b in (*near, *odd) if hasattr(b, "name")}, bool(strength)),
+        _found(look, links, bool(strength)),
         Section("suspects", "Suspicious examples", _said(alone), tuple(odd)),
         Section("twins", "Duplicates", _twins(look), tuple(near)),
         _line(gallery, look.examples),
@@ -107,14 +105,13 @@ def _there(data: Data, look: Look) -> Section:
     return Section("there", "What there is", f"{count(total, 'example')}{what}: {', '.join(parts)}.", tuple(blocks))
 
 
-def _found(look: Look, names: set[str], columns: bool) -> Section:
+def _found(look: Look, links: Mapping[str, str], columns: bool) -> Section:
     found = sorted(look.findings, key=lambda f: list(_WORDS).index(f.severity))
     blocks: list[Block] = []
     if found:
-        links = {f.code: anchor(f.code) for f in found if anchor(f.code) in names}
-        links |= {f.code: "columns" for f in found if f.code in _COLUMNS and columns}
-        links |= {f.code: "there" for f in found if f.code in _CLASSES}
-        blocks.append(Findings(tuple(found), links=links))
+        places = {f.code: "columns" for f in found if f.code in _COLUMNS and columns}
+        places |= {f.code: "there" for f in found if f.code in _CLASSES}
+        blocks.append(Findings(tuple(found), links={**places, **links}))
     if look.not_run:
         rows = [(clean(n.code), clean(n.why)) for n in look.not_run]
         blocks.append(Table(("code", "why"), rows, "What could not be looked at"))

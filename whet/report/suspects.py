@@ -13,11 +13,11 @@ from whet.data.seen.typical import Group
 from whet.data.seen.view import View
 from whet.finding import Finding
 from whet.report.beside import Pair, Pairs, Sheet
-from whet.report.block import Block, Pictures
+from whet.report.block import Block, Pictures, Table
 from whet.report.gallery import Gallery
 from whet.report.quantity import clean, shorten
 
-__all__ = ["anchor", "pairs", "sheets", "suspects"]
+__all__ = ["anchor", "exhibits", "pairs", "sheets", "suspects"]
 
 _PICTURES, _ROWS, _PAIRS = 36, 100, 24
 _NARROW = 12  # columns of a table of few examples
@@ -32,7 +32,7 @@ def anchor(code: str) -> str:
     return "seen-" + "-".join(re.findall(r"[a-z0-9]+", code.lower()))
 
 
-def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int | None = None) -> list[Block]:
+def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int | None = None) -> list[Pictures | Table]:
     """Return a block of pictures or a table for each code, the most suspicious first; most: how many of each.
 
     >>> from whet.data.bundled import digits
@@ -43,7 +43,7 @@ def suspects(gallery: Gallery, examples: Iterable[Example], *, most: int | None 
     codes: dict[str, list[Example]] = {}
     for e in examples:
         codes.setdefault(e.code, []).append(e)
-    blocks: list[Block] = []
+    blocks: list[Pictures | Table] = []
     for code, found in codes.items():
         found = _once(sorted(found, key=lambda e: -e.score))
         room = most or (_PICTURES if gallery.pictured else _ROWS)
@@ -74,8 +74,24 @@ def _once(found: Iterable[Example]) -> list[Example]:
     return list(kept.values())
 
 
-def pairs(gallery: Gallery, look: Look) -> list[Pairs]:
-    """Return the pairs of every finding on duplicates side by side: those whose targets differ first.
+def exhibits(
+    gallery: Gallery, look: Look, *, most: int | None = None
+) -> tuple[list[Pictures | Table], list[Pairs], dict[str, str]]:
+    """Return all that was found suspicious: examples by themselves, pairs, and the anchor of each finding that has some.
+
+    >>> from whet.data.bundled import digits
+    >>> exhibits(Gallery.of(digits()), Look())
+    ([], [], {})
+    """
+    near = pairs(gallery, look, most=most)
+    paired = {b.name for b in near}
+    odd = suspects(gallery, [e for e in look.examples if anchor(e.code) not in paired], most=most)
+    names = paired | {b.name for b in odd}
+    return odd, near, {f.code: anchor(f.code) for f in look.findings if anchor(f.code) in names}
+
+
+def pairs(gallery: Gallery, look: Look, *, most: int | None = None) -> list[Pairs]:
+    """Return the pairs of every finding on duplicates side by side, those whose targets differ first; most: how many of each.
 
     >>> from whet.data.bundled import digits
     >>> same = Finding("DUPLICATE", "INFO", "train", {"pairs": [["train", 0, "train", 1]]})
@@ -93,7 +109,7 @@ def pairs(gallery: Gallery, look: Look) -> list[Pairs]:
         items.sort(key=lambda i: not i.differ)
         equal = "Equal to the last bit" if gallery.pictured else "Equal in all that is learned from"
         title = {"DUPLICATE": equal, "NEAR-DUPLICATE": "Nearly the same"}.get(f.code, clean(f.code))
-        room = _PAIRS if gallery.pictured else _PAIRS // 2
+        room = most or (_PAIRS if gallery.pictured else _PAIRS // 2)
         note = f"Shown: {room} of the first {len(items):,} pairs." if len(items) > room else ""
         blocks.append(Pairs(title, tuple(items[:room]), note, anchor(f.code)))
     return blocks
