@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from checking.causes import named
 from checking.programs import Program, healthy, seeded
-from checking.score import SILENT, Outcome, Score, detected, interval, score
+from checking.score import Outcome, Score, detected, interval, score
 from checking.tools import TOOLS, Tool, installed
 
 __all__ = [
-    "SILENT", "TOOLS", "Outcome", "Program", "Score", "Tool", "detected", "healthy", "installed", "interval", "named", "score",
+    "TOOLS", "Outcome", "Program", "Score", "Tool", "detected", "healthy", "installed", "interval", "named", "score",
     "seeded",
 ]  # fmt: skip

@@ -14,7 +14,31 @@ from checking.programs import Program
 
 __all__ = ["named"]
 
-CAUSES: tuple[tuple[str, str], ...] = ()
+UNTRAINED = r"optimizer of|optimizer holds|detached|computed and not added|multiplied by 0"
+CAUSES: tuple[tuple[str, str], ...] = (
+    # exceptions of PyTorch
+    (r"raises RuntimeError: .*does not require grad", r"no_grad around|compared with themselves"),
+    (r"Target \d+ is out of bounds", r"too few outputs|class too many|class number beyond"),
+    (r"mat1 and mat2 shapes cannot be multiplied", r"wrong width"),
+    (r"has no attribute 'backward'", r"loss is a float"),
+    (r"grad can be implicitly created only for scalar", r"loss is a vector"),
+    (r"more than 1 value per channel", r"batch of one example"),
+    (r"modified by an inplace operation", r"addition in place"),
+    (r"batch_size .* to match target batch_size", r"last example's states|over the examples in place of the steps"),
+    (r"target size .*different to the input size", r"\(n, 1\) against"),
+    # parameters that do not learn: torchtest, Live
+    (r"did not change!|^PC: .*no step seen so far changed", UNTRAINED),
+    (r"^ACT: .* dead", r"dead relu"),
+    # not finite: torchtest, trainproof, Live
+    (r"NaN|loss is nan", r"log of negative inputs"),
+    # trainproof
+    (r"^TP-ZERO-GRAD", r"clamped"),
+    (r"^TP-OBJ-LABEL-SHIFT-DOUBLE", r"not shifted"),
+    # Lightning, read by a person
+    (r"^lr_find: the rate is", r"learning rate 1"),
+    # TrainCheck
+    (r"changes Parameter\.(data|grad)\b", UNTRAINED),
+)
 
 
 def named(program: Program, alarms: Mapping[str, str]) -> bool:

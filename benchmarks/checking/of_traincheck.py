@@ -24,7 +24,7 @@ from checking.score import Outcome
 
 __all__ = ["STEPS", "checked"]
 
-STEPS = 10
+STEPS = 6
 SCRIPT = """\
 import torch
 import sys

@@ -2,8 +2,9 @@
 
 The log has a record a step: loss, norm of the gradient, learning rate. The time of a step is left out: on a shared machine its rule
 for it judges the neighbours.
-Classes and targets go to `check_objective`, as its own Hugging Face callback does; for token-to-token programs with the inputs
-and the word that the loss does not shift. There is no held-out loss in these programs: its overfitting check says so and rests.
+Of its checks of the objective two are asked: the class that is ignored, and, for token-to-token programs, the alignment of the labels, with
+the word that the loss does not shift them. That every class occurs it wants to see over an epoch; these programs are one batch.
+There is no held-out loss in these programs: its overfitting check says so and rests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from trainproof.compare import check_compare
 from trainproof.epoch import check_records
-from trainproof.objective import check_objective
+from trainproof.objective import check_ignore_index, check_label_alignment
 
 from checking.loop import raised, steps
 from checking.programs import Program, Ready
@@ -55,8 +56,8 @@ def _objective(ready: Ready) -> list[dict[str, Any]]:
         return []
     tokens = isinstance(ready.inputs, Tensor) and not ready.inputs.is_floating_point() and ready.inputs.shape == y.shape
     classes = outputs.shape[-1] if tokens else outputs.shape[1]
-    more: dict[str, Any] = {"input_ids": ready.inputs, "loss_shifts": False} if tokens else {}
-    return check_objective(classes, getattr(loss, "ignore_index", -100), y, **more)
+    found = check_ignore_index(classes, getattr(loss, "ignore_index", -100))
+    return [*found, *(check_label_alignment(ready.inputs, y, loss_shifts=False) if tokens else ())]
 
 
 def _alarms(findings: list[dict[str, Any]]) -> dict[str, str]:

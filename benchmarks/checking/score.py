@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any
 
-__all__ = ["SILENT", "Outcome", "Score", "detected", "interval", "score"]
-
-SILENT = "raises"  # how the kind of an alarm begins that is the program's own exception, which any loop shows
+__all__ = ["Outcome", "Score", "detected", "interval", "score"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,11 @@ def interval(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
 
 @dataclass
 class Score:
-    """Counts over programs and seeds. silent: of bugs that a plain loop neither stops nor warns at; named: cause said."""
+    """Counts of programs. silent: bugs that a plain loop neither stops nor warns at; named: the words say what is wrong.
+
+    A bug counts when it is found with every seed, a false alarm when it is raised with any: seeds of one program are not
+    independent, so the intervals are over programs.
+    """
 
     bugs: int = 0
     detected: int = 0
@@ -59,56 +61,48 @@ class Score:
     silent_detected: int = 0
     named: int = 0
     healthy: int = 0
-    alarmed: int = 0
     seconds: list[float] = field(default_factory=list)
     missed: set[str] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
     false: dict[str, set[str]] = field(default_factory=dict)
     not_run: dict[str, set[str]] = field(default_factory=dict)
-    nameless: set[str] = field(default_factory=set)
 
 
-def score(
-    said: Mapping[tuple[str, int], Outcome],
-    loop: Mapping[tuple[str, int], Outcome],
-    programs: Iterable[Any],
-    names: Any,
-    *,
-    read: bool = False,
-) -> Score:
-    """Count what one tool said. said, loop: (program, seed) -> outcome of the tool and of the plain loop.
+Said = Mapping[tuple[str, int], Outcome]  # (program, seed) -> what a tool said
+
+
+def score(said: Said, loop: Said, programs: Iterable[Any], names: Any, *, read: bool = False) -> Score:
+    """Count what one tool said, and the plain loop of the same programs.
 
     names(program, alarms): whether the words name the cause. A program that a tool cannot look at is missed when it has a
     bug, and no false alarm when it has none.
     """
-    out = Score()
-    seeds_of: dict[str, list[int]] = {}
-    for name, seed in said:
-        seeds_of.setdefault(name, []).append(seed)
+    out = Score(seconds=[o.seconds for o in said.values()])
     for program in programs:
-        for seed in seeds_of.get(program.name, ()):
-            outcome = said[program.name, seed]
-            out.seconds.append(outcome.seconds)
+        seeds = [s for name, s in said if name == program.name]
+        for outcome in (said[program.name, s] for s in seeds):
             if outcome.not_run:
                 out.not_run.setdefault(outcome.not_run, set()).add(program.name)
-            if program.bug is None:
-                out.healthy += 1
-                alarms = {**outcome.alarms, **(outcome.read if read else {})}
-                out.alarmed += bool(alarms)
-                if alarms:
-                    out.false.setdefault(program.name, set()).update(alarms)
-                continue
-            fixed = [said[program.fixed, s] for s in seeds_of.get(program.fixed, ())]
-            found = detected(outcome, fixed, read)
-            plain = detected(
-                loop[program.name, seed], [loop[program.fixed, s] for s in seeds_of.get(program.fixed, ())]
-            )
-            out.bugs += 1
-            out.detected += bool(found)
-            out.silent += not plain
-            out.silent_detected += bool(found) and not plain
-            out.named += bool(found) and names(program, found)
-            if not found:
-                out.missed.add(program.name)
-            elif not names(program, found):
-                out.nameless.add(program.name)
+            if program.bug is None and (alarms := {**outcome.alarms, **(outcome.read if read else {})}):
+                out.false.setdefault(program.name, set()).update(alarms)
+        if not seeds or program.bug is None:
+            out.healthy += bool(seeds)
+            continue
+        found = [detected(said[program.name, s], _of(said, program.fixed), read) for s in seeds]
+        silent = not any(detected(loop[program.name, s], _of(loop, program.fixed)) for s in seeds)
+        out.bugs += 1
+        out.silent += silent
+        if not all(found):
+            out.missed.add(program.name)
+            continue
+        out.detected += 1
+        out.silent_detected += silent
+        if all(names(program, alarms) for alarms in found):
+            out.named += 1
+        else:
+            out.nameless.add(program.name)
     return out
+
+
+def _of(said: Said, program: str) -> list[Outcome]:
+    return [o for (name, _), o in said.items() if name == program]

@@ -71,20 +71,26 @@ def test_only_what_the_program_without_the_bug_does_not_raise_is_a_detection() -
 
 def test_counts_by_hand() -> None:
     good = Program("good", dict)
-    bad = [Program(name, dict, ALL["dense: detached"].bug, "good") for name in ("loud", "found", "missed", "usual")]
+    bad = [
+        Program(name, dict, ALL["dense: detached"].bug, "good") for name in ("loud", "found", "odd", "missed", "usual")
+    ]
     programs = [good, *bad]
     loop = {(p.name, s): Outcome() for p in programs for s in (0, 1)}
     loop["loud", 0] = loop["loud", 1] = Outcome({"raises E": "e"})
     said = dict(loop)
     said["found", 0] = Outcome({"PC": "no gradient reaches 2 of 4 parameters"}, seconds=3.0)
-    said["found", 1] = Outcome({"PC": "something is odd"})
-    said["usual", 0] = Outcome({"X": "x"})
+    said["found", 1] = Outcome({"PC": "no gradient reaches 2 of 4 parameters"})
+    said["odd", 0] = said["found", 0]
+    said["odd", 1] = Outcome({"PC": "something is odd"})
+    said["usual", 0] = said["usual", 1] = Outcome({"X": "x"})
     said["good", 1] = Outcome({"X": "x"})
     said["missed", 1] = Outcome(not_run="cannot")
+    said["missed", 0] = said["found", 0]
     s = score(said, loop, programs, named)
-    assert (s.bugs, s.detected, s.silent, s.silent_detected, s.named) == (8, 4, 6, 2, 1)
-    assert (s.healthy, s.alarmed, s.false) == (2, 1, {"good": {"X"}})
+    assert (s.bugs, s.detected, s.silent, s.silent_detected, s.named) == (5, 3, 4, 2, 1)
+    assert (s.healthy, s.false) == (1, {"good": {"X"}})
     assert s.missed == {"missed", "usual"}
+    assert s.nameless == {"loud", "odd"}
     assert s.not_run == {"cannot": {"missed"}}
     assert max(s.seconds) == 3.0
 
