@@ -14,7 +14,10 @@ from checking.programs import Program
 
 __all__ = ["named"]
 
-UNTRAINED = r"optimizer of|optimizer holds|detached|computed and not added|multiplied by 0"
+UNTRAINED = (
+    r"optimizer of|optimizer holds|detached|computed and not added|multiplied by 0|never sees the code|without an embedding|"
+    r"input not used|replaced by zeros"
+)
 CAUSES: tuple[tuple[str, str], ...] = (
     # exceptions of PyTorch
     (r"raises RuntimeError: .*does not require grad", r"no_grad around|compared with themselves"),
@@ -25,6 +28,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
     (r"more than 1 value per channel", r"batch of one example"),
     (r"modified by an inplace operation", r"addition in place"),
     (r"batch_size .* to match target batch_size", r"last example's states|over the examples in place of the steps"),
+    (r"backward through the graph a second time", r"state carried on"),
     (r"target size .*different to the input size", r"\(n, 1\) against"),
     # parameters that do not learn: torchtest, Live
     (r"did not change!|^PC: .*no step seen so far changed", UNTRAINED),
