@@ -1,10 +1,9 @@
 """trainproof: the log of the loop judged, the objective checked, and, as another tool, compared with the log of a good run.
 
 The log has a record a step: loss, norm of the gradient, learning rate. The time of a step is left out: on a shared machine its rule
-for it judges the neighbours.
-Of its checks of the objective two are asked: the class that is ignored, and, for token-to-token programs, the alignment of the labels, with
-the word that the loss does not shift them. That every class occurs it wants to see over an epoch; these programs are one batch.
-There is no held-out loss in these programs: its overfitting check says so and rests.
+for it judges the neighbours. Of its checks of the objective two are asked: the class that is ignored, and, for token-to-token
+programs, the alignment of the labels, with the word that the loss does not shift them. That every class occurs it wants to see over
+an epoch; these programs are one batch. There is no held-out loss in these programs: its overfitting check says so and rests.
 """
 
 from __future__ import annotations
