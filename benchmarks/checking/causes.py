@@ -38,7 +38,9 @@ CAUSES: tuple[tuple[str, str], ...] = (
     # trainproof
     (r"^TP-ZERO-GRAD", r"clamped"),
     (r"^TP-OBJ-LABEL-SHIFT-DOUBLE", r"not shifted"),
-    # Lightning, read by a person
+    # Lightning's own exceptions, and what a person reads
+    (r"training_step` must return a Tensor", r"loss is a float"),
+    (r"`self\.log\(train_loss, tensor\(\[", r"loss is a vector"),
     (r"^lr_find: the rate is", r"learning rate 1"),
     # TrainCheck
     (r"changes Parameter\.(data|grad)\b", UNTRAINED),

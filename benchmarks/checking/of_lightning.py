@@ -62,7 +62,8 @@ class Module(lightning.LightningModule):
     def training_step(self, batch: Any, index: int) -> Any:
         loss = self._loss(batch)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=1)
-        self.losses.append(loss.item())
+        if isinstance(loss, torch.Tensor) and loss.numel() == 1:  # else Lightning is to say it
+            self.losses.append(loss.item())
         return loss
 
     def validation_step(self, batch: Any, index: int) -> None:
