@@ -12,7 +12,7 @@ from whet.checks.registry import Fact, Stage
 from whet.checks.sandbox import randomness
 from whet.checks.source import place
 from whet.checks.subject import Subject
-from whet.finding import Finding, NotRun, Severity
+from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 from whet.seed import key
 from whet.task import Augment
 
@@ -54,10 +54,8 @@ class Masks:
             augment = subject.task.augment(subject.params)
             at = _picture(subject)
             if augment is None or at is None:
-                yield NotRun(
-                    self.code,
-                    "the task does not augment" if augment is None else "the targets are no masks of pictures",
-                )
+                why = "the task does not augment" if augment is None else "the targets are no masks of pictures"
+                yield NotRun(self.code, INAPPLICABLE + why)
                 return
             found = [self._elsewhere(augment, subject, at, epoch) for epoch in range(2)]
         if any(f is None for f in found):
