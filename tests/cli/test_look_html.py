@@ -50,7 +50,7 @@ def test_a_page_that_cannot_be_written_is_said_in_one_line(whet, tmp_path):
 def test_plain_lines_say_how_far_a_long_look_is(monkeypatch, capsys):
     clock = iter([0.0, *(6.0 * k for k in range(1, 40))])
     monkeypatch.setattr("whet.cli.screen.time.monotonic", lambda: next(clock))
-    with Screen(plain=True).watching("look") as told:
+    with Screen(plain=True).telling("look") as told:
         told("NEAR-DUPLICATE", 0.0)
         told("LABEL", 0.5)
     first, second = capsys.readouterr().out.splitlines()

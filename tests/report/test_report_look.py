@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -330,16 +329,11 @@ def test_a_series_has_its_section_between_what_was_found_and_its_parts() -> None
         }
     )
     data = table(frame, "y", kind="regression", seed=0)
-    order = {s: np.argsort(getattr(data, s).ids) for s in ("train", "valid")}
-    raw = {s: data.raw[s].iloc[at].reset_index(drop=True) for s, at in order.items()}
-    timed = replace(
-        data, train=data.train.take(order["train"]), valid=data.valid.take(order["valid"]), raw=raw,
-        meta={**data.meta, "series": {"time": ["day"], "target": "y"}},
-    )  # fmt: skip
-    report = look_report(timed, look(timed))
+    assert "series" in data.meta
+    report = look_report(data, look(data))
     section = next(s for s in report.sections if s.name == "series")
     assert [b.title.partition(":")[0] for b in section.blocks if isinstance(b, Plot)][:2] == ["y", "rain"]
-    assert section.blocks[0].figure["data"][0]["x"][0] == f"{raw['train']['day'].iloc[0]}T00:00:00"
+    assert section.blocks[0].figure["data"][0]["x"][0] == f"{data.raw['train']['day'].iloc[0]}T00:00:00"
     well(report)
 
 

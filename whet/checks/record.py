@@ -62,6 +62,7 @@ def predictions(looks: Sequence[Pulse], targets: Tensor | None, examples: int) -
 
     Without targets, or with some of another kind, it is the output that is the largest at the end.
 
+    >>> import torch
     >>> looks = [Pulse(k, 1.0, motion={"move": 0.1, "turn": 0.0}, outputs=torch.tensor([[0.0, k], [k, 0.0]])) for k in (1, 2)]
     >>> predictions(looks, None, 2)["values"]
     [[1.0, 1.0], [2.0, 2.0]]
