@@ -125,7 +125,7 @@ UNDETECTABLE = [
     Undetectable("targets in another unit", "a factor changes neither fit nor correlation",
         "`whet look TASK`: the line _target ... to ..._; is that a price, a length, an age?", lambda: whole(Miles()), None, "task"),
     Undetectable("class numbers learned as values", "numbers may have an order",
-        "`whet check TASK --html`, _labels against predictions_: values between two classes",
+        "`whet check TASK --html`, _Targets and predictions_: values between two classes",
         lambda: dense.program(dense.net(outputs=1), nn.MSELoss(), (torch.randn(64, 20), torch.randint(0, 3, (64, 1)).float() - 1))),
     Undetectable("pixels and channels mixed by view, within an example", "each example still depends on itself alone, and can be learned",
         ENTERS + "pictures that are stripes or tiles of themselves",
