@@ -17,7 +17,7 @@ import io
 import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -344,13 +344,16 @@ def bugs() -> str:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     catalogue, told = importlib.import_module("bugs"), importlib.import_module("bugs.told").told()
-    return bugs_page(
-        catalogue.catalogue(), catalogue.undetectable(), told, {k: v[0] for k, v in catalogue.DOORS.items()}
-    )
+    doors = {k: v[0] for k, v in catalogue.DOORS.items()}
+    return bugs_page(catalogue.catalogue(), catalogue.undetectable(), told, doors, catalogue.BY_CHANCE)
 
 
 def bugs_page(
-    seeded: list[Any], hidden: list[Any], told: Mapping[str, Mapping[str, str]], doors: Mapping[str, str]
+    seeded: list[Any],
+    hidden: list[Any],
+    told: Mapping[str, Mapping[str, str]],
+    doors: Mapping[str, str],
+    by_chance: Sequence[str] = (),
 ) -> str:
     """Return the page of bugs, by family in the order of the catalogue, and of those that nothing names."""
     families: dict[str, list[Any]] = {}
@@ -365,6 +368,7 @@ def bugs_page(
         for bug in some:
             said = told.get(bug.title, {"code": "", "severity": "", "message": ""})
             finding = f"{said['severity']} `{said['code']}`" if said["code"] else ""
+            finding += ", with 4 seeds of 5" if bug.title in by_chance else ""
             parts.append(f"| {cell(bug.name)} | {bug.number or ''} | {finding} | {cell(said['message'])} |\n")
     parts.append(HIDDEN)
     for bug in hidden:

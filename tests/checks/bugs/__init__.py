@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from bugs.case import DOORS, Bug, Undetectable, looked
 
-__all__ = ["DOORS", "Bug", "Undetectable", "catalogue", "looked", "undetectable"]
+__all__ = ["BY_CHANCE", "DOORS", "Bug", "Undetectable", "catalogue", "looked", "undetectable"]
+
+# What these do is chance: with some seeds such a training goes well all the same, and there is nothing to name. At least
+# four of five seeds must show them.
+BY_CHANCE = (
+    "dense: learning rate 1", "CNN: learning rate 1", "running training: learning rate too high",
+    "running training: labels shuffled each step",
+)  # fmt: skip
 
 
 def catalogue() -> list[Bug]:
