@@ -152,7 +152,6 @@ FIXED: dict[str, Callable[[], dict[str, Any]]] = {
     "sequence, padded GRU": lambda: _given(ahead.padded(ahead.Recurrent(), ahead.ignores_zero)),
     "sequence, convolution": lambda: _given(ahead.shifted(ahead.Convolution())),
     "sequence, waves": lambda: _given(ahead.waves(ahead.Convolution(channels=3))),
-    "sequence, one token": lambda: _given(ahead.shifted(ahead.Single())),
 }  # fmt: skip
 HARMLESS = ("dense: log-softmax before ce",)  # idempotent: the loss is the same with and without
 # Whose program without the bug is not the first of its family.
@@ -187,7 +186,6 @@ OTHERWISE = {
     "sequence: convolution padded on both sides": "sequence, convolution",
     "sequence: convolution padded on both sides, of waves": "sequence, waves",
     "sequence: targets not shifted, GRU": "sequence, GRU",
-    "sequence: targets not shifted, one token at a time": "sequence, one token",
     "sequence: padding has a part in the loss": "sequence, padded",
     "sequence: padding in the loss, with an attention mask": "sequence, attention mask",
     "sequence: padding in the loss, GRU": "sequence, padded GRU",

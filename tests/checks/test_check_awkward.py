@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -447,3 +448,92 @@ def test_loaders_of_any_kind_say_what_could_not_be_looked_at(data: Any, why: dic
     assert {k: reasons.get(k) for k in why} == why
     assert not health.failed
     assert not any("Error" in r for r in reasons.values()), reasons
+
+
+class Vae(nn.Module):
+    """Outputs that no free choice of each can bring to their common floor, and chance in every pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(12, 8), nn.Linear(4, 12)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.encode(x).chunk(2, 1)
+        return self.decode(mean + torch.randn_like(mean) * (log_variance / 2).exp()), mean, log_variance
+
+
+def evidence(outputs: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
+    made, mean, log_variance = outputs
+    divergence = -(1 + log_variance - mean**2 - log_variance.exp()).sum(1).mean() / 2
+    return (made - x).square().sum(1).mean() + divergence
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_variational_autoencoder_is_no_failure_to_overfit(seed: int) -> None:
+    torch.manual_seed(seed)
+    x = torch.randn(32, 12)
+    assert [
+        str(f) for f in check(Vae(), evidence, (x, x), allow=("MODE",)).findings if f.severity.value != "INFO"
+    ] == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_convolution_with_fewer_weights_than_outputs_is_no_failure_to_overfit(seed: int) -> None:
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.InstanceNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1), nn.Tanh()
+    )
+    x = torch.rand(8, 3, 12, 12)
+    assert [str(f) for f in check(net, nn.L1Loss(), (x, x)).findings if f.severity.value == "FAIL"] == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_actions_and_what_they_were_worth_have_the_right_sign(seed: int) -> None:
+    torch.manual_seed(seed)
+    policy = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 4))
+    actions, worth = torch.randint(0, 4, (64,)), torch.randn(64)
+
+    def loss(scores: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+        chosen = scores.log_softmax(1).gather(1, targets[0][:, None])[:, 0]
+        return -(chosen * targets[1]).mean()
+
+    found = check(policy, loss, (torch.randn(64, 6), (actions, worth))).findings
+    assert [str(f) for f in found if f.code == "LOSS"] == []
+
+
+def test_what_the_loss_reaches_and_the_targets_stay_as_they_were() -> None:
+    torch.manual_seed(0)
+    judge = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.LeakyReLU(), nn.Linear(4, 1))
+    maker, z = nn.Linear(2, 3), torch.randn(32, 2)
+    t = torch.zeros(32, 1)
+    before = [p.clone() for p in (*judge.parameters(), *judge.buffers())]
+
+    def fooled(fake: Tensor, targets: Tensor) -> Tensor:
+        targets.sub_(1e-3)
+        return nn.functional.softplus(-judge(fake)).mean()
+
+    check(maker, fooled, (z, t))
+    assert all(torch.equal(a, b) for a, b in zip(before, (*judge.parameters(), *judge.buffers()), strict=True))
+    assert all(p.grad is None for p in judge.parameters())
+    assert torch.equal(t, torch.zeros(32, 1))
+
+
+def test_targets_of_a_teacher_keep_their_graph_and_the_teacher_gets_no_gradient() -> None:
+    torch.manual_seed(0)
+    teacher, student, x = nn.Linear(4, 2), nn.Linear(4, 2), torch.randn(32, 4)
+    y = teacher(x)
+    health = check(student, nn.MSELoss(), (x, y))
+    assert not [n for n in health.not_run if "backward through the graph" in n.why]
+    assert teacher.weight.grad is None
+    y.sum().backward()
+
+
+def test_the_bias_that_init_advises_leaves_out_what_the_loss_does() -> None:
+    torch.manual_seed(0)
+    y = torch.where(torch.rand(400) < 0.5, -100, (torch.rand(400) < 0.9).long())
+    net = nn.Linear(3, 2)
+    nn.init.zeros_(net.weight)
+    nn.init.zeros_(net.bias)
+    (found,) = [f for f in check(net, nn.CrossEntropyLoss(), (torch.randn(400, 3), y)).findings if f.code == "INIT"]
+    share = float((y == 0).sum() / (y >= 0).sum())
+    assert f"[{math.log(share):.2f}, {math.log(1 - share):.2f}]" in found.fix

@@ -12,6 +12,7 @@ import torch
 from whet.data import Data, Split, clean, digits, look, table
 from whet.data.duplicates import copies, digests
 from whet.data.prepare import apply_encoding
+from whet.data.textfolder import text_folder
 from whet.errors import DataError
 
 
@@ -239,3 +240,14 @@ def test_numbers_to_predict_have_no_labels_to_change():
         clean.relabel(Data(Split(x, x[:, 0]), Split(x, x[:, 0]), kind="regression"), {0: "a"}, why="x")
     with pytest.raises(DataError, match="no columns that can be dropped"):
         clean.drop_columns(digits(), "x", why="x")
+
+
+def test_copies_among_files_of_text_are_copies_of_their_source(tmp_path):
+    rng = np.random.default_rng(0)
+    words = "the old red fox runs far away today with a big shy cat".split()
+    texts = [" ".join(rng.choice(words, 8)) for _ in range(40)]
+    for i, text in enumerate([*texts, texts[0], texts[1]]):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        (tmp_path / "ab"[i % 2] / f"{i}.txt").write_text(text)
+    data = text_folder(tmp_path)
+    assert len(copies(data, by="source").spare) == len(copies(data).spare)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from whet.data import apply_encoding, table
-from whet.data.series_lags import calendar, lag_rows, lagged
+from whet.data import apply_encoding, clean, table
+from whet.data.series_lags import calendar, lag_rows, lagged, last_values
 from whet.data.series_step import Step, find_step
 from whet.errors import DataError
 
@@ -246,3 +246,35 @@ def test_the_calendar_turns_round_once_a_cycle() -> None:
         assert np.allclose(sin**2 + cos**2, 1)
         assert np.allclose(sin[steps:], sin[:-steps], atol=1e-9)
         assert abs(sin[0]) < 1e-9  # a Monday, at midnight
+
+
+def test_a_few_missing_times_and_times_that_repeat_are_still_rows_in_time() -> None:
+    rng = np.random.default_rng(0)
+    day = pd.Series(pd.date_range("2021-01-01", periods=400).astype(str))
+    frame = pd.DataFrame({"day": day, "x": rng.normal(size=400), "y": rng.normal(size=400)})
+    frame.loc[7, "day"] = None
+    assert {"SERIES", "NO-TIME"} <= {f.code for f in table(frame, "y").findings}
+    several = pd.DataFrame({"day": day.repeat(3).to_numpy(), "x": rng.normal(size=1200), "y": rng.normal(size=1200)})
+    (found,) = [f for f in table(several, "y").findings if f.code == "LOOKAHEAD"]
+    assert (found.where, found.severity) == ("day", "INFO")
+    mixed = several.sample(frac=1, random_state=0)
+    assert not [f for f in table(mixed, "y").findings if f.code in ("LOOKAHEAD", "SERIES")]
+
+
+def test_text_in_a_series_is_said_to_be_left_out_and_no_lag_of_it_is_made() -> None:
+    rng = np.random.default_rng(0)
+    words = "the old red fox runs far away today".split()
+    frame = pd.DataFrame({"day": pd.date_range("2021-01-01", periods=300).astype(str), "y": rng.normal(size=300)})
+    frame["note"] = [" ".join(rng.choice(words, 6)) for _ in range(300)]
+    data = table(frame, "y")
+    assert not any(name.startswith("note") for name in data.features)
+    assert [f.where for f in data.findings if f.code in ("TEXT", "EMPTY")] == []
+    assert any("not note" in f.message for f in data.findings)
+
+
+def test_without_the_last_value_among_the_inputs_there_is_no_such_rule() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"day": pd.date_range("2021-01-01", periods=300).astype(str), "y": rng.normal(size=300)})
+    data = table(frame, "y")
+    assert last_values(data, data.valid) is not None
+    assert last_values(clean.drop_columns(data, ["y t-1"], why="x"), data.valid) is None

@@ -61,17 +61,22 @@ def _used(subject: Subject, outputs: Any) -> set[int]:
 def _pairs(outputs: Any, targets: Any, used: set[int]) -> Iterator[tuple[int, Tensor, Answer]]:
     """Yield (number of the output, its target, their kind) of outputs and targets that fit each other and nothing else."""
     made, given = tree_flatten(outputs)[0], tensors(targets)
+    if len(made) < 2:  # its targets may be of other kinds: actions with what they were worth
+        return
     kinds = {
         (i, j): kind for i, o in enumerate(made) for j, t in enumerate(given) if (kind := answer(o, t)) is not None
     }
     fits = {i: {j for j in range(len(given)) if (i, j) in kinds} for i in used}
+    sorted_out: list[tuple[int, int]] = []
     while sure := {i: next(iter(js)) for i, js in fits.items() if len(js) == 1}:
         for i, j in sure.items():
             if list(sure.values()).count(j) == 1:  # a mean and a variance both fit one target
-                yield i, given[j], kinds[i, j]
+                sorted_out.append((i, j))
         fits = {
             i: js - set(sure.values()) for i, js in fits.items() if i not in sure
         }  # what has found its own is no one else's
+    if {j for _, j in sorted_out} == set(range(len(given))):  # a target that is left over may weigh the others
+        yield from ((i, given[j], kinds[i, j]) for i, j in sorted_out)
 
 
 def _costs(

@@ -156,7 +156,9 @@ class Initial:
                            "scale the targets, or start the last bias at their mean: model.head.bias.data[:] = "
                            f"{float(known.double().mean()):.4g}")  # fmt: skip
         if uniform:
-            counts = torch.bincount(known.flatten().clamp(min=0).long(), minlength=kind.count).double().clamp(min=1)
+            flat = known.flatten().long()
+            flat = flat[(flat >= 0) & (flat < kind.count)]  # others are left out of the loss: padding, borders
+            counts = torch.bincount(flat, minlength=kind.count).double().clamp(min=1)
             bias = ", ".join(f"{v:.2f}" for v in (counts / counts.sum()).log()[:8].tolist())
             more = ", ..." if kind.count > 8 else ""
             return Finding(self.code, Severity.WARN, where, numbers, f"{gap}: the last bias ignores how common the classes are",

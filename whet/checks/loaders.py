@@ -53,7 +53,9 @@ def loader(dataloader: DataLoader[Any], *, seed: int = 0, most: int = 5000) -> H
     findings: list[Finding] = []
     skipped: list[NotRun] = []
     facts: dict[str, Any] = {}
-    own = [g for g in (dataloader.generator, getattr(dataloader.sampler, "generator", None)) if g is not None]
+    samplers = (dataloader.sampler, getattr(dataloader.batch_sampler, "sampler", None))
+    drawn = (dataloader.generator, *(getattr(s, "generator", None) for s in samplers))
+    own = list({id(g): g for g in drawn if g is not None}.values())
     states = [g.get_state() for g in own]
     for look in (_order, _repeats):
         code = "ORDER" if look is _order else "RNG"

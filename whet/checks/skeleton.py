@@ -66,7 +66,7 @@ def check(
     if why:
         return Health((), tuple(NotRun(c.code, why) for c in checks))
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    given = mapped(lambda t: t.to(device), (inputs, targets))
+    given = mapped(lambda t: t.detach().to(device, copy=True), (inputs, targets))  # a loss may write into its targets
     whole = model if step is not None else getattr(model, "_orig_mod", model)  # compiling is no part of what is checked
     subject = Subject(whole, loss, arguments(given[0]), given[1], optimizer, step=step, given=given, causal=causal)
     return examine(_counted(_picked(subject)), checks, allow=allowed)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from whet.checks.reach import reached
 from whet.checks.sandbox import sandbox
 from whet.checks.source import place
 from whet.data.split import Data
@@ -184,8 +185,9 @@ class Subject:
 
     @contextmanager
     def look(self, code: str, *more: Any) -> Iterator[None]:
-        """Open a sandbox around model, loss and optimizer, its randomness keyed by (seed, code)."""
-        with sandbox(self.model, self.loss, self.optimizer, *more, seed=(self.seed, "check", code)):
+        """Open a sandbox around model, loss and optimizer and what the loss can change, its randomness keyed by (seed, code)."""
+        things = (self.model, self.loss, self.optimizer, *reached(self.loss), *more)
+        with sandbox(*things, seed=(self.seed, "check", code)):
             for module in self.model.modules():
                 if (
                     getattr(module, "_compiled_call_impl", None) is not None

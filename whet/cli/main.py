@@ -71,6 +71,8 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except Exit as e:
+        if e.exit_code == 130:  # Typer's own name for Ctrl-C
+            print("whet: interrupted", file=sys.stderr)
         return int(e.exit_code)
     except NoArgsIsHelpError as e:
         print(e.ctx.get_help() if e.ctx is not None else e.format_message(), file=sys.stderr)

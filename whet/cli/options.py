@@ -187,10 +187,10 @@ def check_page(path: Path | None) -> None:
 
     if path is None:
         return
-    if path.suffix != ".html":
-        raise UsageError(f"--html {path}: must end in .html. Give e.g. {path.with_suffix('.html')}.")
     if path.is_dir():
         raise UsageError(f"--html {path}: is a folder. Give a file, e.g. {path / 'page.html'}.")
+    if path.suffix != ".html":
+        raise UsageError(f"--html {path}: must end in .html. Give e.g. {path.with_suffix('.html')}.")
 
 
 def check_place(on: str, workers: int, memory: str | None, gpus: str | None, stall: str | None) -> Callable[..., Any]:

@@ -182,7 +182,9 @@ def _keys(data: Data, by: str) -> list[int]:
     ]:
         raise DataError(f"{data.source or 'data'}: its rows as they were read are not at hand. Compare inputs instead.")
     both = pd.concat([f for f in frames if f is not None], ignore_index=True)
-    both = both.drop(columns=[(data.meta.get("target") or {}).get("name")], errors="ignore").astype(str)
+    names = [c["name"] for c in data.meta.get("columns", ()) if c["name"] in both]  # not the file that a text came from
+    target = (data.meta.get("target") or {}).get("name")
+    both = (both[names] if names else both.drop(columns=[target], errors="ignore")).astype(str)
     return pd.util.hash_pandas_object(both, index=False).tolist()
 
 

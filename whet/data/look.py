@@ -232,6 +232,7 @@ def _missing(data: Data) -> list[Finding]:
     )
     severity = Severity.WARN if rates[worst[0]] > 0.5 else Severity.INFO
     fix = "imputed by the median, or a code of their own, with a column that says so"
+    fix = "filled with the last value before them" if "series" in data.meta else fix
     return [Finding("MISSING", severity, "columns", {k: round(rates[k], 6) for k in worst}, text, fix)]
 
 

@@ -16,7 +16,7 @@ from whet.data.divide import SHARES
 from whet.data.prepare import apply_encoding, feature_names, fit_encoding
 from whet.data.seen.series_season import periods
 from whet.data.series_lags import CYCLES, calendar, lag_rows
-from whet.data.series_time import LEAST, Clock, day
+from whet.data.series_time import LEAST, Clock, day, in_order
 from whet.data.split import Data, Split
 from whet.data.target import encode_target, infer_kind
 from whet.errors import DataError
@@ -134,7 +134,13 @@ def _others(
         encoding, found = fit_encoding(ordered[names].iloc[:end], source)
     except DataError:  # none of them is of use: the target's own past is left
         return {}, ()
-    kinds = {c["name"]: c["kind"] for c in encoding["columns"] if c["kind"] != "date"}
+    kinds = {c["name"]: c["kind"] for c in encoding["columns"] if c["kind"] not in ("date", "text")}
+    unread = [c["name"] for c in encoding["columns"] if c["name"] not in kinds]
+    found = tuple(f for f in found if f.where not in unread)
+    if unread:
+        text = f"dropped: of a series the past of numbers and categories is read, not {', '.join(unread[:5])}"
+        fix = "make numbers of them, or --time none for a table"
+        found = (*found, Finding("SERIES", Severity.INFO, "columns", {"columns": unread}, text, fix))
     return kinds, found
 
 
@@ -189,16 +195,21 @@ def _said(clock: Clock, plan: dict[str, Any], cut: dict[str, str], target: str) 
 
 
 def lookahead(frame: pd.DataFrame, target: str, clock: Clock | None) -> tuple[Finding, ...]:
-    """Return a finding when the rows of a table that is divided by chance are in time, by `clock`.
+    """Return a finding when the rows of a table that is divided by chance are in time, by `clock`, or by a date that never falls.
 
     >>> import pandas as pd
     >>> from whet.data.series_time import find_clock
     >>> frame = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=30).astype(str), "y": range(30)})
-    >>> [f.code for f in lookahead(frame, "y", find_clock(frame, "y", None, "t.csv"))], lookahead(frame, "y", None)
-    (['LOOKAHEAD'], ())
+    >>> [f.severity.value for c in (find_clock(frame, "y", None, "t.csv"), None) for f in lookahead(frame, "y", c)]
+    ['WARN', 'INFO']
     """
     if clock is None:
-        return ()
+        name = in_order(frame, target)
+        if name is None:
+            return ()
+        text = f"the rows are in the order of `{name}` and divided by chance: scores say nothing of later rows"
+        fix = "judge on later rows, kept in a file of their own; or --time COLUMN, where it is one series"
+        return (Finding("LOOKAHEAD", Severity.INFO, name, {"n": len(frame)}, text, fix),)
     text = f"the rows are in time, every {clock.step}, and divided by chance: training rows lie on both sides of every "
     text += "validation and test row, so the scores say nothing of rows to come"
     fix = "leave --time out: a series is divided by time"

@@ -109,7 +109,7 @@ def lag_rows(history: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def last_values(data: Data, split: Split) -> np.ndarray | None:
-    """Return (n,) the target's last value before each example of `split`, by its inputs; None when `data` is no series.
+    """Return (n,) the target's last value before each example of `split`, by its inputs; None when it is none of them.
 
     It is the simplest forecast of all (persistence), and what a model of a series has to beat.
 
@@ -120,6 +120,9 @@ def last_values(data: Data, split: Split) -> np.ndarray | None:
     if "series" not in data.meta:
         return None
     name = lag_name(data.meta["series"]["target"], 1)
-    part = next(c["parts"][0] for c in data.meta["encoding"]["columns"] if c["name"] == name)
+    columns = data.meta["encoding"]["columns"]
+    part = next((c["parts"][0] for c in columns if c["name"] == name and c.get("parts")), None)
+    if part is None or name not in data.features:  # cleaned away, or the same in all training rows
+        return None
     column = split.parts[0][:, data.features.index(name)].double().numpy()
     return column * part["std"] + part["mean"]

@@ -15,7 +15,7 @@ from whet.finding import Finding, Severity
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEAST", "NONE", "Clock", "day", "find_clock", "moments"]
+__all__ = ["LEAST", "NONE", "Clock", "day", "find_clock", "in_order", "moments"]
 
 LEAST = 20  # rows; fewer are no series
 NONE = "none"
@@ -76,16 +76,39 @@ def find_clock(frame: pd.DataFrame, target: str, time: str | None, source: str) 
     for names in _candidates(frame, target):
         form = _form(frame, names)
         when = moments(frame, names, form)
-        if len(when) < LEAST or _missing(when).any():
+        known = when[~_missing(when)]
+        if len(known) < LEAST or len(known) < CLEAN * len(when):
             continue
-        ahead = np.diff(when)
+        ahead = np.diff(known)
         zero = ahead.dtype.type(0)
         back = bool((ahead < zero).mean() > 0.5)
         if ((ahead < zero) if back else (ahead > zero)).mean() < CLEAN:
             continue
-        rising = np.unique(when)
+        rising = np.unique(known)
         if len(rising) >= LEAST and find_step(rising)[1] >= 0.8:
             return _clock(frame, names, when, source, named=False)
+    return None
+
+
+def in_order(frame: pd.DataFrame, target: str) -> str | None:
+    """Return the first column of dates whose known values never fall, or never rise, in 99 % of the rows; None without one.
+
+    Times may repeat and steps be unequal: a log, or several series one below the other in time.
+
+    >>> import pandas as pd
+    >>> days = pd.date_range("2024-01-01", periods=30).repeat(3).astype(str)
+    >>> in_order(pd.DataFrame({"day": days, "y": range(90)}), "y"), in_order(pd.DataFrame({"day": days[::7], "y": 1}).sample(frac=1, random_state=0), "y")
+    ('day', None)
+    """
+    for names in _candidates(frame, target):
+        when = moments(frame, names, _form(frame, names))
+        known = when[~_missing(when)]
+        if len(known) < LEAST or len(known) < 0.9 * len(when) or len(np.unique(known)) < LEAST:
+            continue
+        ahead = np.diff(known)
+        zero = ahead.dtype.type(0)
+        if max((ahead >= zero).mean(), (ahead <= zero).mean()) >= CLEAN:
+            return ", ".join(names)
     return None
 
 

@@ -75,7 +75,8 @@ class Convolution(nn.Module):
         self.left, self.fourier = left, fourier
         self.embed = nn.Embedding(V, 12) if channels == V else nn.Linear(channels, 12)
         self.conv, self.norm = nn.Conv1d(12, 12, 3), nn.BatchNorm1d(12) if norm else nn.Identity()
-        self.kernel, self.head = nn.Parameter(torch.randn(12, 64) / 8), nn.Linear(12, channels)
+        self.kernel = nn.Parameter(torch.randn(12, 64) / 8) if fourier else None
+        self.head = nn.Linear(12, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embed(tokens).transpose(1, 2)
