@@ -8,33 +8,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor, nn
+from torch import nn
 
+from bugs.whole import Averaged, Summed
 from task_zoo import HEALTHY, Frozen, Line, Plain, Rare, Regularised, Tokens, look, only
 from whet.checks import check_task
 from whet.checks.capacity import higher, wider
 from whet.finding import Severity
 from whet.task import Task
 from whet.tune.space import Choice, Int, Ordered, Space
-
-
-class Averaged(Line):
-    """Takes the mean over its units where it should sum: the wider, the slower SGD goes."""
-
-    def model(self, params: Any) -> nn.Module:
-        return Summed(int(params["width"]), 1 / int(params["width"]))
-
-    def optimizer(self, params: Any, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(model.parameters(), 3.0)
-
-
-class Summed(nn.Module):
-    def __init__(self, width: int, scale: float = 1.0) -> None:
-        super().__init__()
-        self.into, self.out, self.scale = nn.Linear(4, width), nn.Parameter(0.1 * torch.randn(width)), scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale * (torch.relu(self.into(x)) @ self.out)
 
 
 class Hot(Line):

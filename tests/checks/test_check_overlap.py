@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from task_zoo import HEALTHY, Plain, clusters, look, only
+from bugs.whole import given as of
+from bugs.whole import stripped
+from task_zoo import HEALTHY, clusters, look, only
 from whet.checks.overlap import across
-from whet.data.split import Data, Split
+from whet.data.split import Split
 from whet.finding import Severity
 from whet.task import Task
-
-
-def of(train: Split, valid: Split) -> Plain:
-    class Given(Plain):
-        def data(self, params: Any) -> Data:
-            return Data(train, valid, classes=tuple("01234"))
-
-    return Given()
-
-
-def stripped(split: Split) -> Split:
-    return Split(split.inputs, split.targets)
 
 
 @pytest.mark.parametrize("seed", range(3))

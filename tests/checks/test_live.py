@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -378,3 +380,38 @@ def test_a_grace_lets_a_short_training_be_seen() -> None:
         looks.append(live.health.facts["TREND"]["looks"])
     assert looks[0] <= 2
     assert looks[1] >= 15
+
+
+class Stateful(nn.Module):
+    """Keeps a state on itself, and draws from Python's and NumPy's generators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.held = nn.Linear(4, 4), torch.zeros(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x + self.held) * (1 + 0.1 * random.random() + 0.1 * float(np.random.random()))
+        self.held = 0.5 * self.held + out.detach().mean(0)
+        return out
+
+
+def test_a_model_that_keeps_a_state_or_draws_elsewhere_trains_the_same_watched_or_not() -> None:
+    ends = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        model, x = Stateful(), torch.randn(200, 16, 4)
+        optimizer = torch.optim.SGD(model.parameters(), 0.05)
+        live = Live(model, optimizer, every=5, share=None) if watched else None
+        for batch in x:
+            optimizer.zero_grad()
+            loss = (model(batch) - 1).square().mean()
+            loss.backward()
+            optimizer.step()
+            if live is not None:
+                live.step(loss)
+        ends.append([p.detach().clone() for p in model.parameters()])
+    assert live is not None
+    assert live.health.facts
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))

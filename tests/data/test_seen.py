@@ -267,6 +267,10 @@ def test_columns_missing_at_one_end_of_a_real_target(seed):
     r = int((y <= y[some].max()).sum())  # all the missing ones among the r lowest: a hypergeometric draw
     assert partly.p == pytest.approx(2 * stats.hypergeom(400, r, some.sum()).pmf(some.sum()), rel=1e-6)
     assert absent_beyond(rng.random(400) < 0.2, y) is None
+    most = (
+        np.argsort(np.argsort(rng.normal(size=4000))) < 3600
+    )  # far more likely than not by the ranks, and yet no leak
+    assert absent_beyond(most & (rng.random(4000) < 0.5), np.where(most, 0.0, 5.0) + rng.random(4000)) is None
     frame = pd.DataFrame({"x": rng.normal(size=400), "late": np.where(high, np.nan, 1 + rng.random(400)), "y": y})
     (found,) = [f for f in look(table(frame, "y")).findings if f.code == "LEAK"]
     assert found.where == "late"

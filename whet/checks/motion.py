@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from whet.checks.sandbox import untouched
 from whet.checks.subject import call, tensors
 
 __all__ = ["Motion", "gait", "movement"]
@@ -71,25 +72,14 @@ class Motion:
 
     def ask(self) -> None:
         """Predict once and remember."""
-        device = next((t.device for t in tensors(self.inputs)), torch.device("cpu"))
-        training = [m for m in self.model.modules() if m.training]
-        state = torch.get_rng_state()
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        try:
-            for module in training:
+        with untouched(self.model), torch.no_grad():
+            for module in self.model.modules():
                 module.training = False
-            with torch.no_grad():
-                found = tensors(call(self.model, self.inputs))
+            found = tensors(call(self.model, self.inputs))
             first = next((t for t in found if t.is_floating_point() and t.ndim and len(t) > 1), None)
             if first is None:
                 raise TypeError("the model returns no tensor of floating point numbers with a row per example")
             self._seen.append(first.clone())
-        finally:
-            for module in training:
-                module.training = True
-            torch.set_rng_state(state)
-            if cuda is not None:
-                torch.cuda.set_rng_state(cuda, device)
 
     def read(self) -> dict[str, float]:
         """Return the movement over the last three predictions, and forget them; empty when there are not three."""

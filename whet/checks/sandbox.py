@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from whet.seed import key
 
-__all__ = ["PLAIN", "Names", "randomness", "sandbox"]
+__all__ = ["PLAIN", "Names", "randomness", "sandbox", "untouched"]
 
 Undo = Callable[[], None]
 PLAIN = (list, dict, set, deque, defaultdict, OrderedDict)  # containers whose contents are restored one level deep
@@ -86,6 +86,31 @@ def _attributes(thing: Any, skip: tuple[str, ...] = ()) -> list[Undo]:
         vars(thing).update(before)
 
     return [*undos, undo]
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Let the body call a model in the middle of a training: its buffers, modes, attributes and the random states are put back.
+
+    >>> layer = nn.BatchNorm1d(2)
+    >>> with untouched(layer):
+    ...     _ = layer(torch.ones(4, 2))
+    >>> int(layer.num_batches_tracked)
+    0
+    """
+    undos = [undo for module in model.modules() for undo in _module(module)]
+    mine, numpys, pythons = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        for undo in undos:
+            undo()
+        torch.set_rng_state(mine)
+        np.random.set_state(numpys)
+        random.setstate(pythons)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
 
 
 def _module(module: nn.Module) -> list[Undo]:
