@@ -25,7 +25,7 @@ LAYERS = (
     "models train.loss train.optim train.rate",
     "task",
     "train tune",  # tune.study and what it is made of
-    "checks",
+    "checks distributed",
     "tasks",
     "tune.worker squeeze",
     "deploy report",

@@ -90,11 +90,11 @@ class Run:
         self.batch = task.batch(self.params)
         if not isinstance(self.batch, int) or self.batch < 1:
             raise TaskError(f"{name}.batch: must return a whole number >= 1, got {self.batch!r}. Use e.g. 32.")
-        self._train, self._valid = (moved(s, self.device) for s in (self.data.train, self.data.valid))
+        self.train, self.valid = (moved(s, self.device) for s in (self.data.train, self.data.valid))
         with stream(self.seed, "init", device=self.device):  # again: the weights must not depend on what data() drew
             self.model: nn.Module = fit_model(task.model(self.params), name).to(self.device)
             self.loss = task.loss(self.params)
-            on_device = Data(self._train, self._valid, kind=data.kind, classes=data.classes)
+            on_device = Data(self.train, self.valid, kind=data.kind, classes=data.classes)
             fit_loss(self.model, self.loss, on_device, name)
             self.optimizer = task.optimizer(self.params, self.model)
             if not isinstance(self.optimizer, torch.optim.Optimizer) or isinstance(self.optimizer, torch.optim.LBFGS):
@@ -102,8 +102,8 @@ class Run:
             self.rate = task.rate(self.params)
             self.augment = task.augment(self.params)
         self._built = settings(self.optimizer)
-        alone = not any(isinstance(m, _BatchNorm) for m in self.model.modules())
-        self._sizes = sizes(len(self._train), self.batch, alone=alone)
+        self.alone = not any(isinstance(m, _BatchNorm) for m in self.model.modules())
+        self._sizes = sizes(len(self.train), self.batch, alone=self.alone)
         if resume is not None:
             self._resume(resume)
 
@@ -126,14 +126,14 @@ class Run:
             return self._measure()
 
     def _measure(self) -> dict[str, float]:
-        outputs, truth = forward(self.model, self._valid), self.data.valid.targets.numpy()
+        outputs, truth = forward(self.model, self.valid), self.data.valid.targets.numpy()
         self.outputs = outputs.float().cpu().numpy()
         found: dict[str, float] = {}
         for name, measure in self.metrics.items():
             if name == "loss":
                 plain = self.loss.plain() if isinstance(self.loss, Loss) else self.loss
                 with torch.inference_mode():
-                    found[name] = float(plain(outputs, self._valid.targets))
+                    found[name] = float(plain(outputs, self.valid.targets))
             else:
                 found[name] = float(measure.compute(self.outputs, truth))
         return found
@@ -180,10 +180,10 @@ class Run:
             (group, built["lr"]) for group, built in zip(optimizer.param_groups, self._built, strict=True) if rate
         ]
         chance = generator(self.device, self.seed, "augment", self.step) if augment else None
-        order = torch.randperm(len(self._train), generator=generator("cpu", self.seed, "order", self.step))
+        order = torch.randperm(len(self.train), generator=generator("cpu", self.seed, "order", self.step))
         losses: list[Tensor] = []
         model.train()
-        for i, (inputs, targets) in enumerate(batches(self._train, order.to(self.device), self._sizes)):
+        for i, (inputs, targets) in enumerate(batches(self.train, order.to(self.device), self._sizes)):
             if augment is not None:
                 inputs, targets = augment(inputs, targets, chance)  # type: ignore[arg-type]
             for hook in on_batch:

@@ -1,0 +1,1 @@
+"""Distributed training: exchangeable rules, on simulated workers, processes and a cluster."""

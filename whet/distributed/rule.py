@@ -1,0 +1,142 @@
+"""An aggregation rule: what the server does with an update, who may go on, and what a worker does between two exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from whet.distributed.update import Held, Refused, Update
+from whet.errors import UsageError
+
+__all__ = ["Distil", "Local", "Rule", "chain"]
+
+Memory = Any  # numbers, text, tensors, and lists and dicts of them: it goes into checkpoints
+Init = Callable[[Held], Memory]
+Merge = Callable[[Memory, Update | None, Held], tuple[Memory, Update | Refused | None]]
+Admit = Callable[[Held, int], bool]
+
+
+@dataclass(frozen=True)
+class Distil:
+    """How a worker learns from the others' outputs.
+
+    weight: of the cross-entropy to the teacher beside that to the labels; share: of its own examples, relabelled by the teacher after an
+    exchange (1: every batch, by the peers as they last were); steps: of compression, which begin a stretch of local training;
+    burn_in: steps before the first of it.
+    """
+
+    weight: float = 1.0
+    share: float = 1.0
+    steps: int = 0
+    burn_in: int = 0
+
+
+@dataclass(frozen=True)
+class Local:
+    """The worker's part of a rule.
+
+    every: steps of its own optimizer between two exchanges, or batches whose gradients it adds up; sends: what; takes: what it
+    goes on from, the server's weights (or the reply its update got) or its own; peers: whether it is given the others' models.
+    """
+
+    every: int = 1
+    sends: Literal["gradient", "weights"] = "gradient"
+    takes: Literal["weights", "own"] = "weights"
+    peers: bool = False
+    distil: Distil | None = None
+
+
+def nothing(held: Held) -> Memory:
+    """Remember nothing."""
+    return None
+
+
+def always(held: Held, worker: int) -> bool:
+    """Let every worker go on at once."""
+    return True
+
+
+def passed(memory: Memory, update: Update | None, held: Held) -> tuple[Memory, Update | Refused | None]:
+    """Let the update through as it is."""
+    return memory, update
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of aggregation, in four parts; parts that are left out do nothing.
+
+    init: held -> memory. merge: (memory, update, held) -> (memory, what to apply); pure in meaning, though it may reuse the buffers
+    of its memory and write into the update's vector. It returns an `Update` to apply, None while it waits for others, or
+    `Refused`; it is called with update None when a worker has left, since what was waited for may be complete then.
+    admit: (held, worker) -> whether the worker may take its next step. local: the worker's part. backup: whether it looks at
+    `held.backups`; memory of one vector for each worker where the channel keeps none anyway.
+
+    A rule receives values only: never the server, a channel, or a clock. So the simulator and real processes run the same.
+
+    >>> halve = Rule("halve", merge=lambda memory, u, held: (memory, u and u._replace(vector=u.vector / 2)))
+    >>> import torch
+    >>> held = Held(torch.zeros(2))
+    >>> halve.merge(halve.init(held), Update(0, 0, torch.ones(2)), held)[1].vector
+    tensor([0.5000, 0.5000])
+    """
+
+    name: str
+    merge: Merge = passed
+    init: Init = nothing
+    admit: Admit = always
+    local: Local | None = None
+    backup: bool = False
+    options: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return self.name + (f"({', '.join(f'{k}={v:g}' for k, v in self.options)})" if self.options else "")
+
+
+def chain(*rules: Rule) -> Rule:
+    """Return the rule that hands an update through `rules`, first to last.
+
+    What one refuses or holds back does not reach the next; a worker goes on when all admit it. At most one may have a worker's part.
+    Raises UsageError when there are none, or two with a worker's part.
+
+    >>> from whet.distributed.rules.gradient import asynchronous, delay_compensated
+    >>> from whet.distributed.rules.guard import finite
+    >>> str(chain(finite(), delay_compensated(0.04)))
+    'finite + dc-asgd-c(lambda=0.04)'
+    """
+    if not rules:
+        raise UsageError("chain: got no rules. Give at least one, such as asynchronous().")
+    if len(rules) == 1:
+        return rules[0]
+    own = [r for r in rules if r.local is not None]
+    if len(own) > 1:
+        raise UsageError(
+            f"chain: {own[0].name} and {own[1].name} both say what a worker does between exchanges. Use one of them."
+        )
+    return Rule(
+        " + ".join(str(r) for r in rules),
+        merge=_Through(rules),
+        init=lambda held: [r.init(held) for r in rules],
+        admit=lambda held, worker: all(r.admit(held, worker) for r in rules),
+        local=own[0].local if own else None,
+        backup=any(r.backup for r in rules),
+    )
+
+
+class _Through:
+    """The merge of a chain."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+
+    def __call__(
+        self, memory: list[Memory], update: Update | None, held: Held
+    ) -> tuple[Memory, Update | Refused | None]:
+        left = update is None  # then each is asked, until one has something
+        out: Update | Refused | None = update
+        for i, rule in enumerate(self.rules):
+            assert not isinstance(out, Refused)
+            memory[i], out = rule.merge(memory[i], out, held)
+            if isinstance(out, Refused) or (out is None and not left):
+                return memory, out
+        return memory, out

@@ -1,0 +1,89 @@
+"""Who trains on what next: tickets handed out, taken back when their worker is lost, and counted when they are merged."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from whet.distributed.shuffle import Shuffle
+from whet.distributed.update import Ticket
+
+__all__ = ["Sampler"]
+
+
+class Sampler:
+    """Hands out `epochs` epochs of tickets.
+
+    Under "global" there is one queue for all; else each worker draws from the shard it owns, again and again, until as many
+    tickets were handed out as `epochs` epochs of all shards have: a fast worker's shard is then seen more often. A shard whose
+    worker is gone passes to the next one that joins.
+
+    >>> s = Sampler(Shuffle(4, 2), epochs=1)
+    >>> a, b = s.next(0), s.next(1); s.next(0), s.lost([b]), s.next(0) == b
+    (None, None, True)
+    """
+
+    def __init__(self, shuffle: Shuffle, epochs: int) -> None:
+        self.shuffle, self.epochs = shuffle, epochs
+        self.limit = epochs * shuffle.per_epoch
+        self.given = 0  # tickets handed out, not taken back
+        self.drawn_again = 0
+        shards = 1 if shuffle.how == "global" else shuffle.workers
+        self._position = [0] * shards
+        self._back: list[deque[Ticket]] = [deque() for _ in range(shards)]
+        self._owner: dict[int, int] = {}  # worker -> shard
+
+    def join(self, worker: int) -> None:
+        """Give a worker its shard: its own number's when that is free, else the first free one, else its own number's, shared."""
+        if self.shuffle.how == "global":
+            return
+        taken, count = set(self._owner.values()), self.shuffle.workers
+        own = worker % count
+        free = [s for s in range(count) if s not in taken]
+        self._owner[worker] = own if own in free or not free else free[0]
+
+    def leave(self, worker: int) -> None:
+        """Free the worker's shard."""
+        self._owner.pop(worker, None)
+
+    @property
+    def orphans(self) -> list[int]:
+        """The shards nobody draws from."""
+        return sorted(set(range(len(self._position))) - set(self._owner.values())) if self._owner else []
+
+    def next(self, worker: int) -> Ticket | None:
+        """Return the worker's next ticket, or None when all were handed out."""
+        shard = 0 if self.shuffle.how == "global" else self._owner[worker]
+        if self.given >= self.limit:
+            return None
+        self.given += 1
+        if self._back[shard]:
+            return self._back[shard].popleft()
+        self._position[shard] += 1
+        epoch, index = divmod(self._position[shard] - 1, self.shuffle.batches(shard))
+        return Ticket(shard, epoch, index)
+
+    def lost(self, tickets: Iterable[Ticket]) -> None:
+        """Take tickets back that nobody will answer: they are handed out again before any new one."""
+        for ticket in tickets:
+            self._back[ticket.shard].append(ticket)
+            self.given -= 1
+            self.drawn_again += 1
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands, as plain values."""
+        return {
+            "given": self.given,
+            "drawn_again": self.drawn_again,
+            "position": list(self._position),
+            "back": [[list(t) for t in q] for q in self._back],
+            "owner": [list(pair) for pair in self._owner.items()],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.given, self.drawn_again = int(state["given"]), int(state["drawn_again"])
+        self._position = list(state["position"])
+        self._back = [deque(Ticket(*t) for t in q) for q in state["back"]]
+        self._owner = {int(w): int(s) for w, s in state["owner"]}

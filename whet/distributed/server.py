@@ -1,0 +1,242 @@
+"""The one that holds the weights: it gives them out, merges what comes back by a rule, and takes the steps."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from whet.distributed.flat import Flat
+from whet.distributed.rule import Local, Rule
+from whet.distributed.sampler import Sampler
+from whet.distributed.update import Held, Refused, Ticket, Update
+
+__all__ = ["Given", "Server"]
+
+
+class Given(NamedTuple):
+    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked."""
+
+    version: int
+    tickets: tuple[Ticket, ...]
+    models: tuple[tuple[int, Tensor], ...] = ()
+
+
+class Server:
+    """Holds a model's weights and merges updates into them; knows neither processes nor clocks.
+
+    flat: the model, whose weights are the server's; optimizer: over its parameters, steps on gradients; rate: the factor on its learning
+    rates by epochs done, or None; rule; sampler.
+
+    A push that was answered before is answered again and not applied: (worker, step) names it. staleness: how often each
+    number of updates lay between a pull and its push; refused: how often each reason; version: updates applied.
+    """
+
+    def __init__(
+        self, flat: Flat, rule: Rule, sampler: Sampler, *, optimizer: torch.optim.Optimizer,
+        rate: Callable[[float], float] | None = None,
+    ) -> None:  # fmt: skip
+        self.flat, self.rule, self.sampler, self.optimizer, self._rate = flat, rule, sampler, optimizer, rate
+        self.local = rule.local or Local()
+        self.held = Held(flat.weights)
+        self.memory = rule.init(self.held)
+        self.staleness: Counter[int] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.merged = 0  # tickets
+        self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
+        self._mean = float("nan")
+        self.buffers: dict[int, Tensor] = {}
+        self.models: tuple[tuple[int, Tensor], ...] = ()
+        self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._last: dict[int, int] = {}  # worker -> the last step it pushed
+        self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
+        self._replies: dict[int, Tensor] = {}
+
+    # -- who is there
+
+    def join(self, worker: int) -> int:
+        """Take in a worker, or one that rests again; return the number of its next step. Its clock is the slowest's."""
+        self.held.tick(worker, self.held.slowest)
+        self.sampler.join(worker)
+        return self._last.get(worker, -1) + 1
+
+    def leave(self, worker: int) -> bool:
+        """Count a worker as gone: what it was at is drawn again; return whether the weights changed, since none waits for it now."""
+        self.sampler.lost(self._out.pop(worker, ()))
+        self.sampler.leave(worker)
+        self._replies.pop(worker, None)
+        self.buffers.pop(worker, None)
+        return self.rest(worker)
+
+    def rest(self, worker: int) -> bool:
+        """Wait for this worker no longer: there is nothing left for it to do; return whether the weights changed by that."""
+        self.held.backups.pop(worker, None)
+        if worker not in self.held.clocks:
+            return False
+        self.held.tick(worker, None)
+        self.memory, out = self.rule.merge(self.memory, None, self.held)
+        return self._apply(out)
+
+    # -- the two calls of a worker
+
+    def admits(self, worker: int) -> bool:
+        """Return whether the worker may take its next step."""
+        return self.rule.admit(self.held, worker)
+
+    def pull(self, worker: int, into: Tensor) -> Given | None:
+        """Copy what the worker goes on from `into` (p,), and return its tickets; None when all were handed out.
+
+        `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
+        """
+        tickets: list[Ticket] = []
+        for _ in range(self.local.every):
+            ticket = None if worker in self.banned else self.sampler.next(worker)
+            if ticket is None:
+                break
+            tickets.append(ticket)
+        if not tickets:
+            return None
+        if self.local.takes == "weights" or worker not in self._last:
+            reply = self._replies.pop(worker, None)
+            into.copy_(self.held.weights if reply is None else reply)
+        if self.rule.backup:
+            self.held.backups[worker] = into
+        self._out[worker] = tuple(tickets)
+        return Given(self.held.version, tuple(tickets), self.models if self.local.peers else ())
+
+    def push(self, update: Update) -> bool:
+        """Merge an update; return whether the weights changed."""
+        if update.worker not in self.held.clocks or update.step <= self._last.get(update.worker, -1):
+            return False
+        self._last[update.worker] = update.step
+        self._out.pop(update.worker, None)
+        self.staleness[self.held.version - update.pulled] += 1
+        self.held.tick(update.worker, self.held.clocks[update.worker] + 1)
+        if update.buffers is not None:
+            self.buffers[update.worker] = update.buffers
+        self.memory, out = self.rule.merge(self.memory, update, self.held)
+        if isinstance(out, Refused):
+            self.refused[out.why] += 1
+            if out.why == "quarantine":
+                self.banned.add(update.worker)
+            self.merged += len(update.tickets)  # seen, though it taught nothing
+            return False
+        return self._apply(out)
+
+    def _apply(self, update: Update | Refused | None) -> bool:
+        if update is None or isinstance(update, Refused):
+            return False
+        if update.kind == "gradient":
+            self._step(update)
+        else:
+            self.held.weights.copy_(update.vector)
+        if update.reply is not None:
+            self._replies[update.worker] = update.reply
+        if update.models is not None:
+            self.models = update.models
+        self.held.version += 1
+        self.merged += len(update.tickets)
+        self.loss_sum += update.loss * update.examples
+        self.loss_count += update.examples
+        return True
+
+    def _step(self, update: Update) -> None:
+        if self._rate is not None and update.tickets:
+            factor = self._rate(self.sampler.shuffle.progress(update.tickets[0]))
+            for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = lr * factor
+        self.flat.point(update.vector)
+        self.optimizer.step()
+
+    # -- what is known of the training
+
+    @property
+    def epochs(self) -> float:
+        """Epochs merged so far."""
+        return self.merged / self.sampler.shuffle.per_epoch
+
+    def mean_loss(self) -> float:
+        """Return the mean loss over the examples merged since this was last asked, or the last mean when there were none."""
+        if self.loss_count:
+            self._mean = self.loss_sum / self.loss_count
+            self.loss_sum, self.loss_count = 0.0, 0
+        return self._mean
+
+    def settle_buffers(self) -> None:
+        """Set the model's buffers to the mean of the workers' last ones; one worker's are taken as they are."""
+        found = [b for _, b in sorted(self.buffers.items())]
+        if found and self.flat.buffer_size:
+            self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
+
+    # -- checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Return all that another server needs to go on from here, copied."""
+        return {
+            "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
+            "backups": [[w, b.clone()] for w, b in self.held.backups.items()], "memory": thaw(self.memory, plain),
+            "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
+            "replies": [[w, r.clone()] for w, r in self._replies.items()],
+            "models": [[w, m.clone()] for w, m in self.models], "buffers": [[w, b.clone()] for w, b in self.buffers.items()],
+            "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
+            "merged": self.merged,
+            "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
+            "mean": self._mean,
+            "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
+        }  # fmt: skip
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.held.weights.copy_(state["weights"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.held.version, self.merged = state["version"], state["merged"]
+        for worker, clock in state["clocks"]:
+            self.held.tick(worker, clock)
+        self.held.backups = {w: b.clone() for w, b in state["backups"]}
+        self.memory = thaw(state["memory"], lived)
+        self.sampler.load(state["sampler"])
+        self._last = dict(state["last"])
+        self._replies = {w: r.clone() for w, r in state["replies"]}
+        self.models = tuple((w, m.clone()) for w, m in state["models"])
+        self.buffers = {w: b.clone() for w, b in state["buffers"]}
+        self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
+        self.loss_sum, self.loss_count = state["loss"]
+        self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
+        self._mean, self.banned = state["mean"], set(state["banned"])
+
+    def alone(self) -> None:
+        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
+        for worker in {*self.held.clocks, *self._out}:
+            self.leave(worker)
+
+
+def thaw(memory: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a copy of a rule's memory with `change` applied to each node that is no container."""
+    memory = change(memory)
+    if isinstance(memory, dict):
+        return {k: thaw(v, change) for k, v in memory.items()}
+    if isinstance(memory, list):
+        return [thaw(v, change) for v in memory]
+    return memory.clone() if isinstance(memory, Tensor) else memory
+
+
+def plain(node: Any) -> Any:
+    """Return an update as a dict of plain values and tensors."""
+    if not isinstance(node, Update):
+        return node
+    return {"$update": {**node._asdict(), "tickets": [list(t) for t in node.tickets]}}
+
+
+def lived(node: Any) -> Any:
+    """Return the update that `plain` made a dict of."""
+    if not isinstance(node, dict) or "$update" not in node:
+        return node
+    fields = dict(node["$update"])
+    fields["tickets"] = tuple(Ticket(*t) for t in fields["tickets"])
+    return Update(**fields)

@@ -1,0 +1,222 @@
+"""The simulator: real gradients on a virtual clock, from one worker to thousands, the same numbers every time."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from whet.distributed.delays import Delays, Network
+from whet.distributed.flat import Flat
+from whet.distributed.rule import Rule
+from whet.distributed.sampler import Sampler
+from whet.distributed.server import Given, Server, lived, plain
+from whet.distributed.shuffle import Shuffle
+from whet.distributed.update import Ticket, Update
+from whet.distributed.worker import Parts, Worker
+from whet.task import Task
+from whet.train.run import Run
+from whet.tune.space import Params
+from whet.tune.trial import Point
+
+__all__ = ["Failure", "Simulation"]
+
+
+class Failure(NamedTuple):
+    """A worker dies at virtual second `at`; another takes its place at `back`, or none when that is infinite."""
+
+    worker: int
+    at: float
+    back: float = math.inf
+
+
+class Simulation:
+    """Train a task on simulated workers; iterate it to get a `Point` after each epoch's worth of merged batches.
+
+    workers: how many; rule: a `Rule`; delays, network: how long things take; failures: who dies when; shuffle: "global", "local" or "once";
+    shards: for the latter two (None: equal parts at random). Everything else is as in `whet.train.run.Run`, and with one
+    worker and the rule `asynchronous()` the weights are that run's, bit for bit, unless the model or the augmentation draw random
+    numbers.
+
+    A point's cost is its virtual seconds; its metrics have "updates" beside the task's. Workers hold real weights and compute real
+    gradients at the weights they pulled; only time is made up. Events at one time happen in the order they were planned.
+
+    >>> import torch
+    >>> from whet.data.split import Data, Split
+    >>> from whet.distributed.rules.gradient import asynchronous
+    >>> class Lines(Task):
+    ...     def data(self, params):
+    ...         x = torch.linspace(-1, 1, 64)[:, None]
+    ...         return Data(Split(x[::2], 3 * x[::2, 0]), Split(x[1::2], 3 * x[1::2, 0]), kind="regression")
+    ...     def model(self, params):
+    ...         return torch.nn.Linear(1, 1)
+    >>> s = Simulation(Lines(), {"lr": 0.1, "batch": 4}, rule=asynchronous(), workers=4, steps=5)
+    >>> points = list(s)
+    >>> points[-1].step, points[-1].value < points[0].value, max(s.server.staleness) <= 6
+    (5, True, True)
+    """
+
+    def __init__(
+        self, task: Task, params: Params, *, rule: Rule, workers: int, steps: int | None = None, seed: int = 0,
+        delays: Delays | None = None, network: Network | None = None, failures: Sequence[Failure] = (),
+        shuffle: str | Shuffle = "global",
+    ) -> None:  # fmt: skip
+        self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
+        self.delays, self.network, self.seed = delays or Delays(), network or Network(), seed
+        self.shuffle = (
+            shuffle if isinstance(shuffle, Shuffle)
+            else Shuffle(len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone)  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.parts = Parts.of(self.run)
+        self.server = Server(
+            Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
+            rate=self.run.rate,
+        )  # fmt: skip
+        self.clock = 0.0
+        self.workers: dict[int, Worker] = {}
+        self._given: dict[int, Given] = {}
+        self._updates: dict[int, Update] = {}  # on their way
+        self._waiting: list[int] = []  # not admitted, in the order they asked
+        self._resting: list[int] = []  # nothing was left for them
+        self._events: list[tuple[float, int, str, int, int]] = []
+        self._lives: dict[int, int] = {}  # worker -> how many times it joined
+        self._planned = 0
+        self._free = 0.0  # when the server has merged what it has
+        self._size = self.server.flat.size * self.server.flat.weights.element_size()
+        for w in range(workers):
+            self._plan(0.0, "join", w)
+        for failure in failures:
+            self._plan(failure.at, "die", failure.worker)
+            if failure.back < math.inf:
+                self._plan(failure.back, "join", failure.worker)
+
+    def __iter__(self) -> Iterator[Point]:
+        """Go on until every epoch's batches are merged; yield a point after each epoch's worth of them."""
+        while self.run.step < self.run.steps and not self.run.over and self._events:
+            self._next()
+            while self.run.step + 1 <= self.server.epochs and not self.run.over:
+                yield self._point()
+
+    def _point(self) -> Point:
+        self.server.settle_buffers()
+        self.run.step += 1
+        loss = self.server.mean_loss()
+        found = self.run.evaluate()
+        value = found.pop(self.run.goal.name)
+        if not math.isfinite(loss) or not math.isfinite(value):
+            self.run.over, value = True, math.nan
+        metrics = {**found, "train_loss": loss, "updates": float(self.server.held.version)}
+        return Point(self.run.step, value, cost=self.clock, metrics=metrics)
+
+    # -- events
+
+    def _plan(self, at: float, what: str, worker: int) -> None:
+        heapq.heappush(self._events, (at, self._planned, what, worker, self._lives.get(worker, 0)))
+        self._planned += 1
+
+    def _next(self) -> None:
+        self.clock, _, what, worker, life = heapq.heappop(self._events)
+        if what == "join":
+            self._join(worker)
+        elif what == "die":
+            self._die(worker)
+        elif life == self._lives.get(worker):  # else it died meanwhile
+            if what == "computed":
+                self._computed(worker)
+            elif what == "arrived":
+                self._arrived(worker)
+            else:
+                self._ask(worker)
+
+    def _join(self, worker: int) -> None:
+        self._lives[worker] = self._lives.get(worker, 0) + 1
+        step = self.server.join(worker)
+        self.workers[worker] = Worker(worker, self.parts, self.shuffle, local=self.server.local, step=step)
+        self._ask(worker)
+
+    def _die(self, worker: int) -> None:
+        if self.workers.pop(worker, None) is None:
+            return
+        self._lives[worker] += 1
+        self._given.pop(worker, None)
+        for queue in (self._waiting, self._resting):
+            if worker in queue:
+                queue.remove(worker)
+        self.server.leave(worker)
+        self._wake()
+        resting, self._resting = self._resting, []
+        for other in resting:  # there are tickets again
+            self.server.join(other)
+            self._ask(other)
+
+    def _ask(self, worker: int) -> None:
+        if not self.server.admits(worker):
+            self._waiting.append(worker)
+            return
+        given = self.server.pull(worker, self.workers[worker].flat.weights)
+        if given is None:
+            self._resting.append(worker)
+            if self.server.rest(worker):
+                self._wake()
+            return
+        self._given[worker] = given
+        seconds = self.delays.seconds
+        times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(len(given.tickets)))
+        models = max(1, len(given.models))
+        self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
+
+    def _steps(self, worker: int) -> int:
+        return self.workers[worker].step * self.server.local.every
+
+    def _computed(self, worker: int) -> None:
+        """The gradient is there: computed now, at the weights that were pulled then."""
+        own = self.workers[worker]
+        update = own.work(self._given.pop(worker))
+        self._updates[worker] = update
+        extra = own.cost * float(dict(self.delays.stragglers or {}).get(worker, 1.0))
+        arrives = max(self.clock + extra + self.network.seconds(self._size), self._free) + self.network.service
+        self._free = arrives if self.network.service else self._free
+        self._plan(arrives, "arrived", worker)
+
+    def _arrived(self, worker: int) -> None:
+        self.server.push(self._updates.pop(worker))
+        self._ask(worker)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Ask again for those that wait."""
+        waiting, self._waiting = self._waiting, []
+        for worker in waiting:
+            self._ask(worker)
+
+    # -- checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Return all that another simulation of the same arguments needs to go on from here, bit for bit."""
+        return {
+            "server": self.server.state(),
+            "workers": [[w, worker.state()] for w, worker in self.workers.items()],
+            "given": [[w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models]] for w, g in self._given.items()],
+            "updates": [[w, plain(u)] for w, u in self._updates.items()],
+            "waiting": list(self._waiting), "resting": list(self._resting), "events": [list(e) for e in self._events],
+            "lives": [list(pair) for pair in self._lives.items()],
+            "numbers": [self.clock, self._planned, self._free, self.run.step, self.run.over],
+        }  # fmt: skip
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.server.load(state["server"])
+        self.workers = {}
+        for w, own in state["workers"]:
+            self.workers[w] = Worker(w, self.parts, self.shuffle, local=self.server.local)
+            self.workers[w].load(own)
+        self._given = {
+            w: Given(version, tuple(Ticket(*t) for t in tickets), tuple((k, m.clone()) for k, m in models))
+            for w, version, tickets, models in state["given"]
+        }
+        self._updates = {w: lived(u) for w, u in state["updates"]}
+        self._waiting, self._resting = list(state["waiting"]), list(state["resting"])
+        self._events = [(float(at), int(i), str(what), int(w), int(life)) for at, i, what, w, life in state["events"]]
+        self._lives = dict(state["lives"])
+        self.clock, self._planned, self._free, self.run.step, self.run.over = state["numbers"]

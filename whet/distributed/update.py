@@ -1,0 +1,89 @@
+"""What travels: a ticket out to a worker, an update back, and what a rule may look at when it merges one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Held", "Refused", "Ticket", "Update"]
+
+
+class Ticket(NamedTuple):
+    """The right to train on one batch: number `batch` of `shard` in its own `epoch`.
+
+    Which examples these are follows from the seed alone (`whet.distributed.shuffle`), so a ticket that was lost with its worker
+    is drawn again by another one, with the same examples.
+    """
+
+    shard: int
+    epoch: int
+    batch: int
+
+
+class Update(NamedTuple):
+    """What a worker sends.
+
+    worker, step: who, and the how-manieth of its own; the pair names an update once and for all. vector: (p,), the mean
+    gradient over `examples` of them, or weights; it stays as it is until this worker's next update. pulled: the version of the
+    weights it was made at. tickets: what it was made from. loss: mean over its examples. buffers: (b,) float64 of its model, as
+    `Flat.read_buffers` gives them.
+
+    A rule may add to what it lets through: reply, what this worker is given at its next pull in place of the server's weights;
+    models, what every worker is given as its peers from now on, by number.
+    """
+
+    worker: int
+    step: int
+    vector: Tensor
+    kind: Literal["gradient", "weights"] = "gradient"
+    examples: int = 1
+    pulled: int = 0
+    tickets: tuple[Ticket, ...] = ()
+    loss: float = 0.0
+    buffers: Tensor | None = None
+    reply: Tensor | None = None
+    models: tuple[tuple[int, Tensor], ...] | None = None
+
+
+class Refused(NamedTuple):
+    """An update that must not reach the weights, and why: "nan", "huge", "quarantine"."""
+
+    why: str
+
+
+@dataclass
+class Held:
+    """What the server holds, for rules to look at and none to change.
+
+    weights: (p,) now; version: how many updates they have taken; backups: by worker, the weights (p,) it pulled, as they
+    were then; clocks: by living worker, how many of its updates were merged, a late joiner beginning at the lowest.
+    """
+
+    weights: Tensor
+    version: int = 0
+    backups: dict[int, Tensor] = field(default_factory=dict)
+    clocks: dict[int, int] = field(default_factory=dict)
+    _at: Counter[int] = field(default_factory=Counter, repr=False)  # how many clocks stand at each value
+    _slowest: int = field(default=0, repr=False)
+
+    def tick(self, worker: int, clock: int | None) -> None:
+        """Set a worker's clock, or take the worker out; for the server alone."""
+        before = self.clocks.pop(worker, None)
+        if before is not None:
+            self._at[before] -= 1
+        if clock is not None:
+            self.clocks[worker] = clock
+            self._at[clock] += 1
+        if before is None and clock is not None and len(self.clocks) > 1:
+            self._slowest = min(self._slowest, clock)
+        elif not self._at[self._slowest]:
+            self._at = Counter(self.clocks.values())
+            self._slowest = min(self._at, default=self._slowest)
+
+    @property
+    def slowest(self) -> int:
+        """The lowest clock of a living worker; when none lives, the last there was. It takes no search."""
+        return self._slowest

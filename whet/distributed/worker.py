@@ -1,0 +1,224 @@
+"""What a worker does between a pull and a push: gradients, or steps of its own, on the batches it was handed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from whet.data.split import Split
+from whet.distributed.flat import Flat
+from whet.distributed.rule import Distil, Local
+from whet.distributed.server import Given
+from whet.distributed.shuffle import Shuffle
+from whet.distributed.update import Ticket, Update
+from whet.seed import key
+from whet.task import Augment
+from whet.train.run import Run
+from whet.train.stream import stream
+
+__all__ = ["Parts", "Worker"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a task every worker needs.
+
+    model: makes a new one, with the initial weights of the seed; optimizer: over a model's parameters.
+    """
+
+    model: Callable[[], nn.Module]
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    train: Split
+    classes: bool
+    rate: Callable[[float], float] | None
+    augment: Augment | None
+    seed: int
+    device: torch.device
+
+    @classmethod
+    def of(cls, run: Run) -> Parts:
+        """Return the parts of a run that has taken no step yet."""
+        first = copy.deepcopy(run.model)
+        task, params = run.task, run.params
+        return cls(
+            model=lambda: copy.deepcopy(first), optimizer=lambda model: task.optimizer(params, model), loss=run.loss,
+            train=run.train, classes=run.data.kind == "classification", rate=run.rate, augment=run.augment, seed=run.seed,
+            device=run.device,
+        )  # fmt: skip
+
+
+class Worker:
+    """One worker: its model, its optimizer when the rule has it take steps of its own, and what it remembers of others.
+
+    weights, gradient: (p,) vectors for its model to live in, in shared memory say; None makes new ones. cost: what the last `work`
+    cost beside its steps, in steps (a forward pass is a third of one).
+    """
+
+    def __init__(
+        self, number: int, parts: Parts, shuffle: Shuffle, *, local: Local,
+        weights: Tensor | None = None, gradient: Tensor | None = None, step: int = 0,
+    ) -> None:  # fmt: skip
+        self.number, self.parts, self.shuffle, self.local = number, parts, shuffle, local
+        self.step = step  # of the next update
+        self.steps = 0  # of its own optimizer
+        self.cost = 0.0
+        model = parts.model()
+        if weights is not None:
+            weights.copy_(Flat(copy.deepcopy(model)).weights)
+        self.flat = Flat(model, weights=weights, gradient=gradient)
+        self.optimizer = parts.optimizer(model) if local.sends == "weights" else None
+        self._rates = [float(g["lr"]) for g in self.optimizer.param_groups] if self.optimizer else []
+        self._teacher = parts.model() if local.peers else None
+        self._sum = torch.empty_like(self.flat.weights) if local.sends == "gradient" and local.every > 1 else None
+
+    def work(self, given: Given) -> Update:
+        """Train on what was given; return the update to push. The weights (p,) were put into `flat.weights` before."""
+        self.cost = 0.0
+        self.flat.model.train()
+        losses, counts = [], []
+        peers = [(w, m) for w, m in given.models if self._teaches(w)]
+        distil = self.local.distil
+        if distil is not None and distil.steps and len(given.models) > 1:
+            self._compress(distil, peers, given.tickets[0])
+        for i, ticket in enumerate(given.tickets):
+            _, targets, loss = self._backward(ticket, peers if distil is not None and not distil.steps else ())
+            if self.optimizer is not None:
+                self._own_step(ticket)
+            elif self._sum is not None:
+                self._sum.mul_(0.0 if i == 0 else 1.0).add_(self.flat.gradient, alpha=len(targets))
+            losses.append(loss)
+            counts.append(len(targets))
+        n = sum(counts)
+        if self._sum is not None and len(counts) > 1:
+            torch.div(self._sum, n, out=self.flat.gradient)
+        vector = self.flat.weights if self.local.sends == "weights" else self.flat.gradient
+        buffers = torch.empty(self.flat.buffer_size, dtype=torch.float64)
+        self.flat.read_buffers(buffers)
+        self.step += 1
+        mean = sum(float(x) * c for x, c in zip(losses, counts, strict=True)) / n
+        return Update(
+            self.number, self.step - 1, vector, self.local.sends, n, given.version, given.tickets, mean, buffers
+        )
+
+    def _teaches(self, worker: int) -> bool:
+        """Return whether a member of the ensemble is a teacher: codistillation leaves the learner out, EC does not."""
+        distil = self.local.distil
+        return distil is not None and (distil.steps > 0 or worker != self.number)
+
+    def _backward(self, ticket: Ticket, peers: Sequence[tuple[int, Tensor]]) -> tuple[Any, Tensor, Tensor]:
+        """Put the gradient on one batch into `flat.gradient`; return (inputs, targets, loss)."""
+        parts, index = self.parts, self.shuffle.indices(ticket)
+        inputs, targets = parts.train.batch(index.to(parts.device))
+        with stream(parts.seed, "train", *ticket, device=parts.device):
+            if parts.augment is not None:
+                chance = torch.Generator(parts.device).manual_seed(key(parts.seed, "augment", *ticket))
+                inputs, targets = parts.augment(inputs, targets, chance)
+            self.flat.gradient.zero_()
+            outputs = self.flat.model(*inputs)
+            loss = parts.loss(outputs, targets)
+            whole, distil = loss, self.local.distil
+            if peers and distil is not None and self.steps >= distil.burn_in:
+                whole = loss + distil.weight * agree(outputs, self._taught(peers, inputs), classes=parts.classes)
+                self.cost += len(peers) / 3
+            whole.backward()
+        self._check()
+        return inputs, targets, loss.detach()
+
+    def _check(self) -> None:
+        if not self.flat.linked():  # the model or its loss set a gradient to None: once is enough to notice
+            found = [None if p.grad is None else p.grad.clone() for p in self.flat.parameters]
+            self.flat.link()
+            for p, g in zip(self.flat.parameters, found, strict=True):
+                if g is not None and p.grad is not None:
+                    p.grad.copy_(g)
+
+    def _own_step(self, ticket: Ticket) -> None:
+        assert self.optimizer is not None
+        if self.parts.rate is not None:
+            factor = self.parts.rate(self.shuffle.progress(ticket))
+            for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = lr * factor
+        self.optimizer.step()
+        self.steps += 1
+
+    def _taught(self, peers: Sequence[tuple[int, Tensor]], inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return the mean of what the peers say: probabilities (n, ..., classes), or outputs."""
+        assert self._teacher is not None
+        self._teacher.eval()
+        total: Tensor | None = None
+        place = nn.utils.vector_to_parameters
+        trained = [p for p in self._teacher.parameters() if p.requires_grad]
+        with torch.no_grad():
+            for _, weights in peers:
+                place(weights, trained)
+                said = self._teacher(*inputs)
+                said = said.softmax(1) if self.parts.classes else said
+                total = said if total is None else total + said
+        assert total is not None
+        return total / len(peers)
+
+    def _compress(self, distil: Distil, members: Sequence[tuple[int, Tensor]], first: Ticket) -> None:
+        """Relabel a share of the worker's examples by the ensemble, and learn from them for some steps."""
+        assert self.optimizer is not None
+        parts = self.parts
+        shards = self.shuffle.shards
+        assert shards is not None
+        own = shards[first.shard]
+        generator = torch.Generator().manual_seed(key(parts.seed, "relabel", self.number, self.step))
+        own = own[torch.randperm(len(own), generator=generator)]
+        if self.shuffle.how == "global":  # it has no shard: as many as one would be
+            own = own[: max(1, len(own) // self.shuffle.workers)]
+        own = own[: max(1, round(distil.share * len(own)))]
+        batch = self.shuffle.batch
+        labelled = min(len(own), batch * distil.steps)  # no more than will be looked at
+        inputs, targets = parts.train.batch(own[:labelled].to(parts.device))
+        taught = self._taught(members, inputs)
+        self.cost += len(members) * labelled / batch / 3 + distil.steps
+        for i in range(distil.steps):
+            at = torch.arange(i * batch, (i + 1) * batch) % labelled
+            at = at[:labelled]
+            with stream(parts.seed, "compress", self.number, self.step, i, device=parts.device):
+                self.flat.gradient.zero_()
+                outputs = self.flat.model(*(x[at] for x in inputs))
+                loss = parts.loss(outputs, targets[at]) + distil.weight * agree(
+                    outputs, taught[at], classes=parts.classes
+                )
+                loss.backward()
+            self._check()
+            self._own_step(first)
+
+    def state(self) -> dict[str, Any]:
+        """Return what another worker needs to go on from here, copied."""
+        buffers = torch.empty(self.flat.buffer_size, dtype=torch.float64)
+        self.flat.read_buffers(buffers)
+        return {
+            "weights": self.flat.weights.clone(), "gradient": self.flat.gradient.clone(), "buffers": buffers,
+            "step": self.step, "steps": self.steps,
+            "optimizer": None if self.optimizer is None else copy.deepcopy(self.optimizer.state_dict()),
+        }  # fmt: skip
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.flat.weights.copy_(state["weights"])
+        self.flat.gradient.copy_(state["gradient"])
+        self.flat.write_buffers(state["buffers"])
+        self.step, self.steps = state["step"], state["steps"]
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def agree(outputs: Tensor, taught: Tensor, *, classes: bool) -> Tensor:
+    """Return how far outputs are from what was taught: cross-entropy to probabilities, or squared error.
+
+    outputs: (n, classes, ...) logits and taught: the same shape, or numbers of one shape.
+    """
+    if not classes:
+        return F.mse_loss(outputs, taught)
+    return -(taught * F.log_softmax(outputs, 1)).sum(1).mean()
