@@ -64,6 +64,10 @@ class Sampler:
         epoch, index = divmod(self._position[shard] - 1, self.shuffle.batches(shard))
         return Ticket(shard, epoch, index)
 
+    def waiting(self, worker: int) -> bool:
+        """Return whether there is a ticket for the worker."""
+        return self.given < self.limit and (self.shuffle.how == "global" or worker in self._owner)
+
     def lost(self, tickets: Iterable[Ticket]) -> None:
         """Take tickets back that nobody will answer: they are handed out again before any new one."""
         for ticket in tickets:

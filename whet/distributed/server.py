@@ -53,14 +53,19 @@ class Server:
         self.models: tuple[tuple[int, Tensor], ...] = ()
         self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
         self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
         self._replies: dict[int, Tensor] = {}
 
     # -- who is there
 
-    def join(self, worker: int) -> int:
-        """Take in a worker, or one that rests again; return the number of its next step. Its clock is the slowest's."""
+    def join(self, worker: int, *, own: bool = False) -> int:
+        """Take in a worker; return the number of its next step. Its clock is the slowest's.
+
+        own: it has weights to go on from; else its first pull gives it the server's, whatever the rule.
+        """
+        self._fresh.discard(worker) if own else self._fresh.add(worker)
         self.held.tick(worker, self.held.slowest)
         self.sampler.join(worker)
         return self._last.get(worker, -1) + 1
@@ -82,6 +87,10 @@ class Server:
         self.memory, out = self.rule.merge(self.memory, None, self.held)
         return self._apply(out)
 
+    def at(self, worker: int) -> tuple[Ticket, ...]:
+        """Return the tickets that a worker is at."""
+        return self._out.get(worker, ())
+
     # -- the two calls of a worker
 
     def admits(self, worker: int) -> bool:
@@ -101,7 +110,8 @@ class Server:
             tickets.append(ticket)
         if not tickets:
             return None
-        if self.local.takes == "weights" or worker not in self._last:
+        if self.local.takes == "weights" or worker in self._fresh:
+            self._fresh.discard(worker)
             reply = self._replies.pop(worker, None)
             into.copy_(self.held.weights if reply is None else reply)
         if self.rule.backup:
@@ -188,6 +198,7 @@ class Server:
             "merged": self.merged,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
             "mean": self._mean,
+            "fresh": sorted(self._fresh),
             "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
         }  # fmt: skip
 
@@ -208,7 +219,7 @@ class Server:
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
         self.loss_sum, self.loss_count = state["loss"]
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
-        self._mean, self.banned = state["mean"], set(state["banned"])
+        self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
 
     def alone(self) -> None:
         """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""

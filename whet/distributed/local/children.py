@@ -1,0 +1,166 @@
+"""What runs in the processes: the server's work, and a worker's."""
+
+from __future__ import annotations
+
+import copy
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whet.distributed.flat import Flat
+from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
+from whet.distributed.local.job import Job
+from whet.distributed.local.layout import socket_path
+from whet.distributed.local.region import Region
+from whet.distributed.local.serve import Desk
+from whet.distributed.rule import Local
+from whet.distributed.sampler import Sampler
+from whet.distributed.server import Given, Server
+from whet.distributed.shuffle import Shuffle
+from whet.distributed.worker import Parts, Worker
+from whet.execute.child import Link
+from whet.journal.checkpoint import load, save
+from whet.train.checkpoint import pack, unpack
+
+__all__ = ["serve", "work"]
+
+_RETRY = 0.05  # seconds between tries to reach a server that is not there yet
+_PATIENCE = 1.0  # seconds between looks whether to stop, while waiting for an answer
+
+
+def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
+    """Be the server of a job until it is done or halted; return its last status, and whether it is done."""
+    job, epoch = Job(**payload["job"]), int(payload["epoch"])
+    run = job.run()
+    flat = Flat(run.model)
+    server = Server(
+        flat, job.made_rule(), Sampler(job.shuffled(run), job.steps), optimizer=run.optimizer, rate=run.rate
+    )
+    path = Path(job.checkpoint)
+    if payload["resume"] and path.exists():
+        server.load(unpack(load(path)))
+        server.alone()
+    region = job.region(flat)
+    lost = max(0, int(region["counts"][0]) - server.held.version)
+    keeper = _Keeper(server, path, job.often)
+    desk = Desk(
+        server, region, Path(job.folder), workers=job.workers, epoch=epoch, deadline=job.deadline, told=link.emit,
+        after=keeper.after,
+    )  # fmt: skip
+    link.emit({"listening": epoch, "lost": lost, "version": server.held.version, "epochs": server.epochs})
+    desk.serve(lambda: link.stopping)
+    keeper.write()
+    return {"done": desk.finished, **desk.status()}
+
+
+class _Keeper:
+    """Writes the server's state after each epoch, and once in a while."""
+
+    def __init__(self, server: Server, path: Path, often: float) -> None:
+        self.server, self.path, self.often = server, path, often
+        self._last, self._epoch = time.monotonic(), int(server.epochs)
+
+    def after(self) -> None:
+        now, epoch = time.monotonic(), int(self.server.epochs)
+        if epoch > self._epoch or now - self._last > self.often:
+            self._epoch = epoch
+            self.write()
+            self._last = time.monotonic()
+
+    def write(self) -> None:
+        save(self.path, pack(self.server.state()))
+
+
+def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
+    """Be a worker of a job until there is nothing left to do; return how many updates it sent."""
+    job, number = Job(**payload["job"]), int(payload["worker"])
+    torch.set_num_threads(int(payload["threads"]))
+    run = job.run(device=job.device)
+    parts, shuffle = Parts.of(run), job.shuffled(run)
+    region = job.region(Flat(copy.deepcopy(run.model)))
+    hand = _Hand(job, number, parts, shuffle=shuffle, region=region, link=link)
+    while not link.stopping:
+        connection = hand.reach()
+        if connection is None:
+            break
+        with connection:
+            if hand.live(connection):
+                break
+    return {"updates": hand.sent}
+
+
+class _Hand:
+    """A worker and its connections, one after the other."""
+
+    def __init__(self, job: Job, number: int, parts: Parts, *, shuffle: Shuffle, region: Region, link: Link) -> None:
+        self.job, self.number, self.parts = job, number, parts
+        self.shuffle, self.region, self.link = shuffle, region, link
+        self.local = job.made_rule().local or Local()
+        self.worker: Worker | None = None
+        self.sent = 0
+
+    def reach(self) -> socket.socket | None:
+        """Return a connection to the server, or None when there is none within the deadline."""
+        until = time.monotonic() + self.job.deadline
+        while time.monotonic() < until and not self.link.stopping:
+            try:
+                made = connect(socket_path(Path(self.job.folder)), seconds=_PATIENCE)
+                send(made, Frame(Kind.HELLO, a=self.number, b=int(self.worker is not None)))
+                return made
+            except OSError:
+                self.link.wait(_RETRY)
+        return None
+
+    def live(self, connection: socket.socket) -> bool:
+        """Work for the server at the other end; return whether all is done."""
+        life = 0
+        while not self.link.stopping:
+            try:
+                frame = receive(connection)
+            except TimeoutError:
+                continue
+            except (FrameError, OSError):
+                return False
+            if frame is None or frame.kind is Kind.STALE:
+                return False
+            if frame.kind is Kind.DONE:
+                return True
+            try:
+                if frame.kind is Kind.WELCOME:
+                    life = frame.life
+                    self._begin(frame.a)
+                    send(connection, Frame(Kind.PULL, life))
+                elif frame.kind is Kind.GIVEN:
+                    send(connection, self._step(frame, life))
+            except OSError:
+                return False
+        return True
+
+    def _begin(self, step: int) -> None:
+        if self.worker is not None:
+            self.worker.step = step
+            return
+        name = str(self.number)
+        self.worker = Worker(
+            self.number, self.parts, self.shuffle, local=self.local, weights=self.region[f"{name}/weights"],
+            gradient=self.region[f"{name}/gradient"] if self.local.sends == "gradient" else None, step=step,
+        )  # fmt: skip
+
+    def _step(self, frame: Frame, life: int) -> Frame:
+        worker = self.worker
+        assert worker is not None
+        models: tuple[tuple[int, torch.Tensor], ...] = ()
+        if frame.b:
+            peers, who = self.region[f"{self.number}/peers"], self.region[f"{self.number}/who"].tolist()
+            size = worker.flat.size
+            models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
+        update = worker.work(Given(frame.a, frame.tickets, models))
+        if update.buffers is not None:
+            self.region[f"{self.number}/buffers"].copy_(update.buffers)
+        self.sent += 1
+        self.link.further()
+        return Frame(Kind.PUSH, life, update.step, update.examples, update.pulled, update.loss)

@@ -1,0 +1,64 @@
+"""What every process of one training is told, and makes its parts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from whet.distributed.flat import Flat
+from whet.distributed.local.layout import Layout, region_path
+from whet.distributed.local.region import Region
+from whet.distributed.named import parse_rule
+from whet.distributed.rule import Local, Rule
+from whet.distributed.shuffle import Shuffle
+from whet.tasks import restore
+from whet.train.run import Run
+
+__all__ = ["Job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, in JSON values: it crosses processes by reference.
+
+    task: as `whet.tasks.reference` gives it; rule: as text; folder: where its processes meet; device: of the workers.
+    """
+
+    task: Mapping[str, Any]
+    params: Mapping[str, Any]
+    rule: str
+    workers: int
+    steps: int
+    seed: int
+    shuffle: str
+    folder: str
+    device: str = "cpu"
+    deadline: float = 120.0
+    checkpoint: str = ""
+    often: float = 30.0  # seconds between checkpoints, at most
+
+    def json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    def run(self, *, device: str = "cpu") -> Run:
+        """Return the run whose task, model, data and optimizer these are."""
+        return Run(restore(self.task), self.params, steps=self.steps, seed=self.seed, device=device)
+
+    def made_rule(self) -> Rule:
+        """Return the rule."""
+        return parse_rule(self.rule)
+
+    def shuffled(self, run: Run) -> Shuffle:
+        """Return who trains on what."""
+        return Shuffle(len(run.data.train), run.batch, self.workers, self.shuffle, self.seed, run.alone)  # type: ignore[arg-type]
+
+    def layout(self, flat: Flat) -> Layout:
+        """Return which vectors are shared."""
+        return Layout.of(flat, self.made_rule().local or Local(), self.workers)
+
+    def region(self, flat: Flat) -> Region:
+        """Open the shared memory."""
+        return Region(region_path(Path(self.folder)), self.layout(flat).areas())

@@ -1,0 +1,82 @@
+"""Which vectors processes share, and where each lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from whet.distributed.flat import Flat
+from whet.distributed.local.region import Area
+from whet.distributed.rule import Local
+
+__all__ = ["Layout", "memory"]
+
+
+class Layout(NamedTuple):
+    """What decides it: parameters and buffers of the model, dtype, how many workers, what the rule sends and gives.
+
+    A worker has its weights, which the server writes at a pull and nobody until its push (so they are the backup), and what it
+    sends: its gradient, or its weights again.
+    """
+
+    size: int
+    buffers: int
+    dtype: str
+    workers: int
+    gradient: bool
+    peers: bool
+
+    @classmethod
+    def of(cls, flat: Flat, local: Local, workers: int) -> Layout:
+        """Return the layout of a model and a rule."""
+        dtype = str(flat.weights.dtype).removeprefix("torch.")
+        return cls(flat.size, flat.buffer_size, dtype, workers, local.sends == "gradient", local.peers)
+
+    def areas(self) -> dict[str, Area]:
+        """Return the areas by name, in their order."""
+        vector, buffers = Area(self.size, self.dtype), Area(self.buffers, "float64")
+        found = {"counts": Area(4, "int64"), "snapshot": vector, "snapshot/buffers": buffers}
+        if self.peers:
+            found |= {"snapshot/models": Area(self.workers * self.size, self.dtype)}
+        for w in range(self.workers):
+            found |= {f"{w}/weights": vector, f"{w}/buffers": buffers}
+            if self.gradient:
+                found |= {f"{w}/gradient": vector}
+            if self.peers:
+                found |= {
+                    f"{w}/peers": Area(self.workers * self.size, self.dtype),
+                    f"{w}/who": Area(self.workers, "int64"),
+                }
+        return found
+
+
+def memory(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
+    """Return bytes of vectors in all processes: shared ones, the server's weights, and what its rule and optimizer remember.
+
+    (2 + 2 M + optimizer + (1 + M) squares) p for gradients: the server's weights and the snapshot, M pull and M push buffers;
+    optimizer: vectors that the optimizer keeps (1 for momentum, 2 for Adam); squares: DC-ASGD-a's, M and one to work in.
+
+    >>> memory(Layout(1000, 0, "float32", 4, True, False)) // 4
+    10000
+    """
+    size = torch.empty(0, dtype=getattr(torch, layout.dtype)).element_size()
+    m, vectors = layout.workers, 2 + layout.workers
+    if layout.gradient:
+        vectors += m
+    if layout.peers:
+        vectors += m + m * m
+    if squares:
+        vectors += 1 + m
+    return (vectors + optimizer) * layout.size * size
+
+
+def socket_path(folder: Path) -> Path:
+    """Return where the server listens."""
+    return folder / "server"
+
+
+def region_path(folder: Path) -> Path:
+    """Return where the shared memory is."""
+    return folder / "memory"
