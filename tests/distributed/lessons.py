@@ -1,10 +1,15 @@
 """Small tasks for tests of distributed training."""
 
+import math
+import os
+import time
+
 import torch
 from torch import nn
 
 from whet.data.split import Data, Split
 from whet.task import Task
+from whet.tune.space import Float, Int, Space
 
 
 class Blobs(Task):
@@ -47,3 +52,59 @@ class Lines(Task):
 
 
 PARAMS = {"optimizer": "sgd", "lr": 0.1, "batch": 16}
+
+
+class Counted(nn.Module):
+    """One weight for each example; a step on it adds one to the weight of each example of the batch."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.seen = nn.Parameter(torch.zeros(n))
+
+    def forward(self, i):
+        return self.seen[i]
+
+
+class Tally(Task):
+    """Counts how often each example was applied: after e epochs each weight is e, unless one was lost or applied twice."""
+
+    steps = 6
+    n = 120
+    metrics = ("loss",)
+    goal = "min loss"
+    space = Space(pause=Float(0, 1), nan=Int(-1, 10**6))
+
+    def data(self, params):
+        i = torch.arange(self.n)
+        return Data(Split(i, torch.zeros(self.n)), Split(i, torch.zeros(self.n)), kind="regression")
+
+    def model(self, params):
+        return Counted(self.n)
+
+    def loss(self, params):
+        pause, spoilt = params.get("pause", 0.0), params.get("nan", -1)
+
+        def one_each(outputs, targets):
+            if torch.is_grad_enabled():
+                time.sleep(pause)
+            return -outputs.sum() * (math.nan if spoilt == os.getpid() else 1.0)
+
+        return one_each
+
+    def optimizer(self, params, model):
+        return torch.optim.SGD(model.parameters(), lr=1.0)
+
+    def batch(self, params):
+        return 4
+
+
+class Spoilt(Blobs):
+    """Its loss fails, but not when it is tried."""
+
+    def loss(self, params):
+        def fails(outputs, targets):
+            if torch.is_grad_enabled():
+                raise RuntimeError("spoilt on purpose")
+            return nn.functional.cross_entropy(outputs, targets)
+
+        return fails

@@ -1,0 +1,139 @@
+"""Real processes: the same steps as one process, and nothing lost or applied twice, whoever is killed."""
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lessons import PARAMS
+
+from whet.distributed.local.train import Training
+from whet.errors import TaskError, UsageError
+from whet.tasks import resolve
+from whet.train.run import Run
+
+LESSONS = Path(__file__).with_name("lessons.py")
+SEEDS = [0, *(pytest.param(s, marks=pytest.mark.soak) for s in range(1, 20))]
+
+
+def task(name):
+    return resolve(f"{LESSONS}:{name}", seed=0)
+
+
+def weights(training):
+    return torch.cat([p.detach().flatten() for p in training.run.model.parameters()])
+
+
+def killer(training, which, seed, *, number=signal.SIGKILL):
+    """Send a signal to a process of the training at a random instant of its work; return the thread."""
+
+    def strike():
+        while not training.status.get("merged"):
+            time.sleep(0.005)
+            if training._pool is None:
+                return
+        time.sleep(random.Random(seed).uniform(0, 1.0))
+        try:
+            os.kill(training._pool.pids()[which], number)
+        except (OSError, AttributeError):
+            return  # all was over before
+
+    thread = threading.Thread(target=strike, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_one_worker_is_the_plain_run_bit_for_bit():
+    params = {**PARAMS, "optimizer": "momentum", "lr": 0.02}
+    run = Run(task("Normed"), params, device="cpu")
+    expected = list(run)
+    with Training(task("Normed"), params, rule="dc-asgd", workers=1) as training:
+        points = list(training)
+    assert [p.value for p in points] == [p.value for p in expected]
+    for a, b in zip(run.model.state_dict().values(), training.run.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_every_example_is_applied_once_an_epoch():
+    with Training(task("Tally"), {}, rule="async", workers=2, steps=3) as training:
+        points = list(training)
+    assert [p.step for p in points] == [1, 2, 3]
+    assert weights(training).tolist() == [3.0] * 120
+    assert training.status["merged"] == training.status["version"] == 90
+    assert not training._meet.exists()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_killed_worker_loses_nothing_that_was_acknowledged(seed):
+    with Training(task("Tally"), {"pause": 0.01}, rule="async", workers=2) as training:
+        thread = killer(training, 1 + seed % 2, seed)
+        list(training)
+        thread.join(5)
+    assert weights(training).tolist() == [6.0] * 120
+    assert sum(training.deaths.values()) <= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_killed_server_begins_at_its_checkpoint_and_draws_again_what_was_lost(seed):
+    with Training(task("Tally"), {"pause": 0.01}, rule="async", workers=2) as training:
+        thread = killer(training, 0, seed)
+        points = list(training)
+        thread.join(5)
+    assert weights(training).tolist() == [6.0] * 120
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    if training.deaths["server"]:
+        assert 0 <= training.lost <= 30  # it is written after each epoch, so no more than one
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rule", ["sync", "bounded(s=1)", "dc-asgd", "average(every=2)", "ec(every=2)", "elastic(every=2)"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_no_rule_waits_for_the_dead(rule, which):
+    with Training(task("Blobs"), PARAMS, rule=rule, workers=2, steps=60) as training:
+        thread = killer(training, which, 3)
+        points = list(training)
+        thread.join(5)
+    assert len(points) == 60
+    assert points[-1].value > 0.9
+
+
+def test_a_worker_that_hangs_is_replaced():
+    with Training(task("Tally"), {"pause": 0.01}, rule="bounded(s=1)", workers=2, deadline=3.0) as training:
+        thread = killer(training, 1, 0, number=signal.SIGSTOP)
+        list(training)
+        thread.join(5)
+        assert training.status["events"].get("late", 0) == 1
+    assert weights(training).tolist() == [6.0] * 120
+
+
+def test_halted_it_goes_on_where_it_was(tmp_path):
+    with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path) as training:
+        for point in training:
+            if point.step == 2:
+                training.halt()
+    done = point.step
+    assert 2 <= done < 6
+    with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path, resume=True) as training:
+        points = list(training)
+    assert points[0].step == done + 1
+    assert weights(training).tolist() == [6.0] * 120
+
+
+def test_what_cannot_be_is_refused_before_anything_starts():
+    with pytest.raises(UsageError, match="workers: must be >= 1, got 0"):
+        Training(task("Blobs"), PARAMS, rule="async", workers=0)
+    with pytest.raises(UsageError, match="workers: 300 for 240 training examples"):
+        Training(task("Blobs"), PARAMS, rule="async", workers=300)
+    with pytest.raises(UsageError, match="no rule 'asink'. Did you mean 'async'?"):
+        Training(task("Blobs"), PARAMS, rule="asink", workers=2)
+
+
+def test_an_error_in_a_worker_is_said_in_its_words():
+    with pytest.raises(TaskError, match="worker .: .*spoilt on purpose"), Training(
+        task("Spoilt"), PARAMS, rule="async", workers=2
+    ) as training:
+        list(training)
