@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from whet.checks.given import arguments, pair, parts, refusal
+from whet.checks.inside import read
 from whet.checks.registry import Check, names, resolve
 from whet.checks.runner import Tell, examine
 from whet.checks.sandbox import randomness
@@ -69,7 +70,7 @@ def check(
     given = mapped(lambda t: t.detach().to(device, copy=True), (inputs, targets))  # a loss may write into its targets
     whole = model if step is not None else getattr(model, "_orig_mod", model)  # compiling is no part of what is checked
     subject = Subject(whole, loss, arguments(given[0]), given[1], optimizer, step=step, given=given, causal=causal)
-    return examine(_counted(_picked(subject)), checks, allow=allowed)
+    return examine(_counted(_outside(_picked(subject))), checks, allow=allowed)
 
 
 def check_task(
@@ -148,9 +149,19 @@ def _codes(allow: Iterable[str]) -> tuple[str, ...]:
 def _counted(subject: Subject) -> Subject:
     """Return the subject with its examples counted along the second dimension, where targets show that time is the first."""
     found = order(subject)
-    if found is None or not found.flip or subject.targets.ndim < 2:
+    if found is None or not found.flip:
         return subject
-    return replace(subject, many=len(found.inputs))
+    n, steps = found.inputs.shape[:2]
+    return replace(subject, many=n, steps=0 if subject.targets.ndim > 1 else steps)
+
+
+def _outside(subject: Subject) -> Subject:
+    """Return the subject with the loss that its model computes itself read as one of scores and labels, where it can be."""
+    try:
+        with subject.look("RUN"):
+            return read(subject) or subject
+    except (Exception, SystemExit):
+        return subject  # the check RUN says what is wrong
 
 
 def _picked(subject: Subject) -> Subject:
