@@ -225,28 +225,6 @@ def test_a_reversed_gradient_is_told_from_that_of_the_loss() -> None:
             assert astray(Subject(model, loss, (x,), kind)) == ""
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_an_adversary_keeps_from_its_floor_is_no_warning(seed: int) -> None:
-    """Its domains can be told apart from one input alone, which the class needs too: neither part can be at its best."""
-    torch.manual_seed(seed)
-    domain = torch.arange(64) % 2
-    x = torch.randn(64, 10) * 0.3 + 2 * domain[:, None]
-
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = Adversarial()
-
-        def forward(self, x: Tensor) -> Tensor:
-            kind, domain = self.net(x)
-            return torch.cat([kind[:, :2], domain], 1)
-
-    loss = lambda o, t: F.cross_entropy(o[:, :2], t) + F.cross_entropy(o[:, 2:], t)  # noqa: E731
-    health = one("OF", Tied(), loss, (x,), domain)
-    assert alarms(health) == []
-    assert any("reversed" in f.message for f in health.findings) or health.facts["OF"]["left"] <= 0.01
-
-
 @pytest.mark.parametrize("needed", [False, True])
 def test_a_loss_inside_the_model_is_read(needed: bool) -> None:
     torch.manual_seed(0)
@@ -317,11 +295,11 @@ def test_the_loss_of_a_language_model_is_read(shifts: bool) -> None:
 
 def test_lbfgs_has_no_usual_size_of_a_step() -> None:
     torch.manual_seed(0)
-    net = nn.Linear(3, 1)
+    net = nn.Linear(3, 1).double()
     nn.init.normal_(net.weight, std=1e-3)
-    x = torch.randn(64, 3)
-    y = x @ torch.tensor([[3.0], [2.0], [1.0]])
-    health = one("PC", net, nn.MSELoss(), (x,), y, optimizer=torch.optim.LBFGS(net.parameters(), lr=1e-7))
+    x = torch.randn(64, 3).double()
+    y = x.sum(1, keepdim=True)
+    health = one("PC", net, nn.MSELoss(), (x,), y, optimizer=torch.optim.LBFGS(net.parameters(), lr=1e-12))
     assert health.findings == ()
     health = one("PC", net, nn.MSELoss(), (x,), y, optimizer=torch.optim.SGD(net.parameters(), 1e-10))
     assert [f.severity.value for f in health.findings] == ["INFO"]
