@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.checks.doubt import doubt
 from whet.checks.few import choose
 from whet.checks.floor import best_constant, conflict, floor, linked, softmax_floor
 from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.runner import LIMIT
-from whet.checks.subject import Answer, Subject, answer, tensors
+from whet.checks.subject import Answer, Subject, answer
 from whet.checks.traced import answers, curve, weights
 from whet.finding import Finding, NotRun, Severity
 
@@ -171,24 +172,10 @@ class Overfit:
             fix = "scale the targets to mean 0 and deviation 1: a learning rate made for that scale is slow on this one"
         elif left > 0.9:
             text += ": the model learns nothing of the inputs"
-        doubt = self._doubt(subject, kind, numbers) if math.isfinite(loss) else ""
-        if doubt:
-            severity, text, fix = Severity.INFO, f"{text}; {doubt}", "judge by what training reaches"
+        why = doubt(subject, kind, numbers, self.few) if math.isfinite(loss) else ""
+        if why:
+            severity, text, fix = Severity.INFO, f"{text}; {why}", "judge by what training reaches"
         yield Finding(self.code, severity, where, numbers, text, fix)
-
-    def _doubt(self, subject: Subject, kind: Answer | None, numbers: dict[str, Any]) -> str:
-        """Return why the floor may be out of reach of a correct program, "" when it is not."""
-        if numbers["room"] < 2 * numbers["n"] <= 2 * self.few:
-            return "the model has hardly more weights than these examples have outputs"
-        with subject.look(self.code), torch.no_grad():
-            quiet(subject.model)
-            outputs = subject.forward()
-            costs = [float(subject.cost(outputs)), float(subject.cost(subject.forward()))]
-        if kind is None and len(tensors(outputs)) > 1:
-            return "the floor is that of outputs free of each other, which those of one model need not be"
-        if abs(costs[0] - costs[1]) > self.bad * abs(costs[0]):
-            return "the model draws random numbers, which have their share in the loss"
-        return ""
 
     def _bounds(self, part: Subject) -> tuple[float, float, Answer | None]:
         """Return the loss to fall from, and the least there is."""
