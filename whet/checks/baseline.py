@@ -129,7 +129,7 @@ class Baseline:
                 if not best or z > best["z"]:
                     best = {"z": z, "loss": float(losses.mean()), "blind": float(blind.mean()), "steps": step,
                             "n": len(gain), "gain": float(gain.mean()), "optimizer": type(optimizer).__name__}  # fmt: skip
-                if z > threshold and step >= self.looks[1]:
+                if z > threshold:
                     break
         return {**best, "dynamics": dynamics.json()}
 

@@ -90,8 +90,9 @@ def check_task(
     initialisation is averaged over 512. Only training and validation splits are looked at. The state of the global
     random generators is left as it was. checks: codes or checks of your own, where not all are wanted. causal: outputs must
     not depend on later inputs, where the targets do not say so by being the inputs shifted by one; None: what the task
-    says, `task.causal`. tell(code, number, total) is called as each begins. Raises WhetError when the data cannot be had;
-    a task whose model, loss or optimizer raises has a finding.
+    says, `task.causal`. tell(code, number, total, left) is called as each begins; left: the seconds that it and those after it
+    may take, None until a step was timed. Raises WhetError when the data cannot be had; a task whose model, loss or optimizer
+    raises has a finding.
 
     >>> from whet.data.split import Data, Split
     >>> from whet.task import Task

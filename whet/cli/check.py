@@ -80,17 +80,20 @@ class _Far:
         from whet.checks import names
 
         self.code, self.number, self.total, self.began = "", 0, len(names()), time.monotonic()
+        self.left: float | None = None
+        self.told = self.began
 
-    def tell(self, code: str, number: int, total: int) -> None:
+    def tell(self, code: str, number: int, total: int, left: float | None) -> None:
         """Take note of a check that begins."""
-        self.code, self.number, self.total = code, number, total
+        self.code, self.number, self.total, self.left, self.told = code, number, total, left, time.monotonic()
 
     def look(self) -> Progress:
         """Return it for the screen."""
         from whet.recipe.block import Progress
 
-        what = f"{self.code}: check" if self.number else "making the model: check"
+        what = f"{self.code}: check" if self.number else "making the model, a first pass: check"
+        left = None if self.left is None else max(0.0, self.left - (time.monotonic() - self.told))
         so_far = f"{time.monotonic() - self.began:.0f} s so far"
         return Progress(
-            "check", max(0, self.number - 1) / self.total, f"{what} {self.number}", str(self.total), None, best=so_far
+            "check", max(0, self.number - 1) / self.total, f"{what} {self.number}", str(self.total), left, best=so_far
         )
