@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from whet.data.column import as_numbers
 from whet.data.duplicates import visible_digests
+from whet.data.prepare import CLIP
 from whet.data.seen.balance import effective_classes, effective_size
 from whet.data.seen.drift import drift
 from whet.data.seen.labels import doubtful_labels
@@ -55,7 +57,7 @@ def closely(data: Data, known: Collection[str] = (), told: Told | None = None) -
         "NEAR-DUPLICATE": lambda: near_duplicates(v, _once(data, v)),
         "LEAK": lambda: _joined(odd_columns(v, encoding, known), word_leaks(v)),
         "ODD-TEXT": lambda: odd_texts(v),
-        "OUTLIER": lambda: far_examples(v, encoding),
+        "OUTLIER": lambda: far_examples(v, encoding, cut=_cut(data, v)),
         "SHIFT": lambda: drift(v),
         "SCALED": lambda: _scaled(data),
         "LABEL": lambda: doubtful_labels(v),
@@ -95,6 +97,19 @@ def _facts(v: View) -> dict[str, object]:
         facts["lengths"] = {"low": int(n.min()), "median": float(np.median(n)), "high": int(n.max()),
                             "padding": 1 - float(n.mean()) / v.codes.shape[1]}  # fmt: skip
     return facts
+
+
+def _cut(data: Data, v: View) -> dict[str, np.ndarray]:
+    """Return the values (n,), as they were read, of the number columns in which the encoding cut some off."""
+    known = {c["name"] for c in data.meta.get("encoding", {}).get("columns", ()) if c["kind"] == "number"}
+    if any(len(data.raw.get(s, ())) != len(split) for s, split in (("train", data.train), ("valid", data.valid))):
+        return {}
+    found = {}
+    for j, name in enumerate(v.names):
+        if name in known and (np.abs(v.numbers[:, j]) >= CLIP).any():
+            train, valid = (as_numbers(data.raw[s][name]) for s in ("train", "valid"))
+            found[name] = np.concatenate([train[v.index[~v.valid]], valid[v.index[v.valid]]])
+    return found
 
 
 def _once(data: Data, v: View) -> np.ndarray:
