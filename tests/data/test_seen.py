@@ -403,3 +403,21 @@ def test_a_number_that_codes_a_category_is_redundant():
     assert same_columns(numbers, codes) == [(0, 3)]
     codes[7, 0] = codes[codes[:, 0] != codes[7, 0]][0, 0]  # one row apart
     assert same_columns(numbers, codes) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_range_that_was_fitted_on_both_splits_is_seen(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(300, 6))
+    x[:, 5] = (rng.random(300) < 0.002) * 1.0  # a rare flag
+    x[:, 4] = np.clip(rng.normal(0.5, 0.4, 300), 0, 1)  # a share
+    low, high = x[:, :4].min(0), x[:, :4].max(0)
+    both = x.copy()
+    both[:, :4] = (x[:, :4] - low) / (high - low)
+    held = [j for j in range(4) if {x[:, j].argmin(), x[:, j].argmax()} & set(range(200, 300))]
+    assert scaled_together(both[:200], both[200:]) == held
+    both[:, :4] = 2 * both[:, :4] - 1
+    assert scaled_together(both[:200], both[200:]) == held
+    low, high = x[:200, :4].min(0), x[:200, :4].max(0)
+    both[:, :4] = (x[:, :4] - low) / (high - low)
+    assert scaled_together(both[:200], both[200:]) == []

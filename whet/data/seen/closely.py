@@ -135,7 +135,8 @@ def _scaled(data: Data) -> Outcome:
         return Outcome(facts, not_run=(why,))
     names = [data.features[j] if j < len(data.features) else f"column {j}" for j in columns]
     text = (
-        f"{len(columns)} columns have mean 0 and deviation 1 over training and validation together, not over training: "
+        f"{len(columns)} column{'s have' if len(columns) > 1 else ' has'} mean 0 and deviation 1, or the range 0 to 1, over "
+        "training and validation together, not over training: "
     )
     text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
