@@ -273,7 +273,8 @@ def _balance(facts: Mapping[str, Any]) -> list[Finding]:
     rare = [c for c in classes if c["n"] < 10]
     if rare:
         shown = ", ".join(f"'{c['name']}' {c['n']}" for c in rare[:6]) + (", ..." if len(rare) > 6 else "")
-        text = f"{len(rare)} classes have under 10 examples outside the test split: {shown}"
+        are = "class has" if len(rare) == 1 else "classes have"
+        text = f"{len(rare)} {are} under 10 examples outside the test split: {shown}"
         found.append(
             Finding("RARE", Severity.WARN, "classes", {"n": len(rare)}, text, "merge them, or find more examples")
         )
