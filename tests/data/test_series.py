@@ -338,3 +338,24 @@ def test_what_cannot_be_blanked_is_refused() -> None:
         with pytest.raises(DataError, match=said) as told:
             call()
         assert "\n" not in str(told.value)
+
+
+def test_of_a_long_table_out_of_order_not_all_dates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from whet.data import series_time
+
+    read: list[int] = []
+    as_dates = series_time.as_dates
+    monkeypatch.setattr(
+        series_time, "as_dates", lambda column, form: read.append(len(column)) or as_dates(column, form)
+    )
+    day = pd.Series(pd.date_range("2021-01-01", periods=30_000, freq="min").strftime("%d.%m.%Y %H:%M"))
+    frame = pd.DataFrame({"when": day, "y": np.arange(30_000.0)})
+    mixed = frame.sample(frac=1, random_state=0).reset_index(drop=True)
+    assert series_time.find_clock(mixed, "y", None, "t.csv") is None
+    assert series_time.in_order(mixed, "y") is None
+    assert sum(read) <= 4000
+    late = np.arange(30_000)
+    late[9000:9250] = late[9000:9250][::-1]  # under 1 %, together
+    for given in (frame, frame.iloc[late].reset_index(drop=True), frame[::-1].reset_index(drop=True)):
+        assert series_time.find_clock(given, "y", None, "t.csv") is not None
+        assert series_time.in_order(given, "y") == "when"
