@@ -421,3 +421,12 @@ def test_a_range_that_was_fitted_on_both_splits_is_seen(seed):
     low, high = x[:200, :4].min(0), x[:200, :4].max(0)
     both[:, :4] = (x[:, :4] - low) / (high - low)
     assert scaled_together(both[:200], both[200:]) == []
+    (told,) = [f for f in look(Data(*halves(x))).findings if f.code == "SCALED"] if held else [None]
+    assert told is None or "the range 0 or -1 to 1 over training and validation together" in told.message
+
+
+def halves(x):
+    """Return x, each column scaled to 0 to 1 over all of it, as two splits."""
+    z = torch.from_numpy(((x[:, :4] - x[:, :4].min(0)) / np.ptp(x[:, :4], 0)).astype(np.float32))
+    y = torch.arange(len(z)) % 2
+    return Split(z[:200], y[:200]), Split(z[200:], y[200:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from whet.data.column import as_numbers
@@ -134,10 +135,9 @@ def _scaled(data: Data) -> Outcome:
     if not columns:
         return Outcome(facts, not_run=(why,))
     names = [data.features[j] if j < len(data.features) else f"column {j}" for j in columns]
-    text = (
-        f"{len(columns)} column{'s have' if len(columns) > 1 else ' has'} mean 0 and deviation 1, or the range 0 to 1, over "
-        "training and validation together, not over training: "
-    )
+    top = torch.cat([a, b]).flatten(1)[:, columns].amax(0)
+    how = "mean 0 and deviation 1" if bool(((top - 1).abs() > 1e-6).any()) else "the range 0 or -1 to 1"
+    text = f"{len(columns)} columns have {how} over training and validation together, not over training: "
     text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
     evidence = {"columns": len(columns), "of": facts["scaled"]["of"], "threshold": 1e-5, "n": [len(a), len(b)]}
