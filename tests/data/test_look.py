@@ -128,6 +128,7 @@ def test_missing_near_constant_imbalance_and_rare_classes():
     assert "still" in seen["NEAR-CONSTANT"].evidence
     assert "'no' has" in seen["IMBALANCE"].message
     assert "'may'" in seen["RARE"].message
+    assert seen["RARE"].message.startswith("1 class has under 10 examples")
 
 
 def test_samples_are_of_each_class_and_the_same_each_time():

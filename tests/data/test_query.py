@@ -147,3 +147,36 @@ def test_ids_that_name_nothing(words, needed):
         pick(Data(split(1, 2), split(2, 3)), words, what="--show")
     assert needed in str(e.value)
     assert str(e.value).startswith("--show")
+
+
+FORMS = ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d-%b-%Y", "%d.%m.%Y %H:%M"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dates_are_compared_as_dates(form):
+    days = pd.date_range("2023-06-01", periods=400)
+    frame = pd.DataFrame({"when": days.strftime(form), "my day": days.strftime("%d.%m.%Y"), "v": range(400)})
+    frame.loc[7, "when"] = None
+    there = np.arange(400) != 7
+    own = days[200].strftime(form)
+    for said, wanted in [
+        ("when > '2024-03-01'", days > "2024-03-01"),
+        (f"when >= '{own}'", days >= days[200]),
+        ("'2024-01-05' <= when < '2024-02'", (days >= "2024-01-05") & (days < "2024-02-01")),
+        ("when.between('2024-01-01', '2024-01-31') and v % 2 == 0", (days >= "2024-01-01") & (days <= "2024-01-31") & (np.arange(400) % 2 == 0)),
+        ("when in ['2024-01-05', '2024-01-06']", (days == "2024-01-05") | (days == "2024-01-06")),
+        ("when == `my day`", np.ones(400, bool)),
+        ("`my day` == '05.01.2024' and when.notna()", days == "2024-01-05"),
+    ]:  # fmt: skip
+        assert (where(frame, said) == wanted & there).all(), said
+    assert where(frame, "when.isna()").sum() == 1
+    assert where(frame, "`my day`.str.startswith('05.')").sum() == 13
+    assert order(frame, "-when").tolist() == [*range(399, 7, -1), *range(6, -1, -1), 7]
+
+
+def test_what_is_no_date_is_refused_in_one_line():
+    frame = pd.DataFrame({"my day": ["31.12.2023", "01.02.2024"]})
+    for said in ("`my day` > 'soon'", "`my day` > 2024", "`my day` in ['2024-01-01', 'soon']"):
+        with pytest.raises(UsageError, match=r"my day holds dates, got .*%d.%m.%Y") as told:
+            where(frame, said)
+        assert "\n" not in str(told.value)

@@ -359,3 +359,74 @@ def test_odd_inputs_do_not_raise():
     look(pair(torch.zeros(60, 3, 5), np.arange(60) % 2, 40))
     look(pair(torch.zeros(3, 2), np.arange(3) % 2, 2))
     look(pair(torch.randint(0, 9, (60, 30)), np.arange(60) % 2, 40))
+
+
+def test_few_values_beside_one_that_most_are_stand_out_of_themselves_only():
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        pixel = np.zeros(1500)
+        pixel[rng.choice(1500, 12, replace=False)] = rng.integers(1, 12, 12)
+        assert tails(pixel) == []
+        count = np.where(rng.random(3000) < 0.9, 0.0, rng.integers(1, 9, 3000))
+        assert tails(count) == []
+        count[[5, 77]] = 9999
+        (end,) = tails(count)
+        assert sorted(end.index.tolist()) == [5, 77]
+        gain = np.where(rng.random(20_000) < 0.08, rng.lognormal(8, 0.8, 20_000).round(), 0.0)
+        assert tails(gain) == []
+        gain[rng.choice(20_000, 80, replace=False)] = 999_999  # a twentieth of those that are not 0
+        (end,) = tails(gain)
+        assert set(gain[end.index]) == {999_999}
+
+
+def test_outliers_of_a_table_are_as_they_were_read():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(100, 5, 1500), "flat": 0.0, "y": ["a", "b"] * 750})
+    frame.loc[rng.choice(1500, 5, replace=False), "flat"] = 3.5
+    frame.loc[[40, 41], "size"] = [1e6, 4e5]
+    frame.loc[42, "size"] = np.nan
+    for seed in range(3):
+        data = table(frame, "y", seed=seed)
+        seen = look(data)
+        shown = {i for i in (40, 41) if i in {*data.train.ids, *data.valid.ids}}
+        assert {e.id: e.reason for e in seen.examples if e.code == "OUTLIER"} == {
+            i: {40: "size 1e+06", 41: "size 400000"}[i] for i in shown
+        }
+        assert [list(f.evidence["axes"]) for f in seen.findings if f.code == "OUTLIER"] == [["size"]] * bool(shown)
+
+
+def test_a_number_that_codes_a_category_is_redundant():
+    rng = np.random.default_rng(0)
+    grade = rng.integers(0, 6, 400)
+    codes = np.stack([(grade * 5) % 7 + 2, rng.integers(0, 6, 400)], 1)
+    numbers = np.stack([grade * 1.5, rng.integers(0, 6, 400), rng.normal(size=400)], 1).astype(np.float32)
+    assert same_columns(numbers, codes) == [(0, 3)]
+    codes[7, 0] = codes[codes[:, 0] != codes[7, 0]][0, 0]  # one row apart
+    assert same_columns(numbers, codes) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_range_that_was_fitted_on_both_splits_is_seen(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(300, 6))
+    x[:, 5] = (rng.random(300) < 0.002) * 1.0  # a rare flag
+    x[:, 4] = np.clip(rng.normal(0.5, 0.4, 300), 0, 1)  # a share
+    low, high = x[:, :4].min(0), x[:, :4].max(0)
+    both = x.copy()
+    both[:, :4] = (x[:, :4] - low) / (high - low)
+    held = [j for j in range(4) if {x[:, j].argmin(), x[:, j].argmax()} & set(range(200, 300))]
+    assert scaled_together(both[:200], both[200:]) == held
+    both[:, :4] = 2 * both[:, :4] - 1
+    assert scaled_together(both[:200], both[200:]) == held
+    low, high = x[:200, :4].min(0), x[:200, :4].max(0)
+    both[:, :4] = (x[:, :4] - low) / (high - low)
+    assert scaled_together(both[:200], both[200:]) == []
+    (told,) = [f for f in look(Data(*halves(x))).findings if f.code == "SCALED"] if held else [None]
+    assert told is None or "the range 0 or -1 to 1 over training and validation together" in told.message
+
+
+def halves(x):
+    """Return x, each column scaled to 0 to 1 over all of it, as two splits."""
+    z = torch.from_numpy(((x[:, :4] - x[:, :4].min(0)) / np.ptp(x[:, :4], 0)).astype(np.float32))
+    y = torch.arange(len(z)) % 2
+    return Split(z[:200], y[:200]), Split(z[200:], y[200:])

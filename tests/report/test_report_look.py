@@ -139,6 +139,15 @@ def test_an_example_with_several_reasons_is_shown_once() -> None:
     assert [c for _, c in block.items] == [f"train {data.train.ids[4]} '4': far; dark"]
 
 
+def test_copies_are_not_said_to_be_apart() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=120), "b": rng.normal(size=120), "y": ["u", "v"] * 60})
+    data = table(pd.concat([frame, frame.iloc[:20]], ignore_index=True), "y")
+    (copies,) = blocks(look_report(data, look(data)), Pairs)
+    assert copies.items
+    assert {item.remark for item in copies.items} == {""}
+
+
 def test_of_very_many_examples_all_suspicious_ones_and_every_so_manieth_other_are_listed(monkeypatch: Any) -> None:
     monkeypatch.setattr("whet.report.gallery._CELLS", 700)
     data = digits()

@@ -138,7 +138,8 @@ def _proposed(steps: Sequence[Proposal]) -> list[str]:
             lines.append(f"{text if len(text) <= WIDTH - 18 else text[: WIDTH - 21] + '...':<{WIDTH - 18}}  # {p.code}")
     for p in steps:
         if not p.live:
-            n, what = len(p.items) + p.left, "column" if p.step == "drop_columns" else "example"
+            n = len(p.items) + p.left
+            what = {"drop_columns": "column", "blank": "value"}.get(p.step, "example")
             text = f"{p.step.partition('_')[0]} {n:,} {what}{'' if n == 1 else 's'}" if p.items else "drop duplicates"
             lines.append(f"{f'to review: {text}':<{WIDTH - 18}}  # {p.code}")
     return lines

@@ -227,9 +227,9 @@ def _missing(data: Data) -> list[Finding]:
     if not rates:
         return []
     worst = sorted(rates, key=lambda k: -rates[k])
-    text = (
-        "missing values: " + ", ".join(f"{k} {rates[k]:.1%}" for k in worst[:6]) + (", ..." if len(worst) > 6 else "")
-    )
+    # A step of time without any row is a GAP, a target without a value NO-TARGET.
+    what = "values missing in training rows: " if "series" in data.meta else "missing values: "
+    text = what + ", ".join(f"{k} {rates[k]:.1%}" for k in worst[:6]) + (", ..." if len(worst) > 6 else "")
     severity = Severity.WARN if rates[worst[0]] > 0.5 else Severity.INFO
     fix = "imputed by the median, or a code of their own, with a column that says so"
     fix = "filled with the last value before them" if "series" in data.meta else fix
@@ -273,7 +273,8 @@ def _balance(facts: Mapping[str, Any]) -> list[Finding]:
     rare = [c for c in classes if c["n"] < 10]
     if rare:
         shown = ", ".join(f"'{c['name']}' {c['n']}" for c in rare[:6]) + (", ..." if len(rare) > 6 else "")
-        text = f"{len(rare)} classes have under 10 examples outside the test split: {shown}"
+        are = "class has" if len(rare) == 1 else "classes have"
+        text = f"{len(rare)} {are} under 10 examples outside the test split: {shown}"
         found.append(
             Finding("RARE", Severity.WARN, "classes", {"n": len(rare)}, text, "merge them, or find more examples")
         )

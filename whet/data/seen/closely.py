@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from whet.data.column import as_numbers
 from whet.data.duplicates import visible_digests
+from whet.data.prepare import CLIP
 from whet.data.seen.balance import effective_classes, effective_size
 from whet.data.seen.drift import drift
 from whet.data.seen.labels import doubtful_labels
@@ -55,7 +58,7 @@ def closely(data: Data, known: Collection[str] = (), told: Told | None = None) -
         "NEAR-DUPLICATE": lambda: near_duplicates(v, _once(data, v)),
         "LEAK": lambda: _joined(odd_columns(v, encoding, known), word_leaks(v)),
         "ODD-TEXT": lambda: odd_texts(v),
-        "OUTLIER": lambda: far_examples(v, encoding),
+        "OUTLIER": lambda: far_examples(v, encoding, cut=_cut(data, v)),
         "SHIFT": lambda: drift(v),
         "SCALED": lambda: _scaled(data),
         "LABEL": lambda: doubtful_labels(v),
@@ -97,6 +100,19 @@ def _facts(v: View) -> dict[str, object]:
     return facts
 
 
+def _cut(data: Data, v: View) -> dict[str, np.ndarray]:
+    """Return the values (n,), as they were read, of the number columns in which the encoding cut some off."""
+    known = {c["name"] for c in data.meta.get("encoding", {}).get("columns", ()) if c["kind"] == "number"}
+    if any(len(data.raw.get(s, ())) != len(split) for s, split in (("train", data.train), ("valid", data.valid))):
+        return {}
+    found = {}
+    for j, name in enumerate(v.names):
+        if name in known and (np.abs(v.numbers[:, j]) >= CLIP).any():
+            train, valid = (as_numbers(data.raw[s][name]) for s in ("train", "valid"))
+            found[name] = np.concatenate([train[v.index[~v.valid]], valid[v.index[v.valid]]])
+    return found
+
+
 def _once(data: Data, v: View) -> np.ndarray:
     """Return (m,) positions in the view of the first of each set of exact duplicates."""
     train, valid = visible_digests(data)
@@ -119,9 +135,9 @@ def _scaled(data: Data) -> Outcome:
     if not columns:
         return Outcome(facts, not_run=(why,))
     names = [data.features[j] if j < len(data.features) else f"column {j}" for j in columns]
-    text = (
-        f"{len(columns)} columns have mean 0 and deviation 1 over training and validation together, not over training: "
-    )
+    top = torch.cat([a, b]).flatten(1)[:, columns].amax(0)
+    how = "mean 0 and deviation 1" if bool(((top - 1).abs() > 1e-6).any()) else "the range 0 or -1 to 1"
+    text = f"{len(columns)} columns have {how} over training and validation together, not over training: "
     text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
     evidence = {"columns": len(columns), "of": facts["scaled"]["of"], "threshold": 1e-5, "n": [len(a), len(b)]}

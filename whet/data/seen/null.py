@@ -113,10 +113,11 @@ def null_finding(null: Null) -> Finding | None:
 
 
 def scaled_together(train: np.ndarray, valid: np.ndarray) -> list[int]:
-    """Return the columns that were standardised over training and validation together: arrays (n, d) and (m, d).
+    """Return the columns that were scaled over training and validation together: arrays (n, d) and (m, d).
 
     Such a column has mean 0 and standard deviation 1 over both, to the precision of float32, and not over training alone; by
-    chance no column has. Scaling over a sealed test split as well does not show.
+    chance no column has. Or it has one value that is 0 (-1) and one that is 1, nothing beyond them, not both in training, and no
+    other value often: ends that are limits, as of shares or pixels, are reached more than once. Scaling over a sealed test split as well does not show.
 
     >>> x = np.random.default_rng(0).normal(5, 3, (100, 2)); z = (x - x.mean(0)) / x.std(0)
     >>> scaled_together(z[:70], z[70:]), scaled_together((x[:70] - x[:70].mean(0)) / x[:70].std(0), z[70:])
@@ -127,4 +128,16 @@ def scaled_together(train: np.ndarray, valid: np.ndarray) -> list[int]:
     spread = np.stack([both.std(0), both.std(0, ddof=1)])
     whole = (np.abs(mean) < 1e-5) & (np.abs(spread - 1) < 1e-5).any(0)
     apart = (np.abs(alone.mean(0)) > 1e-4) | (np.abs(alone.std(0) - 1) > 1e-2)
-    return np.flatnonzero(whole & apart).tolist()
+    return np.flatnonzero((whole & apart) | _ranged(both, alone)).tolist()
+
+
+def _ranged(both: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Return (d,) bool: which columns reach the ends of 0 to 1, or -1 to 1, once each in both (n, d), and not in training `alone`."""
+    low, high = both.min(0), both.max(0)
+    ends = ((np.abs(low) < 1e-6) | (np.abs(low + 1) < 1e-6)) & (np.abs(high - 1) < 1e-6)
+    lacking = (alone.min(0) > low + 1e-6) | (alone.max(0) < high - 1e-6)
+    found = ends & lacking
+    for j in np.flatnonzero(found):
+        values, times = np.unique(both[:, j], return_counts=True)
+        found[j] = times[0] == times[-1] == 1 and 2 * len(values) > len(both)
+    return found

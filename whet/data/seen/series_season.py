@@ -14,6 +14,7 @@ CYCLES = 3  # so many times a season must come round to be one
 BACKGROUND = 25  # frequencies on either side that say what the spectrum is like around one
 WORTH = 0.32  # what a value inside a median under a Hann window is worth, of one in a mean of independent ones
 HIGH = 0.1  # least autocorrelation at a season, and least rise of it above the valley before
+WILD, FEW = 10.0, 0.01  # values so far out are left out, if they are at most this share
 MOST = 20_000  # values, the last ones; more say no more
 
 
@@ -46,14 +47,14 @@ def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) 
     A peak in the spectrum of the differences counts when its power over the background is past the F(2, 2k) quantile for
     `alpha` over all frequencies; background: the median of the 25 frequencies on either side, worth k means. The period is
     where the autocorrelation, less the linear trend, has its hill (Vlachos, Yu, Castelli, SDM 2005), at the peak's or at a
-    multiple, and comes round three times at least. A `natural` period (steps in a day, week, year) within the resolution is it.
+    multiple, and comes round three times at least. At most 1 % of the values, over 10 robust standard deviations out, are left out. A `natural` period (steps in a day, week, year) within the resolution is it.
 
     >>> t = np.arange(240)
     >>> noise = np.random.default_rng(0).normal(size=240)
     >>> [p for p, r in periods(np.sin(t * 2 * np.pi / 12) + 0.1 * t + 0.3 * noise)], periods(noise)
     ([12], [])
     """
-    x = filled(np.asarray(x, float))[-MOST:]
+    x = _calm(filled(np.asarray(x, float))[-MOST:])
     n = len(x)
     if n < LEAST or x.std() == 0:
         return []
@@ -79,6 +80,13 @@ def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) 
         short, height = shorter[0]
     longer = [h for p in natural if p > 1.5 * short and (h := _hill(r, p, natural)) and h[0] == p]
     return [(short, height), *[h for h in longer if h[1] > height + 2 / np.sqrt(n)][:1]]
+
+
+def _calm(x: np.ndarray) -> np.ndarray:
+    """Return x (n,) without its few values more than `WILD` robust standard deviations out: one 9999 hides every season."""
+    distance = np.abs(x - np.median(x))
+    wild = distance > WILD * 1.4826 * np.median(distance)
+    return filled(np.where(wild, np.nan, x)) if 0 < wild.sum() <= FEW * len(x) else x
 
 
 def _peaks(d: np.ndarray, alpha: float) -> list[float]:
