@@ -68,7 +68,8 @@ def check(
     screen.block("check", lines(health, WIDTH))
     if page is not None:
         screen.block("page", [str(page)])
-    if not health.failed:
+    refused = any(f.code == "MET" and f.severity == "INFO" for f in health.findings)  # no run takes such a model
+    if not health.failed and not refused:
         screen.block("next", [f"whet run {o.again(task, target, kind, time)} --budget 3m"])
     return int(health.failed)
 

@@ -67,7 +67,7 @@ def show_rows(data: Data, asked: Asked, *, again: str, json: bool) -> None:
         _table(screen, table, chosen, asked, again, data)
     else:
         for at in chosen[:WHOLE]:
-            screen.block(str(table["split"][at]), _card(data, table, at))
+            screen.block(str(table["split"][at]), _card(data, table, at), drawn=True)
         if len(chosen) > WHOLE:
             screen.block(
                 "more", [f"{len(chosen) - WHOLE:,} are not shown: narrow it with --where, or see all with --json"]
