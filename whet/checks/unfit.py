@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,7 @@ class Unfit:
 def unfit(subject: Subject, short: Small) -> Unfit | None:
     """Return why no run of the task `short` can be; None where one can. To be asked inside a `look`.
 
-    A model that returns several things is a sound program (INFO), though no run takes it; what a run refuses of outputs,
+    A model that returns several things, or a loss a number each example, is a sound program (INFO), though no run takes it; what a run refuses of outputs,
     targets, kind, loss and metrics cannot be scored by anyone (FAIL).
     """
     with torch.no_grad():
@@ -47,6 +48,11 @@ def unfit(subject: Subject, short: Small) -> Unfit | None:
             else "return one tensor, e.g. torch.cat of what the loss needs along dim 1, and take it apart in the loss"
         )
         return Unfit(Severity.INFO, subject.at("model"), said, fix)
+    with torch.no_grad(), suppress(Exception, SystemExit):  # what it raises is said by the run
+        value = subject.loss(outputs, subject.targets)
+        if isinstance(value, Tensor) and value.numel() > 1:
+            said = f"the loss returns {tuple(value.shape)} numbers; whet train, tune and run take one a batch"
+            return Unfit(Severity.INFO, subject.at("loss"), said, "take its mean: loss(outputs, targets).mean()")
     try:
         Run(short, subject.params, steps=1, seed=subject.seed, device="cpu")
     except (TaskError, UsageError) as error:

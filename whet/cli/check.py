@@ -71,7 +71,9 @@ def check(
             screen.block("page", [] if json else [str(page)])
     if json:
         return kept.code(int(health.failed))
-    refused = any(f.code == "MET" and f.severity == "INFO" for f in health.findings)  # no run takes such a model
+    # No run takes such a model, or it is so slow that none is worth beginning.
+    refused = any(f.code == "MET" and f.severity == "INFO" for f in health.findings)
+    refused |= any(n.code == "MET" and n.applies for n in health.not_run)
     if not health.failed and not refused:
         screen.block("next", [f"whet run {o.again(task, target, kind, time)} --budget 3m"])
     return kept.code(int(health.failed))

@@ -52,6 +52,13 @@ class Split:
     ids: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        for part in (*self.parts, self.targets):
+            if not isinstance(part, Tensor):
+                what = "targets" if part is self.targets else "inputs"
+                raise DataError(
+                    f"split: {what} are {type(part).__name__}, allowed a tensor, or a tuple of them for inputs: model(*inputs). "
+                    "Of arrays make torch.as_tensor(x), of a dict tuple(x.values())."
+                )
         n = len(self.targets)
         for part in self.parts:
             if len(part) != n:
