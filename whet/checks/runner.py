@@ -13,7 +13,7 @@ from typing import Any
 from whet.checks.holm import correct
 from whet.checks.registry import Check, Fact, Stage
 from whet.checks.subject import Subject
-from whet.errors import one_line
+from whet.errors import WhetError, one_line
 from whet.finding import Finding, Health, NotRun, Severity
 
 __all__ = ["LIMIT", "SLOW", "TOTAL", "Tell", "examine"]
@@ -132,5 +132,6 @@ def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:
                     item = Finding(item.code, item.severity, item.where, plain(item.evidence), item.message, item.fix)
                 found.append(item)
     except (Exception, SystemExit) as error:  # a program under test may raise anything
-        found.append(NotRun(check.code, one_line(f"{type(error).__name__}: {error}")[:300]))
+        said = str(error) if isinstance(error, WhetError) else f"{type(error).__name__}: {error}"
+        found.append(NotRun(check.code, one_line(said)[:300]))
     return found

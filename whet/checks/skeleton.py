@@ -12,6 +12,7 @@ from torch import nn
 from whet.checks.given import arguments, pair, parts, refusal
 from whet.checks.inside import read
 from whet.checks.registry import Check, names, resolve
+from whet.checks.remedy import no_gpu
 from whet.checks.runner import Tell, examine
 from whet.checks.sandbox import randomness
 from whet.checks.sequence import order
@@ -113,7 +114,9 @@ def check_task(
         with randomness(seed, "check", "model", number):
             model = task.model(plain)
             if not isinstance(model, nn.Module):
-                raise TaskError(f"{name(task)}.model returns {type(model).__name__}, not a torch.nn.Module.")
+                raise TaskError(
+                    f"{name(task)}.model returns {type(model).__name__}, not a torch.nn.Module ({place(type(task).model)}). End it in: return the model."
+                )
             return model, task.optimizer(plain, model)
 
     try:
@@ -124,7 +127,7 @@ def check_task(
     except (Exception, SystemExit) as error:
         got = one_line(f"{type(error).__name__}: {error}")
         finding = Finding("RUN", Severity.FAIL, place(task), {"error": got[:300]}, f"making the model raises {got}"[:400],
-                          "model, loss and optimizer must be made from these params")  # fmt: skip
+                          no_gpu(error) or "model, loss and optimizer must be made from these params")  # fmt: skip
         return Health((finding,), tuple(NotRun(c.code, "RUN failed before it") for c in chosen if c.code != "RUN"))
     why = refusal(model, data.train.parts)
     if why:

@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 looked at and found wrong, 2 the command or its input was 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shlex
@@ -18,7 +19,7 @@ from typer import Abort, Exit
 from typer._click.exceptions import BadParameter, ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 
 from whet import __version__
-from whet.errors import WhetError, nearest, one_line
+from whet.errors import WhetError, harmless, nearest, one_line
 
 __all__ = ["app", "main"]
 
@@ -51,6 +52,8 @@ def _options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on `argv` (default: the process's own); return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    with contextlib.suppress(AttributeError, ValueError):  # not a real stream, as in a notebook
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # else a name ends a command
     try:
         return _run(words)
     except BrokenPipeError:  # `| head`: whoever read has seen enough
@@ -92,7 +95,8 @@ def _run(words: list[str]) -> int:
             if e.errno in _FAULTY:
                 return _say(f"{where}: cannot be written ({e.strerror}). Make room and run the same command again.", 3)
             return _say(f"{where}: {e.strerror}. Give another path, or change its permissions.", 2)
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(harmless(line), file=sys.stderr)
         command = shlex.join(["whet", *words])
         return _say(
             f"whet {__version__}: this is a bug. Please report it with the lines above and the command: {command}", 3

@@ -68,7 +68,7 @@ def show_rows(data: Data, asked: Asked, *, again: str, json: bool) -> None:
     else:
         own = choose(asked.columns, list(table.columns)) if asked.columns is not None else None
         for at in chosen[:WHOLE]:
-            screen.block(str(table["split"][at]), _card(data, table, at, own))
+            screen.block(str(table["split"][at]), _card(data, table, at, own), drawn=True)
         if len(chosen) > WHOLE:
             screen.block(
                 "more", [f"{len(chosen) - WHOLE:,} are not shown: narrow it with --where, or see all with --json"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from whet import seed as seeds
 from whet.errors import UsageError
+from whet.metric.align import counted
 from whet.metric.bootstrap import RESAMPLES, Interval, bca, wilson
 from whet.metric.score import metric
 
@@ -62,11 +63,12 @@ def paired(
     if n == 0 or len(a) != n or len(b) != n:
         raise UsageError(f"metric: got {len(a)} and {len(b)} outputs for {n} targets. Give one each, and at least one.")
     value = float(m.compute(b, targets)) - float(m.compute(a, targets))
-    if m.name in ("accuracy", "error"):
+    single = kind == "regression" or bool((counted(targets) == 1).all())  # else positions: whole examples are drawn
+    if single and m.name in ("accuracy", "error"):
         assert m.each is not None
         return Interval(value, *newcombe(m.each(a, targets), m.each(b, targets), level), n, level)
     rng = seeds.rng(seed, "paired")
-    if m.each is not None and m.of is float:
+    if single and m.each is not None and m.of is float:
         each = np.asarray(m.each(b, targets), np.float64) - np.asarray(m.each(a, targets), np.float64)
         return Interval(value, *bca(each, rng, level), n, level)
     draws = []

@@ -19,7 +19,7 @@ from whet.seed import key
 from whet.task import Task
 from whet.train.batches import batches, sizes
 from whet.train.callback import Callback, hooks
-from whet.train.fit import fit_loss, fit_model
+from whet.train.fit import fit_loss, fit_metrics, fit_model
 from whet.train.loss import Loss
 from whet.train.predict import forward, moved
 from whet.train.stream import stream
@@ -95,7 +95,8 @@ class Run:
             self.model: nn.Module = fit_model(task.model(self.params), name).to(self.device)
             self.loss = task.loss(self.params)
             on_device = Data(self._train, self._valid, kind=data.kind, classes=data.classes)
-            fit_loss(self.model, self.loss, on_device, name)
+            tried = fit_loss(self.model, self.loss, on_device, name)
+            fit_metrics(tried, self.metrics, on_device, name)
             self.optimizer = task.optimizer(self.params, self.model)
             if not isinstance(self.optimizer, torch.optim.Optimizer) or isinstance(self.optimizer, torch.optim.LBFGS):
                 raise TaskError(f"{name}.optimizer: must return a torch optimizer with step(), got {self.optimizer!r}.")
