@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from whet.checks.attempt import Attempt, named
 from whet.checks.doubt import astray, doubt, unknown
 from whet.checks.few import choose
 from whet.checks.floor import best_constant, conflict, floor, linked, softmax_floor
@@ -24,23 +24,6 @@ from whet.checks.traced import answers, curve, weights
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Overfit"]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How far one optimizer got: its name, the factor on its learning rate, the least loss, the steps, out of time.
-
-    losses: of every step; answers: what was predicted at the least of them; weights: the first layer, before and after.
-    """
-
-    name: str
-    factor: float
-    loss: float
-    steps: int
-    late: bool = False
-    losses: tuple[float, ...] = ()
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    weights: tuple[Any, Any] = (None, None)
 
 
 class Overfit:
@@ -139,7 +122,7 @@ class Overfit:
             severity = Severity.FAIL if apart > self.bad else Severity.WARN
             rates = ", ".join(f"x{a.factor:g}: {a.loss:.3g}" for a in mine)
             yield Finding(
-                self.code, severity, _name(subject.optimizer), {**numbers, "loss": best.loss, "left": apart},
+                self.code, severity, named(subject.optimizer), {**numbers, "loss": best.loss, "left": apart},
                 f"the optimizer does not overfit {n} examples ({apart:.0%} of the loss stays; by learning rate {rates}) but "
                 f"Adam(1e-3) does in {numbers['steps']} steps: the learning rate, or what the optimizer holds, is wrong",
                 "torch.optim.Adam(model.parameters(), lr=1e-3)",
@@ -147,12 +130,12 @@ class Overfit:
             return
         if left <= self.good:
             if best.factor > 10:
-                yield Finding(self.code, Severity.INFO, _name(subject.optimizer), numbers,
+                yield Finding(self.code, Severity.INFO, named(subject.optimizer), numbers,
                               f"one batch overfits only at {best.factor:g} times the learning rate",
                               "raise the learning rate")  # fmt: skip
             first = (mine[0].loss - numbers["floor"]) / (numbers["start"] - numbers["floor"])
             if best.factor < 1 and first > 3 * self.bad:
-                yield Finding(self.code, Severity.WARN, _name(subject.optimizer), {**numbers, "first": first},
+                yield Finding(self.code, Severity.WARN, named(subject.optimizer), {**numbers, "first": first},
                               f"at its learning rate {first:.0%} of the loss of {n} examples stays; at a tenth of it they are "
                               "overfitted: the rate is too high", "divide the learning rate by 10 or more")  # fmt: skip
             return
@@ -300,11 +283,3 @@ class Overfit:
             if least <= goal or late or (step == self.patience and least > goal + 0.9 * (begin - goal)):
                 return attempt(step, late)
         return attempt(self.steps)
-
-
-def _name(optimizer: Any) -> str:
-    """Return an optimizer as a person would write it."""
-    if optimizer is None:
-        return "the optimizer"
-    rate = optimizer.param_groups[0].get("lr")
-    return type(optimizer).__name__ + (f"(lr={float(rate):.3g})" if rate is not None else "")

@@ -10,9 +10,11 @@ import contextlib
 import errno
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 from typer import Abort, Exit
@@ -55,11 +57,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.suppress(AttributeError, ValueError):  # not a real stream, as in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # else a name ends a command
     try:
-        return _run(words)
+        with _interrupted():
+            return _run(words)
+    except KeyboardInterrupt:  # while it was still being loaded
+        return 130
     except BrokenPipeError:  # `| head`: whoever read has seen enough
         return _hush()
     except SystemExit as e:  # Typer's own ending of the same
         return _hush() if isinstance(e.__context__, BrokenPipeError) else int(e.code or 0)
+
+
+@contextlib.contextmanager
+def _interrupted() -> Iterator[None]:
+    """Say that Ctrl-C ended a command, where the command does not hear it itself: Typer only gives its exit code."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # someone else's, as in a notebook
+        return
+
+    def handle(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # one is enough
+        os.write(2, b"\nwhet: interrupted\n")
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(words: list[str]) -> int:
@@ -74,8 +99,6 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except Exit as e:
-        if e.exit_code == 130:  # Typer's own name for Ctrl-C
-            print("whet: interrupted", file=sys.stderr)
         return int(e.exit_code)
     except NoArgsIsHelpError as e:
         print(e.ctx.get_help() if e.ctx is not None else e.format_message(), file=sys.stderr)
@@ -84,8 +107,7 @@ def _run(words: list[str]) -> int:
         return _say(_usage(e, words), 2)
     except WhetError as e:
         return _say(str(e), 3 if any(sign in str(e).lower() for sign in _MACHINE) else 2)
-    except (KeyboardInterrupt, Abort):
-        print("whet: interrupted", file=sys.stderr)
+    except (KeyboardInterrupt, Abort):  # `_interrupted` has said so
         return 130
     except BrokenPipeError:
         raise
