@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 
 from whet.errors import UsageError
 from whet.metric import METRICS, Metric, default_metrics, interval, metric, wilson
+from whet.metric.paired import paired
 
 
 def softmax(z):
@@ -232,3 +233,27 @@ def test_outputs_that_cannot_be_scored_are_refused_in_one_line(outputs, targets,
             metric(name).compute(np.zeros(outputs), targets)
         for part in needed:
             assert part in str(caught.value), (name, str(caught.value))
+
+
+def test_float_targets_count_once_an_example():
+    """Probabilities, or several labels an example: the loss of a task of kind classification has an interval too."""
+    found = interval("loss", np.zeros((6, 3)), np.ones((6, 3)), kind="classification")
+    assert np.isfinite(found.value)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
+def test_pairs_with_positions_draw_whole_examples(name):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 4, (30, 5))
+    targets[rng.random((30, 5)) < 0.2] = -100
+    a, b = rng.normal(size=(2, 30, 5, 4))
+    found = paired(name, a, b, targets, kind="classification")
+    m = metric(name)
+    assert found.value == pytest.approx(m.compute(b, targets) - m.compute(a, targets))
+    draws, again = [], np.random.default_rng(1)
+    for _ in range(1000):
+        i = again.integers(0, 30, 30)
+        draws.append(m.compute(b[i], targets[i]) - m.compute(a[i], targets[i]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.25 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.25 * (high - low))

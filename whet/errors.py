@@ -67,6 +67,10 @@ class TaskError(WhetError, ValueError):
     """A task, or the model, loss or optimizer it makes, does not do what a task must."""
 
 
+class FitError(TaskError):
+    """Outputs, targets, loss and metrics of a task do not fit each other."""
+
+
 class ExportError(WhetError, RuntimeError):
     """A model could not be exported, or the exported one does not equal its source."""
 
@@ -83,10 +87,9 @@ class MissingExtra(WhetError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
-# What a terminal acts on: colours, the cursor, its title (ECMA-48's control sequences and strings).
-_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]P^_X]|[\x9d\x90])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]"
-)
+# What a terminal acts on: colours, the cursor, its title (ECMA-48's control sequences and strings). Only those that begin with
+# ESC are left out whole: the single characters for the same (U+0080 to U+009F) are what broken UTF-8 is full of.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]P^_X][^\x07\x1b\x9c]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
 _JOINERS = "\u200c\u200d"  # invisible, and part of how Persian and many an emoji are written
 
 

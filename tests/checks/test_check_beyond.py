@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from beyond_zoo import BEYOND, Adversarial, Labelled, complex_values, critic, force_field, physics, relu_net
 from whet.checks import Subject, check, examine, resolve
 from whet.checks.doubt import astray
-from whet.checks.inside import read
+from whet.checks.inside import _losses, read
 from whet.finding import Health, Severity
 from whet.report.entering import entering
 
@@ -221,11 +221,95 @@ def test_a_reversed_gradient_is_told_from_that_of_the_loss() -> None:
     torch.manual_seed(0)
     x, kind, domain = torch.randn(64, 10), torch.randint(0, 3, (64,)), torch.arange(64) % 2
     both = lambda o, t: F.cross_entropy(o[0], t[0]) + F.cross_entropy(o[1], t[1])  # noqa: E731
-    assert "reversed" in astray(Subject(Adversarial(), both, (x,), (kind, domain)))
+    found = astray(Subject(Adversarial(), both, (x,), (kind, domain)))
+    assert found is not None
+    assert found.meant
+    assert "reversed on purpose" in found.why
     cut = nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 3))
     for model in (cut, relu_net(10, 3)):
         for loss in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)):
-            assert astray(Subject(model, loss, (x,), kind)) == ""
+            assert astray(Subject(model, loss, (x,), kind)) is None
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return -2 * x * gradient  # the sign is wrong
+
+
+class Wrong(nn.Module):
+    """A backward of its own, of the wrong sign."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(10, 64), nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(Square.apply(self.body(x)))
+
+
+class Cut(nn.Module):
+    """A recurrent net that forgets to learn through time, where that is all there is to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.RNNCell(3, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 8)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h.detach())
+        return self.head(h)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wrong_backward_is_not_excused(seed: int) -> None:
+    torch.manual_seed(seed)
+    x, y = torch.randn(64, 10), torch.randint(0, 3, (64,))
+    health = one("OF", Wrong(), nn.CrossEntropyLoss(), (x,), y)
+    assert [f.severity.value for f in health.findings] in (
+        ["WARN"],
+        [],
+    )  # the head alone may learn few examples by heart
+    found = astray(Subject(Wrong(), nn.CrossEntropyLoss(), (x,), y))
+    assert found is not None
+    assert not found.meant
+    found = astray(Subject(Cut(), nn.CrossEntropyLoss(), (torch.randn(64, 6, 3),), y))
+    assert found is not None
+    assert not found.meant
+
+
+def test_what_cannot_be_doubted_stands() -> None:
+    """A reentrant checkpoint takes no torch.autograd.grad, and a tanh after the last layer is what is wrong."""
+
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(10, 32), nn.Linear(32, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.requires_grad_() if x.is_leaf and torch.is_grad_enabled() else x
+            h = torch.utils.checkpoint.checkpoint(lambda z: torch.relu(self.body(z)), x, use_reentrant=True)
+            return torch.tanh(self.head(h)).squeeze(1)
+
+    torch.manual_seed(0)
+    health = one("OF", Kept(), nn.MSELoss(), (torch.randn(64, 10),), 5 + torch.randn(64))
+    assert [f.code for f in health.findings] == ["OF"], health
+
+
+def test_labels_out_of_range_are_never_tried() -> None:
+    scores, labels = torch.randn(12, 3), torch.arange(12) % 3
+    assert [str(r) for r in _losses(scores, labels)]
+    labels[::7] = -1  # cross_entropy raises; on a GPU the program would be over
+    assert list(_losses(scores, labels)) == []
+    labels[::7] = -100
+    assert len(list(_losses(scores, labels))) == 1
 
 
 @pytest.mark.parametrize("needed", [False, True])
@@ -317,3 +401,21 @@ def test_time_first_with_flat_targets_takes_examples_not_steps(n: int) -> None:
     assert part.n == 2
     assert torch.equal(part.inputs[0], tokens[:-1, [3, 1]])
     assert torch.equal(part.targets.reshape(12, 2), tokens[1:, [3, 1]])
+
+
+def test_weights_of_a_loss_that_no_optimizer_holds_are_told() -> None:
+    class Criterion:
+        def __init__(self) -> None:
+            self.head = nn.Linear(8, 3)
+
+        def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+            return F.cross_entropy(self.head(outputs), targets)
+
+    torch.manual_seed(0)
+    model, loss = nn.Linear(10, 8), Criterion()
+    data = (torch.randn(64, 10), torch.arange(64) % 3)
+    found = examine(Subject(model, loss, data[:1], data[1], torch.optim.Adam(model.parameters())), resolve(["STRAY"]))
+    assert [(f.code, f.severity.value) for f in found.findings] == [("STRAY", "INFO")]
+    assert "weights of its own (Linear)" in found.findings[0].message
+    both = torch.optim.Adam([*model.parameters(), *loss.head.parameters()])
+    assert examine(Subject(model, loss, data[:1], data[1], both), resolve(["STRAY"])).findings == ()

@@ -258,3 +258,13 @@ def test_what_does_not_apply_takes_one_short_line_apart_from_what_could_not_run(
     assert health.json()["not_run"][0] == {"code": "LOOP", "why": "does not apply: the step is whet's own"}
     assert [n.applies for n in health.not_run] == [False, True, False]
     assert str(health.not_run[0]) == "LOOP does not apply: the step is whet's own"
+
+
+@pytest.mark.parametrize("name", ["whet_task.py", "whetstone.py", "torch_task.py"])
+def test_a_file_whose_name_begins_like_ours_is_the_users(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whet.checks import source
+
+    beside = Path(source.__file__).parents[2] / name
+    assert source.near(str(beside), 3).endswith(f"{name}:3")

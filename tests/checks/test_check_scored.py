@@ -224,3 +224,26 @@ def test_half_weights_and_half_inputs_are_scored() -> None:
 def test_what_became_infinite_is_not_said_to_differ_between_two_passes() -> None:
     health = check_task(HalfData(), {}, checks=["MET"])  # Adam's 1e-8 is 0 in half precision
     assert [n.why for n in health.not_run] == ["the predictions after a few steps are not finite"]
+
+
+def test_what_whet_cannot_train_is_no_fault_of_the_program() -> None:
+    """An optimizer that wants a closure, a model that wants more than two examples: sound programs, so no FAIL."""
+
+    class Closure(Plain):
+        def optimizer(self, params: Any, model: nn.Module) -> torch.optim.Optimizer:
+            return torch.optim.LBFGS(model.parameters())
+
+    class Several(Plain):
+        def loss(self, params: Any) -> Any:
+            def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+                if len(outputs) < 4:
+                    raise ValueError("needs four")
+                return nn.functional.cross_entropy(outputs, targets)
+
+            return loss
+
+    for task in (Closure(), Several()):
+        (found,) = check_task(task, {}, checks=["RUN", "MET"]).findings
+        assert (found.code, found.severity) == ("MET", Severity.INFO)
+        assert "whet train, tune and run cannot take it" in found.message
+        assert found.fix

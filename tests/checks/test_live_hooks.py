@@ -251,3 +251,33 @@ def test_several_optimizers_have_a_watch_each() -> None:
         assert live.health.facts["ACT"]["n"] == 64
     with pytest.raises(UsageError, match="make one Live for each"):
         Live(model, list(two))  # type: ignore[arg-type]
+
+
+def test_closed_before_the_first_step_it_does_not_say_that_there_was_none() -> None:
+    model = mlp()
+    optimizer = adam(model, 1e-3)
+    live = Live(model, optimizer)
+    live.close()
+    x, y = clusters(64)
+    for _ in range(260):
+        optimizer.zero_grad()
+        loss = CE(model(x), y)
+        loss.backward()
+        optimizer.step()
+        live.step(loss)
+    assert [f for f in live.health.findings if f.code == "PC"] == []
+
+
+def test_gradients_added_up_for_long_are_no_step_that_is_missing() -> None:
+    model = mlp()
+    optimizer = adam(model, 1e-3)
+    live = Live(model, optimizer)
+    x, y = clusters(64)
+    for i in range(600):
+        loss = CE(model(x), y) / 256
+        loss.backward()
+        if i % 256 == 255:
+            optimizer.step()
+            optimizer.zero_grad()
+        live.step(loss)
+    assert [f for f in live.health.findings if f.code == "PC"] == []

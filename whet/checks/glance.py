@@ -144,6 +144,8 @@ class Watch:
     def close(self) -> None:
         """Take every hook away, and give up a look that has begun."""
         self.disarm()
+        if self._first:  # whether it steps from here on will not be seen, so it is taken to
+            self._stepped = True
         _drop(self._first)
 
     def read(self, step: int, loss: float) -> Pulse:

@@ -118,14 +118,19 @@ def _losses(scores: Tensor, labels: Tensor) -> Iterator[Read]:
     """Yield the losses that these shapes allow."""
     whole = not labels.is_floating_point() and labels.dtype is not torch.bool
     kind = answer(scores, labels)
-    if kind is not None and kind.kind == "classes" and bool((labels < kind.count).all()):
+    if kind is not None and kind.kind == "classes" and _within(labels, kind.count):
         yield Read("cross_entropy", kind)
-    if whole and scores.ndim == 3 and scores.shape[:2] == labels.shape and bool((labels < scores.shape[2]).all()):
+    if whole and scores.ndim == 3 and scores.shape[:2] == labels.shape and _within(labels, scores.shape[2]):
         yield Read("cross_entropy", kind, shift=True)
     if labels.is_floating_point() and labels.numel() == scores.numel():
         yield from (Read(name, kind) for name in ("mse_loss", "l1_loss", "smooth_l1_loss"))
         if bool(((labels >= 0) & (labels <= 1)).all()):
             yield Read("binary_cross_entropy_with_logits", kind)
+
+
+def _within(labels: Tensor, count: int) -> bool:
+    """Whether all are class numbers, or -100, which cross-entropy leaves out: others must not be tried (on a GPU they end the program)."""
+    return bool((((labels >= 0) & (labels < count)) | (labels == -100)).all())
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

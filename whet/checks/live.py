@@ -175,11 +175,17 @@ class Live(Callback):
         if self._tally.bad is not None and "loss" not in self._alarms:
             self._alarms.report("loss", not_finite(*self._tally.bad, self._where))
 
+    def _excuse(self) -> None:
+        """Take back that there was no step when there was one: gradients were added up for longer than there was patience."""
+        if "no step" in self._alarms and self._watch is not None and self._watch.begun():
+            self._alarms.withdraw("no step")
+
     def _turn(self) -> None:
         """Begin a look, or end one."""
         began, watch, pace, n = time.perf_counter(), self._watch, self._pace, self._n
         if watch.broken is not None:
             self._alarms.report("broken", broken(*watch.broken, len(self._tally), self._where))
+        self._excuse()
         if watch.state == "idle":
             if len(self._tally.values) >= _KEPT:
                 self._tally.flush()
@@ -251,6 +257,7 @@ class Live(Callback):
         """What was found so far, what was measured last, and what could not be looked at."""
         self._tally.flush()
         self._blame()
+        self._excuse()
         losses = self._tally.blocks
         skipped = dict(self._watch.skipped) if self._watch is not None else {}
         if not self._looks:
@@ -296,5 +303,7 @@ class Live(Callback):
 
     def load(self, state: Any) -> None:
         """Take back what `state` returned."""
+        if isinstance(state, list):  # of before findings were kept
+            state = {"losses": state, "alarms": Alarms(()).state()}
         self._tally.blocks.load(state["losses"])
         self._alarms.load(state["alarms"])

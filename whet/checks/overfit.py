@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from whet.checks.attempt import Attempt, named
-from whet.checks.doubt import astray, doubt, unknown
+from whet.checks.doubt import Astray, astray, doubt, unknown
 from whet.checks.few import choose
 from whet.checks.floor import best_constant, conflict, floor, linked, softmax_floor
 from whet.checks.initial import quiet
@@ -112,10 +112,9 @@ class Overfit:
         apart = (best.loss - numbers["floor"]) / (numbers["start"] - numbers["floor"])
         where = subject.at("model")
         if left <= self.good and (apart > self.good or best.factor < 1):
-            with subject.look(self.code):
-                against = astray(subject)
-            if against:  # how far any optimizer gets is then a matter of balance
-                yield Finding(self.code, Severity.INFO, where, numbers, f"{n} examples are overfitted by some optimizers; {against}",
+            against = self._astray(subject)
+            if against is not None and against.meant:  # how far any optimizer gets is then a matter of balance
+                yield Finding(self.code, Severity.INFO, where, numbers, f"{n} examples are overfitted by some optimizers; {against.why}",
                               "judge by what training reaches")  # fmt: skip
                 return
         if left <= self.good and apart > self.good:
@@ -167,11 +166,23 @@ class Overfit:
         elif left > 0.9:
             text += ": the model learns nothing of the inputs"
         if math.isfinite(loss):
-            with subject.look(self.code):
+            why, against = "", self._astray(subject)
+            with suppress(Exception), subject.look(self.code):  # what cannot be doubted stands
                 why = doubt(subject, kind, room=numbers["room"], n=n, few=self.few)
             if why:
                 severity, text, fix = Severity.INFO, f"{text}; {why}", "judge by what training reaches"
+            elif against is not None and against.meant:
+                severity, text, fix = Severity.INFO, f"{text}; {against.why}", "judge by what training reaches"
+            elif against is not None:
+                severity, text = Severity.WARN, f"{text}; {against.why}"
+                fix = "torch.autograd.gradcheck of a backward of your own, and look for detach(); where it is meant: allow=['OF']"
         yield Finding(self.code, severity, where, numbers, text, fix)
+
+    def _astray(self, subject: Subject) -> Astray | None:
+        """Return whether the gradient is another's than the loss's; None where that cannot be asked."""
+        with suppress(Exception), subject.look(self.code):
+            return astray(subject)
+        return None
 
     def _bounds(self, part: Subject) -> tuple[float, float, Answer | None]:
         """Return the loss to fall from, and the least there is."""

@@ -118,7 +118,7 @@ def _late(seconds: float, passes: int, needed: float) -> str:
     if seconds > SLOW:
         return f"one step takes {seconds:.1f} s, over {SLOW:.0f} s: give a smaller model or fewer examples"
     limit = f"over {LIMIT:.0f} s" if needed > LIMIT else f"with the others over {TOTAL:.0f} s"
-    return f"one step takes {seconds:.1f} s and it needs about {passes}: {limit}"
+    return f"one step takes {seconds:.2g} s and it needs about {passes}: {limit}"
 
 
 def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:

@@ -15,11 +15,12 @@ import torch
 __all__ = ["name", "near", "own", "place"]
 
 _NOT_OURS = tuple(
-    {
-        str(Path(torch.__file__).parent),
-        str(Path(__file__).parents[1]),  # whet's own, also when it is no installed package
+    f"{folder}{os.sep}"  # the folder itself: a neighbour's name may begin like it
+    for folder in (
+        Path(torch.__file__).parent,
+        Path(__file__).parents[1],  # whet's own, also when it is no installed package
         *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib")),
-    }
+    )
 )
 
 

@@ -48,6 +48,12 @@ class Strays:
             known += [p for group in subject.optimizer.param_groups for p in group["params"]]
         found: list[list[Tensor]] = []
         names: dict[int, str] = {}
+        ours = {id(p) for p in subject.model.parameters()}
+        held = (
+            {id(p) for group in subject.optimizer.param_groups for p in group["params"]}
+            if subject.optimizer is not None
+            else ours
+        )
         with subject.look(self.code), _Slopes() as slopes:
             subject.model.train()
             for _ in range(2):
@@ -56,16 +62,25 @@ class Strays:
                 given = {id(t) for t in (*known, *tensors(inputs), *tensors(subject.targets), *slopes.along)}
                 found.append([t for t in leaves(loss) if id(t) not in given])  # held, so that no id is given twice
                 names |= {id(t): name for t in found[-1] if (name := _name(subject.model, t))}
-        again = {id(t) for t in found[1]}
+        again, taught = {id(t) for t in found[1]}, {id(t) for t in leaves(loss)}
         strays = [t for t in found[0] if isinstance(t, nn.Parameter) or id(t) in names or id(t) in again]
         told = sorted(f"{names.get(id(t), 'a tensor')} {tuple(t.shape)}" for t in strays)
         numbers: dict[str, Any] = {"leaves": len(leaves(loss)), "strays": told[:8], "n": subject.n}
+        beside = sorted({
+            type(m).__name__ for m in others[1:] if isinstance(m, nn.Module) and m is not subject.model
+            and any(id(p) in taught and id(p) not in held | ours for p in m.parameters(recurse=False))
+        })  # fmt: skip
         yield Fact("" if not strays else f"{len(strays)} tensors learn nothing", numbers)
         if strays:
             more = f" and {len(told) - 3} more" if len(told) > 3 else ""
             yield Finding(self.code, Severity.WARN, subject.at("model"), numbers,
                           f"{', '.join(told[:3])}{more}: the loss has a gradient for it, but model.parameters() does not hold it",
                           "self.layers = nn.ModuleList(layers), self.token = nn.Parameter(tensor); register_buffer for a constant")  # fmt: skip
+        if beside:
+            yield Finding(self.code, Severity.INFO, subject.at("loss"), {**numbers, "beside": beside},
+                          f"the loss has weights of its own ({', '.join(beside)}) that this optimizer does not hold",
+                          "none where they are another model's (a judge, a frozen critic); else add them: "
+                          "torch.optim.Adam([*model.parameters(), *loss.parameters()])")  # fmt: skip
 
 
 class _Slopes(TorchFunctionMode):

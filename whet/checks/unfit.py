@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from whet.checks.small import Small
 from whet.checks.source import place
 from whet.checks.subject import Subject, call
-from whet.errors import TaskError, UsageError
+from whet.errors import FitError, TaskError, UsageError
 from whet.finding import Severity
 from whet.train.run import Run
 
@@ -32,12 +32,12 @@ class Unfit:
 def unfit(subject: Subject, short: Small) -> Unfit | None:
     """Return why no run of the task `short` can be; None where one can. To be asked inside a `look`.
 
-    A model that returns several things, or a loss a number each example, is a sound program (INFO), though no run takes it; what a run refuses of outputs,
-    targets, kind, loss and metrics cannot be scored by anyone (FAIL).
+    What a run refuses of outputs, targets, kind, loss and metrics cannot be scored by anyone (FAIL). Else it is a sound program
+    (INFO), though no run takes it: a model that returns several things or does not run on two examples, a loss a number each
+    example, an optimizer that wants a closure.
     """
-    with torch.no_grad():
-        subject.model.eval()
-        outputs = call(subject.model, subject.copies())
+    subject.model.eval()
+    outputs = call(subject.model, subject.copies())  # with gradients: a model may take some itself
     if not isinstance(outputs, Tensor):
         said = (
             f"the model returns a {type(outputs).__name__}; whet train, tune and run take the one tensor that is scored"
@@ -55,8 +55,14 @@ def unfit(subject: Subject, short: Small) -> Unfit | None:
             return Unfit(Severity.INFO, subject.at("loss"), said, "take its mean: loss(outputs, targets).mean()")
     try:
         Run(short, subject.params, steps=1, seed=subject.seed, device="cpu")
-    except (TaskError, UsageError) as error:
+    except FitError as error:
         return refused(type(subject.task), str(error))
+    except (TaskError, UsageError) as error:
+        found = refused(type(subject.task), str(error))
+        fix = found.fix or "make it run on two examples, as whet tries it first"
+        return replace(
+            found, severity=Severity.INFO, message=f"whet train, tune and run cannot take it: {found.message}", fix=fix
+        )
     return None
 
 

@@ -92,7 +92,7 @@ def look(
     path = to if to is not None or not apply else clean_file(made)
     if path is not None:
         check_clean(made, path, overwrite=yes)
-        check_file("--to", path)
+        check_file("--apply" if to is None else "--to", path)
     kept, page, wrote = Kept(), None, None
     with only_json(json), screen.telling("look") as told:
         found = look_at(data, told=told)

@@ -13,6 +13,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 _MACHINE = ("no space", "disk is full", "file too large", "quota exceeded", "input/output error")
 _FAULTY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # the machine's failure, not a wrong path
+_TWICE = 0.5  # seconds in which a second Ctrl-C is still the first
 _TYPES = (("valid integer", "a whole number"), ("valid number", "a number"), ("valid boolean", "true or false"))
 
 
@@ -75,9 +77,17 @@ def _interrupted() -> Iterator[None]:
         yield  # someone else's, as in a notebook
         return
 
+    owner, said = os.getpid(), 0.0
+
     def handle(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_IGN)  # one is enough
-        os.write(2, b"\nwhet: interrupted\n")
+        nonlocal said
+        now = time.monotonic()
+        if said and now - said < _TWICE:  # a key held down, or a signal that came to the whole group: one is enough
+            return
+        if not said and os.getpid() == owner:  # and not in a process that the work forked
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nwhet: interrupted\n")
+        said = now
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, handle)

@@ -37,7 +37,9 @@ def emit_json(value: Any) -> None:
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii_only)
     # A terminal may act on what JSON lets stand: as an escape it says the same.
-    text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    text = re.sub(
+        r"[^\n -~]+", lambda found: "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in found[0]), text
+    )
     # No text of JSON holds a line break, so a bracket at the end of a line is a list that begins there.
     print(
         re.sub(
@@ -84,7 +86,7 @@ class Screen:
         if self._region is not None:
             self._region.console.print(harmless(text), markup=False, highlight=False)
         else:
-            os.write(2, f"\n{text}\n".encode())  # not print(): a handler may interrupt another print
+            os.write(2, f"\n{harmless(text)}\n".encode())  # not print(): a handler may interrupt another print
 
     def show(self, events: Generator[Began | Progress | Block, None, None]) -> dict[str, Block]:
         """Show events as they come; return the blocks by step."""

@@ -58,7 +58,7 @@ def replay(
     if json:
         emit_json({"name": study, **redone.json(), "note": other})
         return int(bool(found))
-    print(redone)
+    print(harmless(str(redone)))
     shown = found if all else found[:_SHOWN]
     for difference in shown:
         print(harmless(str(difference)))

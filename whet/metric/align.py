@@ -23,6 +23,8 @@ def counted(targets: Any) -> Array:
     [2, 3]
     """
     y = np.asarray(targets)
+    if y.dtype.kind == "f":  # probabilities, or several labels an example: one answer each
+        return np.ones(len(y), int)
     return np.asarray((y.reshape(len(y), -1) != IGNORED).sum(1))
 
 
@@ -41,7 +43,7 @@ def classes_axis(outputs: tuple[int, ...], targets: tuple[int, ...]) -> int | No
     if last and second and len(targets) > 1:
         raise UsageError(
             f"outputs: of shape {outputs} for targets {targets}, the classes may be the second axis or the last. "
-            "Pad or cut to another number of positions than there are classes."
+            "Pad to another number of positions, or add a class that is never used."
         )
     return len(outputs) - 1 if last else 1 if second else None
 

@@ -71,10 +71,20 @@ def paired(
     if single and m.each is not None and m.of is float:
         each = np.asarray(m.each(b, targets), np.float64) - np.asarray(m.each(a, targets), np.float64)
         return Interval(value, *bca(each, rng, level), n, level)
-    draws = []
-    for _ in range(RESAMPLES):
-        i = rng.integers(0, n, n)
-        draws.append(float(m.compute(b[i], targets[i])) - float(m.compute(a[i], targets[i])))
+    picks = (rng.integers(0, n, n) for _ in range(RESAMPLES))
+    if m.each is not None and not single:  # sums over the positions of each example: nothing is scored twice
+        rows = counted(targets)
+        sums = [
+            np.bincount(np.repeat(np.arange(n), rows), weights=np.asarray(m.each(o, targets), np.float64), minlength=n)
+            for o in (a, b)
+        ]
+        draws = [
+            m.of(float(sums[1][i].sum() / rows[i].sum())) - m.of(float(sums[0][i].sum() / rows[i].sum()))
+            for i in picks
+            if rows[i].any()
+        ]
+    else:
+        draws = [float(m.compute(b[i], targets[i])) - float(m.compute(a[i], targets[i])) for i in picks]
     sound = np.array([d for d in draws if not math.isnan(d)])
     low, high = np.quantile(sound, [(1 - level) / 2, (1 + level) / 2]) if len(sound) else (math.nan, math.nan)
     return Interval(value, float(low), float(high), n, level)

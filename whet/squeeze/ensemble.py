@@ -13,6 +13,7 @@ decides whether an ensemble is worth having at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,7 +162,7 @@ def best_alone(outputs: Mapping[int, np.ndarray], targets: np.ndarray, goal: Met
     if not kept:
         raise DataError("ensemble: every trial's outputs hold values that are not finite. Leave such trials out.")
     scores = {i: float(goal.compute(kept[i], targets)) for i in sorted(kept)}
-    best = min(scores, key=lambda i: sign * scores[i])
+    best = min(scores, key=lambda i: (math.isnan(scores[i]), sign * scores[i]))
     why = "ensembles are chosen where an example has one class, and here each position has"
     return Ensemble(
         ((best, 1.0),), (Step(best, scores[best]),), scores[best], best, scores[best], None, None, None, why, kept[best]

@@ -39,14 +39,16 @@ def write_clean(task: Task, steps: Sequence[Proposal], path: Path, *, command: s
     check_clean(task, path, overwrite=overwrite)
     text, new = cleaned_task(task, steps, path, command=command), path.with_name(f".{path.name}.part")
     try:
-        new.write_text(text, encoding="utf-8")
+        # a file's name may hold bytes that are no text; Python reads their escapes as the same name
+        new.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(new, path)
     except OSError as e:
-        with contextlib.suppress(OSError):
-            new.unlink()
         raise StoreError(
             f"{path}: cannot be written ({e.strerror or e}). Give a file in a folder you may write to."
         ) from e
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def check_clean(task: Task, path: Path, *, overwrite: bool = False) -> None:
@@ -114,7 +116,7 @@ def cleaned_task(task: Task, steps: Sequence[Proposal], path: Path, *, command: 
 
 
 def _docstring(text: str) -> str:
-    return text.replace("\\", "/").replace('"', "'")
+    return text.encode(errors="replace").decode().replace("\\", "/").replace('"', "'")
 
 
 def _source(task: Task) -> Path | None:

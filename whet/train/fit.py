@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from whet.data.split import Data
-from whet.errors import TaskError, UsageError
+from whet.errors import FitError, TaskError, UsageError
 from whet.metric import Metric
 from whet.train.loss import CLASSES, Loss
 
@@ -69,7 +69,7 @@ def fit_metrics(outputs: Tensor, metrics: Mapping[str, Metric], data: Data, task
                 warnings.simplefilter("ignore")  # two examples are too few for many a metric
                 measure.compute(outputs.float().cpu().numpy(), data.train.targets[: len(outputs)].cpu().numpy())
         except UsageError as e:
-            raise TaskError(f"{task}.data: tried on {len(outputs)} examples, {e}") from e
+            raise FitError(f"{task}.data: tried on {len(outputs)} examples, {e}") from e
         except Exception:
             continue  # of two examples; of all of them it may well be defined
 
@@ -78,21 +78,21 @@ def _shapes(outputs: Tensor, targets: Tensor, loss: Any, data: Data, task: str, 
     """Raise TaskError when outputs do not fit the targets by shape or range, under a loss that whet knows."""
     got = f"{name} gives outputs {tuple(outputs.shape)}, the targets are {tuple(targets.shape)} ({targets.dtype})"
     if outputs.ndim == 0 or len(outputs) != len(targets):
-        raise TaskError(f"{task}.model: {got}. Return one row of outputs for each example.")
+        raise FitError(f"{task}.model: {got}. Return one row of outputs for each example.")
     if not isinstance(loss, Loss) and not isinstance(loss, nn.CrossEntropyLoss):
         return
     classes = isinstance(loss, nn.CrossEntropyLoss) or loss.named(targets) in CLASSES
     if not classes:
         if data.kind == "classification" and loss.name == "auto":
-            raise TaskError(
+            raise FitError(
                 f"{task}.data: {got}: numbers, but kind is 'classification'. Give Data(..., kind=\"regression\") to predict "
                 "them, or targets.long() of shape (n,) for classes."
             )
         if data.kind == "classification":
-            raise TaskError(f'{task}.loss: {loss} is for numbers, the targets are classes. Use e.g. "cross_entropy".')
+            raise FitError(f'{task}.loss: {loss} is for numbers, the targets are classes. Use e.g. "cross_entropy".')
         return
     if targets.is_floating_point() and targets.ndim < 2:
-        raise TaskError(
+        raise FitError(
             f'{task}.loss: {loss} is for classes, the targets are numbers ({targets.dtype}). Use e.g. "mse".'
         )
     if targets.is_floating_point() or targets.ndim > 1 or outputs.ndim > 2:
@@ -102,16 +102,16 @@ def _shapes(outputs: Tensor, targets: Tensor, loss: Any, data: Data, task: str, 
     count = len(data.classes) if data.classes else highest + 1
     last = f"nn.Linear(..., {count})"
     if outputs.ndim != 2 or outputs.shape[1] < count:
-        raise TaskError(
+        raise FitError(
             f"{task}.model: {got} with {count} classes: they do not fit. Return logits (n, {count}), e.g. end in {last}."
         )
     if lowest < 0 or highest >= outputs.shape[1]:
-        raise TaskError(
+        raise FitError(
             f"{task}.data: targets run from {lowest} to {highest}, but {name} has {outputs.shape[1]} outputs "
             f"{tuple(outputs.shape)} for targets {tuple(targets.shape)}. Number the classes from 0 to {outputs.shape[1] - 1}."
         )
     if data.classes and outputs.shape[1] != count:
-        raise TaskError(
+        raise FitError(
             f"{task}.model: {got} with {count} classes: {outputs.shape[1] - count} outputs too many. End in {last}."
         )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from whet.data.split import Data
-from whet.errors import CheckpointError, TaskError, WhetError
+from whet.errors import CheckpointError, FitError, TaskError, WhetError
 from whet.metric import Metric, metric
 from whet.seed import key
 from whet.task import Task
@@ -244,12 +244,10 @@ def measures(task: Task, data: Data) -> tuple[Goal, dict[str, Metric]]:
         try:
             found[name] = metric(name)
         except WhetError as e:
-            raise TaskError(f"{type(task).__name__}: {e}") from None
+            raise FitError(f"{type(task).__name__}: {e}") from None
         if found[name].kind not in (None, data.kind):
             what = "goal" if name == goal.name else "metrics"
-            raise TaskError(
-                f"{type(task).__name__}.{what}: {name} is for {found[name].kind}, the data are {data.kind}."
-            )
+            raise FitError(f"{type(task).__name__}.{what}: {name} is for {found[name].kind}, the data are {data.kind}.")
     return goal, found
 
 
