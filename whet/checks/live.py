@@ -89,7 +89,7 @@ class Live(Callback):
         optimizer: torch.optim.Optimizer | None = None,
         *,
         every: int = 10,
-        share: float | None = 0.015,
+        share: float | None = 0.01,
         grace: float = 0.0,
         stop: bool = False,
         allow: Iterable[str] = (),
