@@ -126,6 +126,8 @@ def test_the_distance_to_neighbours_is_that_of_brute_force():
     x = np.random.default_rng(0).normal(size=(60, 3))
     d = np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), 1)
     assert np.allclose(lone_distance(x, k=2), d[:, 2], atol=1e-4)
+    close = 7.3 + 1e-4 * np.random.default_rng(0).normal(size=(200, 2))
+    assert not lone_distance(close, k=150).any(), "rounding is no distance"
 
 
 # -- near duplicates
@@ -377,6 +379,31 @@ def test_few_values_beside_one_that_most_are_stand_out_of_themselves_only():
         gain[rng.choice(20_000, 80, replace=False)] = 999_999  # a twentieth of those that are not 0
         (end,) = tails(gain)
         assert set(gain[end.index]) == {999_999}
+
+
+RARE = {
+    "counts of mean 0.3": lambda r, n: r.poisson(0.3, n),
+    "counts of mean 0.5": lambda r, n: r.poisson(0.5, n),
+    "a flag": lambda r, n: r.random(n) < 0.1,
+    "an even flag": lambda r, n: r.random(n) < 0.5,
+    "counts with more zeros": lambda r, n: np.where(r.random(n) < 0.6, 0, r.poisson(3, n)),
+    "negative binomial": lambda r, n: r.negative_binomial(0.5, 0.5, n),
+    "geometric": lambda r, n: r.geometric(0.8, n) - 1,
+    "amounts with more zeros": lambda r, n: np.where(r.random(n) < 0.55, 0, r.exponential(3, n).round(1)),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+@pytest.mark.parametrize("n", [800, 2000, 10_000])
+def test_placeholders_stand_out_of_counts_that_are_mostly_zero(name, n):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x = RARE[name](rng, n).astype(float)
+        assert tails(x) == []
+        at = rng.choice(n, 1 if "flag" in name else 3, replace=False)
+        x[at] = 99 if "flag" in name else 999
+        (end,) = tails(x)
+        assert sorted(end.index.tolist()) == sorted(at.tolist())
 
 
 def test_outliers_of_a_table_are_as_they_were_read():
