@@ -88,8 +88,8 @@ def _joined(*outcomes: Outcome) -> Outcome:
 
 def _facts(v: View) -> dict[str, object]:
     facts: dict[str, object] = {"looked_at": {"n": len(v), "part": v.part, "kind": v.kind}}
-    if v.classes is not None:
-        counts = np.bincount(v.y.astype(np.int64))
+    if v.classes is not None and (v.y >= 0).any():
+        counts = np.bincount(v.y[v.y >= 0].astype(np.int64))
         facts["balance"] = {"classes": effective_classes(counts), "examples": effective_size(counts)}
     if v.texts:
         facts["texts"] = [t.facts() for t in v.texts]
