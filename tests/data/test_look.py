@@ -115,6 +115,7 @@ def test_labels_of_which_none_counts():
         seen = look(Data(Split(tokens[:40], y[:40]), Split(tokens[40:], y[40:])))
         assert seen.facts["classes"] is None
         assert "no label that counts" in seen.lines()[0]
+        assert "LEAK" not in {f.code for f in seen.findings}, "one label is predicted by anything"
     y = torch.where(torch.arange(60) % 3 == 0, -100, torch.arange(60) % 2)
     seen = look(Data(Split(tokens[:40], y[:40]), Split(tokens[40:], y[40:])))
     assert [c["n"] for c in seen.facts["classes"]] == [20, 20]
