@@ -327,7 +327,8 @@ def test_what_cannot_be_blanked_is_refused() -> None:
     assert clean.blank(data, [], why="x") is data
     for call, said in [
         (lambda: clean.drop(data, [50], why="x"), "is a series: .* clean.blank"),
-        (lambda: clean.blank(data, [199], why="x"), "blank 199: no visible row"),
+        (lambda: clean.blank(data, [200], why="x"), "blank 200: no row has this id"),
+        (lambda: clean.blank(data.visible, [50], why="x"), "needs the data with its test split, not .visible"),
         (lambda: clean.blank(data, ["soon"], why="x"), "names no example"),
         (lambda: clean.blank(data, [50], column="lod", why="x"), "no column 'lod' .*'load'"),
         (lambda: clean.blank(data, [50], why="x", of=7), "the ids are of 7"),
@@ -338,6 +339,26 @@ def test_what_cannot_be_blanked_is_refused() -> None:
         with pytest.raises(DataError, match=said) as told:
             call()
         assert "\n" not in str(told.value)
+
+
+def test_ids_of_the_test_split_stay_and_are_counted() -> None:
+    frame = walk()
+    data = table(frame, "load")
+    cleaned = clean.blank(data, [50, "198-199"], why="wrong")
+    assert data.findings == cleaned.findings[:-1]
+    said = cleaned.findings[-1].message
+    assert said == "1 value of `load` made missing (1 example less, 2 not visible): wrong"
+    alone = clean.blank(data, [50], why="wrong")
+    for one, other in ((cleaned.train, alone.train), (cleaned.valid, alone.valid), (cleaned.sealed(), alone.sealed())):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert all(torch.equal(a, b) for a, b in zip(one.parts, other.parts, strict=True))
+        assert torch.equal(one.targets, other.targets)
+    record = cleaned.meta["cleaned"][-1]
+    assert (record["n"], record["not_visible"]) == (1, ["198", "199"])
+    none = clean.blank(data, [199], why="wrong")
+    assert none.findings[-1].message == "0 values of `load` made missing (1 not visible): wrong"
+    assert none.sealed().ids.tolist() == data.sealed().ids.tolist()
+    assert clean.examples_in(none) == clean.examples_in(cleaned) == clean.examples_in(data)
 
 
 def test_of_a_long_table_out_of_order_not_all_dates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

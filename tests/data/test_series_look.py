@@ -240,6 +240,17 @@ def test_a_few_wild_values_hide_no_season() -> None:
         assert periods(y) == []
 
 
+def test_what_is_far_out_once_a_season_is_the_season() -> None:
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        y = draw.normal(size=4000)
+        y[::120] += 30
+        assert [p for p, _ in periods(y)] == [120]
+        wild = draw.normal(size=4000)
+        wild[draw.choice(4000, 34, replace=False)] += 30
+        assert periods(wild) == [], "as many at no regular times"
+
+
 def test_an_outlier_of_a_series_is_blanked_not_dropped() -> None:
     given = frame(follow(400, 0), wind=follow(400, 1))
     given.loc[3, "y"], given.loc[[100, 200], "wind"] = 500, -999

@@ -359,3 +359,14 @@ def test_the_report_of_a_run_shows_what_was_suspicious(doubtful: tuple[Data, Loo
     labels = next(b for b in section.blocks if isinstance(b, Pictures) and b.name == anchor("LABEL"))
     assert len(labels.items) == 12
     well(Report("run", (section,)))
+
+
+def test_labels_that_do_not_count_are_no_class() -> None:
+    """Below 0, as -100 is for PyTorch's losses."""
+    every = torch.arange(60)
+    for x in (torch.rand(60, 3), torch.rand(60, 1, 8, 8)):
+        for y, n in ((torch.full((60,), -100), 0), (torch.where(every % 3 == 0, -100, every % 2), 2)):
+            data = Data(Split(x[:40], y[:40]), Split(x[40:], y[40:]), kind="classification")
+            report = look_report(data, look(data))
+            assert f"60 examples in {n} classes" in report.text()
+            well(report)

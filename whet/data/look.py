@@ -48,7 +48,8 @@ class Look:
         as long as it must be.
         """
         f = self.facts
-        what = f"{len(f['classes'])} classes" if f.get("classes") else "a number to predict"
+        none = "a number to predict" if f.get("target") else "no label that counts"
+        what = f"{len(f['classes'])} classes" if f.get("classes") else none
         features = f"{f['features']:,} feature{'' if f['features'] == 1 else 's'}"
         out = [f"{f['examples']:,} examples, {features}, {what}"]
         test = f["splits"]["test"]
@@ -183,6 +184,8 @@ def _classes(data: Data) -> list[dict[str, Any]] | None:
         return None
     y = np.concatenate([data.train.targets.numpy().reshape(-1), data.valid.targets.numpy().reshape(-1)])
     y = y[y >= 0]  # of positions, those that count
+    if not len(y):
+        return None
     names = data.classes or tuple(str(i) for i in range(int(y.max()) + 1))
     n = np.bincount(y, minlength=len(names))
     return [{"name": c, "n": int(k), "share": float(k / len(y))} for c, k in zip(names, n, strict=False)]

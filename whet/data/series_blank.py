@@ -30,8 +30,10 @@ def blank(data: Data, ids: Iterable[int | str], *, why: str, column: str | None 
     as for `drop`. A missing value is treated as those the source lacks: the last value known before it stands in. A row
     whose target is blanked is no example any more. The times stay, so the step stays regular; season and lags stay, and the encoding is
     fitted again. The test split keeps its examples; where their inputs reach back to a blanked value, it is missing there too.
+    Ids of the test split stay, and are counted on record.
 
-    Raises DataError for data that is no series, an id that is no visible row, an unknown column, and a split left without examples.
+    Raises DataError for data that is no series or came without its test split (`.visible`), an id that no row has, an unknown column,
+    and a split left without examples.
 
     >>> import pandas as pd
     >>> from whet.data.table import table
@@ -43,6 +45,8 @@ def blank(data: Data, ids: Iterable[int | str], *, why: str, column: str | None 
     """
     if "series" not in data.meta:
         raise DataError(f"blank: {data.source or 'the data'} is no series. Use clean.drop for an example.")
+    if data.sealed is None:
+        raise DataError("blank: needs the data with its test split, not .visible. Blank first, then take .visible.")
     if not isinstance(data.sealed, Sealed):  # its inputs are no longer those of the plan
         raise DataError("blank: the inputs were changed before. Blank values first, then drop columns.")
     if of is not None and of != examples_in(data):
@@ -54,9 +58,10 @@ def blank(data: Data, ids: Iterable[int | str], *, why: str, column: str | None 
         raise DataError(
             f"blank: no column {name!r} among the inputs.{nearest(name, known)} Columns: {', '.join(known)}."
         )
-    at = _positions(ids, rows.ids[: len(history)])
+    places = _positions(ids, rows.ids)
+    at, hidden = places[places < len(history)], places[places >= len(history)]
     at = at[rows.frame[name].iloc[at].notna().to_numpy()]
-    if not len(at):
+    if not len(at) and not len(hidden):
         return data
     frame = rows.frame.copy()
     gone = np.zeros(len(frame), bool)
@@ -66,7 +71,10 @@ def blank(data: Data, ids: Iterable[int | str], *, why: str, column: str | None 
     for split, left in parts.items():
         if len(left) < LEAST:
             raise DataError(f"blank: would leave {count(len(left), f'{split} example')}. Blank fewer.")
-    return _again(data, replace(rows, frame=frame, parts=parts), name, at, why)
+    record: dict[str, Any] = {"what": "blank", "n": len(at), "why": why, "column": name}
+    if len(hidden):
+        record["not_visible"] = [str(i) for i in rows.ids[hidden].tolist()]
+    return _again(data, replace(rows, frame=frame, parts=parts), at, record)
 
 
 def _positions(ids: Iterable[int | str], known: np.ndarray) -> np.ndarray:
@@ -76,13 +84,13 @@ def _positions(ids: Iterable[int | str], known: np.ndarray) -> np.ndarray:
     for word in ids:
         here = find(places, str(word), what="blank")
         if not here:
-            raise DataError(f"blank {word}: no visible row has this id. `whet look` shows the ids there are.")
+            raise DataError(f"blank {word}: no row has this id. `whet look` shows the ids there are.")
         found.update(here)
     return np.array(sorted(found), np.int64)
 
 
-def _again(data: Data, rows: Rows, name: str, at: np.ndarray, why: str) -> Data:
-    """Return the data made of `rows`, in which values of a column were made missing at these positions, on record."""
+def _again(data: Data, rows: Rows, at: np.ndarray, record: dict[str, Any]) -> Data:
+    """Return the data made of `rows`, in which values of a column were made missing at these positions, with `record` completed."""
     new, _ = made(rows)
     before = {split: set(own.ids.tolist()) for split, own in (("train", data.train), ("valid", data.valid))}
     ids: dict[str, list[int]] = {"train": [], "valid": [], "before": []}  # before: rows that are inputs only
@@ -90,10 +98,13 @@ def _again(data: Data, rows: Rows, name: str, at: np.ndarray, why: str) -> Data:
         ids[next((s for s in before if i in before[s]), "before")].append(i)
     less = len(data.train) + len(data.valid) - len(new.train) - len(new.valid)
     meta: dict[str, Any] = {**data.meta, **new.meta, "columns": _profile(new.raw["train"], rows.target)}
-    record = {"what": "blank", "n": len(at), "why": why, "column": name, "ids": ids, "left_out": less}
-    text = f"{count(len(at), 'value')} of `{name}` made missing"
-    text += f" ({count(less, 'example')} less): {why}" if less else f": {why}"
-    return recorded(replace(new, meta=meta, findings=data.findings), record, text, where=name)
+    hidden = len(record.get("not_visible", ()))
+    more = [f"{count(less, 'example')} less"] if less else []
+    more += [f"{hidden:,} not visible"] if hidden else []
+    text = f"{count(len(at), 'value')} of `{record['column']}` made missing"
+    text += f" ({', '.join(more)}): {record['why']}" if more else f": {record['why']}"
+    record |= {"ids": ids, "left_out": less}
+    return recorded(replace(new, meta=meta, findings=data.findings), record, text, where=record["column"])
 
 
 def _profile(frame: pd.DataFrame, target: str) -> list[dict[str, Any]]:

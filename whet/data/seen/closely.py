@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from whet.data.column import as_numbers
@@ -88,8 +87,8 @@ def _joined(*outcomes: Outcome) -> Outcome:
 
 def _facts(v: View) -> dict[str, object]:
     facts: dict[str, object] = {"looked_at": {"n": len(v), "part": v.part, "kind": v.kind}}
-    if v.classes is not None:
-        counts = np.bincount(v.y.astype(np.int64))
+    if v.classes is not None and (v.y >= 0).any():
+        counts = np.bincount(v.y[v.y >= 0].astype(np.int64))
         facts["balance"] = {"classes": effective_classes(counts), "examples": effective_size(counts)}
     if v.texts:
         facts["texts"] = [t.facts() for t in v.texts]
@@ -130,15 +129,15 @@ def _scaled(data: Data) -> Outcome:
         return Outcome(not_run=() if a.ndim == 4 else (why,))
     if a.ndim == 4:
         a, b = (x.movedim(1, -1).reshape(-1, x.shape[1]) for x in (a, b))
-    columns = scaled_together(a.flatten(1).numpy(), b.flatten(1).numpy())
-    facts = {"scaled": {"columns": len(columns), "of": int(a.flatten(1).shape[1])}}
-    if not columns:
-        return Outcome(facts, not_run=(why,))
-    names = [data.features[j] if j < len(data.features) else f"column {j}" for j in columns]
-    top = torch.cat([a, b]).flatten(1)[:, columns].amax(0)
-    how = "mean 0 and deviation 1" if bool(((top - 1).abs() > 1e-6).any()) else "the range 0 or -1 to 1"
-    text = f"{len(columns)} columns have {how} over training and validation together, not over training: "
-    text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
-    evidence = {"columns": len(columns), "of": facts["scaled"]["of"], "threshold": 1e-5, "n": [len(a), len(b)]}
-    return Outcome(facts, (Finding("SCALED", Severity.WARN, "inputs", evidence, text, fix),), not_run=(why,))
+    ways, of = scaled_together(a.flatten(1).numpy(), b.flatten(1).numpy()), int(a.flatten(1).shape[1])
+    facts = {"scaled": {"columns": sum(len(way.columns) for way in ways), "of": of}}
+    found = []
+    for way in ways:
+        names = [data.features[j] if j < len(data.features) else f"column {j}" for j in way.columns]
+        have = "column has" if len(names) == 1 else "columns have"
+        text = f"{len(names)} {have} {way.how} over training and validation together, not over training: "
+        text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
+        evidence = {"columns": len(names), "of": of, "threshold": way.threshold, "n": [len(a), len(b)]}
+        found.append(Finding("SCALED", Severity.WARN, "inputs", evidence, text, fix))
+    return Outcome(facts, tuple(found), not_run=(why,))

@@ -20,11 +20,12 @@ ALPHA = 1e-3
 AXES = 1000
 LISTED = 100
 REFERENCE = 2000
+ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of |a|^2 + |b|^2: a squared distance below it is what rounding left
 BLANK = 1 / 255  # of the range of values: a picture whose pixels vary less shows nothing
 
 
 def lone_distance(x: np.ndarray, *, k: int = 3, seed: int = 0) -> np.ndarray:
-    """Return (n,) the distance of each row of x (n, p) to its k-th nearest among 2,000 rows (itself left out).
+    """Return (n,) the distance of each row of x (n, p) to its k-th nearest among 2,000 rows (itself left out), 0 where it is lost in rounding.
 
     >>> lone_distance(np.array([[0.0], [1.0], [2.0], [3.0], [100.0]])).round(2).tolist()
     [3.0, 2.0, 2.0, 3.0, 99.0]
@@ -39,7 +40,9 @@ def lone_distance(x: np.ndarray, *, k: int = 3, seed: int = 0) -> np.ndarray:
     k = min(k, len(at) - 1)
     for i in range(0, n, 2048):
         block = x[i : i + 2048].astype(np.float32)
-        d = np.maximum((block**2).sum(1)[:, None] + square[None] - 2 * block @ some.T, 0)
+        size = (block**2).sum(1)[:, None] + square[None]
+        d = size - 2 * block @ some.T
+        d[d < ROUNDING * size] = 0
         own = column[i : i + len(block)]
         d[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf
         out[i : i + len(block)] = np.sqrt(np.partition(d, k - 1, axis=1)[:, k - 1])

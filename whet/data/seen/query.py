@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ LONGEST = 2000  # characters of an expression
 
 _NODES = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.Invert, ast.BinOp, ast.Add,
-    ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,
+    ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,
     ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Attribute,
     ast.Call, ast.keyword,
 )  # fmt: skip
@@ -163,7 +164,8 @@ def _read(expression: str, columns: Sequence[str], what: str) -> tuple[str, dict
     words = iter(w for i in range(10**6) if (w := f"column_{i}") not in columns and w not in bare)
     stand_ins = {next(words): name for name in quoted}
     back = {name: word for word, name in stand_ins.items()}
-    plain = " ".join("".join(f" {back[t]} " if k == "column" else t for k, t in parts).split("\n")).strip()
+    plain = "".join(f" {back[t]} " if k == "column" else _joined(t) if k == "code" else t for k, t in parts)
+    plain = " ".join(plain.split("\n")).strip()
     try:
         tree = ast.parse(plain, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
@@ -172,6 +174,11 @@ def _read(expression: str, columns: Sequence[str], what: str) -> tuple[str, dict
         _allow(node, said)
     _names(tree, stand_ins, columns, said)
     return plain, stand_ins, tree
+
+
+def _joined(code: str) -> str:
+    """Return code with & and | as the words: pandas reads them as and, or, and Python, which gives the tree, binds them tighter."""
+    return re.sub(r"(?<!\|)\|(?!\|)", " or ", re.sub("(?<!&)&(?!&)", " and ", code))
 
 
 def _pieces(text: str, said: str) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["date_form", "dated"]
 
-_OF_VALUES = frozenset({"between", "isin"})
+_OF_VALUES = {"between": 2, "isin": 1}  # so many values are compared; after them comes whether the ends count
 
 
 def date_form(column: pd.Series) -> str | None:
@@ -35,8 +35,8 @@ def date_form(column: pd.Series) -> str | None:
 
 def dated(
     tree: ast.Expression, plain: str, frame: pd.DataFrame, where: Callable[[str], str]
-) -> tuple[str, Mapping[str, pd.Series], Mapping[str, pd.Timestamp]]:
-    """Return an expression that compares dates as dates: its text, the columns that are times now, and the times it names.
+) -> tuple[str, Mapping[str, pd.Series], Mapping[str, pd.Timestamp | list[pd.Timestamp]]]:
+    """Return an expression that compares dates as dates: its text, the columns that are times now, and the times (lists) it names.
 
     tree: of the expression `plain` on the columns of `frame`. A text may be in ISO form (2024-03-01) or the column's own; where
     day and month could be either way round, months come first, as when the table is read. A column whose
@@ -54,18 +54,29 @@ def dated(
     forms = {str(n): f for n in frame.columns if n not in as_text and (f := date_form(frame[n])) is not None}
     if not forms:
         return plain, {}, {}
-    times: dict[str, pd.Timestamp] = {}
+    times: dict[str, pd.Timestamp | list[pd.Timestamp]] = {}
     names = (n for i in range(10**6) if (n := f"date_{i}") not in frame.columns)
 
     class Named(ast.NodeTransformer):
-        """Puts a name in the place of each of the constants that were found."""
+        """Puts a name in the place of each of the constants that were found, and of a list of them."""
 
         def visit_Constant(self, node: ast.Constant) -> ast.expr:
-            if node not in found:
-                return node
-            name = next(names)
-            times[name] = _moment(node.value, forms[found[node]], where(found[node]))
-            return ast.Name(name, ast.Load())
+            return _put(_time(node)) if node in found else node
+
+        def visit_List(self, node: ast.List | ast.Tuple) -> ast.AST:
+            every = [_time(e) for e in node.elts if isinstance(e, ast.Constant) and e in found]
+            # The whole list: pandas takes a list of one name for the name.
+            return _put(every) if every and len(every) == len(node.elts) else self.generic_visit(node)
+
+        visit_Tuple = visit_List
+
+    def _time(node: ast.Constant) -> pd.Timestamp:
+        return _moment(node.value, forms[found[node]], where(found[node]))
+
+    def _put(value: pd.Timestamp | list[pd.Timestamp]) -> ast.Name:
+        name = next(names)
+        times[name] = value
+        return ast.Name(name, ast.Load())
 
     found = {value: name for name, value in _compared(tree, forms)}
     plain = ast.unparse(Named().visit(tree))
@@ -83,7 +94,8 @@ def _compared(tree: ast.AST, dates: Mapping[str, str]) -> Iterator[tuple[str, as
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _OF_VALUES:
-            sides = [node.func.value, *node.args, *(k.value for k in node.keywords if k.arg != "inclusive")]
+            values = node.args[: _OF_VALUES[node.func.attr]]
+            sides = [node.func.value, *values, *(k.value for k in node.keywords if k.arg != "inclusive")]
         name = next((s.id for s in sides if isinstance(s, ast.Name) and s.id in dates), None)
         if name is None:
             continue
@@ -101,4 +113,5 @@ def _moment(value: object, form: str, where: str) -> pd.Timestamp:
         if not pd.isna(at):
             return at
     own = "" if form == "ISO8601" else f", or as in the data, {form}"
-    raise UsageError(f"{where} holds dates, got {value!r}. Write '2024-03-01'{own}.")
+    text = "; what is no date counts as missing: ask .isna()" if isinstance(value, str) else ""
+    raise UsageError(f"{where} holds dates, got {value!r}. Write '2024-03-01'{own}{text}.")

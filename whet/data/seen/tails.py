@@ -48,7 +48,8 @@ def tails(
     quantile that allows for all places looked at. Or the side's own shape: distances at the quantiles up to 98 % follow
     b z exp(c z + h z^2), with normal quantiles z and c, h >= 0 (Tukey's g and h; normal, log-normal and Cauchy values nearly do), and the gap
     ends past 1.5 times what that gives for z at probability alpha / n. And the robust z-scores are past that z. Ties are spread over the column's resolution first, so that
-    rounded values make no gaps. Where over half of the values are one, the others are judged by themselves.
+    rounded values make no gaps. Where over half of the values are one, the others are judged by themselves; where most of those are one as
+    well (a rare count, a flag), all are judged together, by the median distance of the others in place of the MAD.
 
     >>> x = np.random.default_rng(0).normal(size=500); x[7] = 60.0
     >>> [t.index.tolist() for t in tails(x)], tails(np.random.default_rng(1).lognormal(size=500))
@@ -62,9 +63,15 @@ def tails(
     spread = 1.4826 * float(np.median(np.abs(values - middle)))
     if spread == 0:  # most are one value, such as 0, and say nothing of how far out the others lie
         other = np.flatnonzero(values != middle)
-        share = min(CROWD, share * len(values) / max(1, len(other)))
-        found = tails(values[other], alpha=alpha, sides=sides, share=share, seed=seed)
-        return [replace(t, index=known[other[t.index]]) for t in found]
+        if not len(other):
+            return []
+        rest = values[other]
+        if len(other) >= LEAST and np.median(np.abs(rest - np.median(rest))) > 0:
+            share = min(CROWD, share * len(values) / len(other))
+            found = tails(rest, alpha=alpha, sides=sides, share=share, seed=seed)
+            return [replace(t, index=known[other[t.index]]) for t in found]
+        # Most of the others are one value too, as of a rare count or a flag, or they are few: all together say more.
+        spread = float(np.median(np.abs(rest - middle)))
     loose = values + _resolution(values) * (rng(seed, "tails").random(len(values)) - 0.5)
     found = []
     for sign in (1,) if sides == "upper" else (-1, 1):
