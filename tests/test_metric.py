@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 
 from whet.errors import UsageError
 from whet.metric import METRICS, Metric, default_metrics, interval, metric, wilson
+from whet.metric.paired import paired
 
 
 def softmax(z):
@@ -173,3 +174,86 @@ def test_a_metric_of_ones_own_is_taken():
     found = interval(mine, np.array([1.0, 5.0, 2.0]), np.zeros(3), kind="regression")
     assert found.value == 5.0
     assert found.low >= 1.0
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 3, 4)])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_class_each_position_equals_the_same_rows_one_by_one(shape, last):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 7, shape)
+    z = rng.normal(size=(*shape, 7)) + np.eye(7)[y]
+    y[0, 2:] = -100
+    keep = y.reshape(-1) != -100
+    rows, true = z.reshape(-1, 7)[keep], y.reshape(-1)[keep]
+    outputs = z if last else np.moveaxis(z, -1, 1)
+    for name in ("accuracy", "error", "loss", "brier", "f1", "precision", "recall", "balanced_accuracy", "auc", "ece"):
+        assert metric(name).compute(outputs, y) == pytest.approx(metric(name).compute(rows, true)), name
+    assert metric("accuracy").compute(rows.argmax(1), true) == metric("accuracy").compute(outputs, y)
+    assert metric("loss").compute(outputs, y) == pytest.approx(sk.log_loss(true, softmax(rows), labels=range(7)))
+
+
+def test_positions_of_one_example_are_not_examples():
+    """Two hundred sequences, right throughout or wrong throughout: as sure as two hundred answers, not two thousand."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, (200, 10))
+    z = np.eye(3)[np.where((np.arange(200) % 4 == 0)[:, None], (y + 1) % 3, y)]
+    whole = interval(
+        "accuracy", np.eye(2)[(np.arange(200) % 4 != 0).astype(int)], np.ones(200, int), kind="classification"
+    )
+    for name in ("accuracy", "error", "f1"):
+        found = interval(name, z, y, kind="classification")
+        assert found.n == 200
+        assert found.high - found.low == pytest.approx(whole.high - whole.low, rel=0.15), name
+    assert interval("accuracy", z, y, kind="classification").value == 0.75
+    flat = interval("accuracy", z.reshape(-1, 3), y.reshape(-1), kind="classification")
+    assert flat.high - flat.low < 0.5 * (whole.high - whole.low)
+
+
+def test_ignored_examples_count_nowhere():
+    z, y = np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, -100, 1])
+    found = interval("accuracy", z, y, kind="classification")
+    assert found.value == pytest.approx(2 / 3)
+    assert metric("loss").compute(z, y) == pytest.approx(metric("loss").compute(z[[0, 1, 3]], y[[0, 1, 3]]))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "needed"),
+    [
+        ((8, 1), np.zeros((8, 1), np.float32), ("(8, 1) of float32", "kind 'classification'", 'kind="regression"', "targets.long()")),
+        ((8, 3), np.zeros(8), ("(8,) of float64", 'kind="regression"')),
+        ((8, 5, 3), np.zeros(8, int), ("outputs (8, 5, 3)", "targets (8,)", "scores of shape (8, classes).")),
+        ((8, 6, 3), np.zeros((8, 5), int), ("outputs (8, 6, 3)", "targets (8, 5)", "(8, 5, classes) or (8, classes, 5)")),
+        ((7, 3), np.zeros(8, int), ("outputs (7, 3)", "targets (8,)")),
+        ((8, 5, 5), np.zeros((8, 5), int), ("(8, 5, 5)", "the second axis or the last")),
+    ],
+)  # fmt: skip
+def test_outputs_that_cannot_be_scored_are_refused_in_one_line(outputs, targets, needed):
+    for name in ("accuracy", "f1", "auc", "brier", "ece", "balanced_accuracy"):
+        with pytest.raises(UsageError) as caught:
+            metric(name).compute(np.zeros(outputs), targets)
+        for part in needed:
+            assert part in str(caught.value), (name, str(caught.value))
+
+
+def test_float_targets_count_once_an_example():
+    """Probabilities, or several labels an example: the loss of a task of kind classification has an interval too."""
+    found = interval("loss", np.zeros((6, 3)), np.ones((6, 3)), kind="classification")
+    assert np.isfinite(found.value)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
+def test_pairs_with_positions_draw_whole_examples(name):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 4, (30, 5))
+    targets[rng.random((30, 5)) < 0.2] = -100
+    a, b = rng.normal(size=(2, 30, 5, 4))
+    found = paired(name, a, b, targets, kind="classification")
+    m = metric(name)
+    assert found.value == pytest.approx(m.compute(b, targets) - m.compute(a, targets))
+    draws, again = [], np.random.default_rng(1)
+    for _ in range(1000):
+        i = again.integers(0, 30, 30)
+        draws.append(m.compute(b[i], targets[i]) - m.compute(a[i], targets[i]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.25 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.25 * (high - low))

@@ -11,11 +11,13 @@ whet.errors.SpaceError: lr: low must be > 0 when log=True, got 0.0. Use e.g. Flo
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError", "DataError", "DivergedError", "ExportError", "LostConnection", "MissingExtra", "Rewound",
-    "SpaceError", "StoreError", "StudyError", "TaskError", "UsageError", "UsedUp", "WhetError", "nearest", "one_line",
+    "SpaceError", "StoreError", "StudyError", "TaskError", "UsageError", "UsedUp", "WhetError", "harmless",
+    "nearest", "one_line",
 ]  # fmt: skip
 
 
@@ -65,6 +67,10 @@ class TaskError(WhetError, ValueError):
     """A task, or the model, loss or optimizer it makes, does not do what a task must."""
 
 
+class FitError(TaskError):
+    """Outputs, targets, loss and metrics of a task do not fit each other."""
+
+
 class ExportError(WhetError, RuntimeError):
     """A model could not be exported, or the exported one does not equal its source."""
 
@@ -81,13 +87,34 @@ class MissingExtra(WhetError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
-def one_line(text: str) -> str:
-    """Return `text` with every run of white space, newlines included, as one blank.
+# What a terminal acts on: colours, the cursor, its title (ECMA-48's control sequences and strings). Only those that begin with
+# ESC are left out whole: the single characters for the same (U+0080 to U+009F) are what broken UTF-8 is full of.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]P^_X][^\x07\x1b\x9c]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
+_JOINERS = "\u200c\u200d"  # invisible, and part of how Persian and many an emoji are written
 
-    >>> one_line("two\\n  lines")
+
+def harmless(text: str) -> str:
+    """Return `text` without what a terminal would act on: sequences are left out, any other character that does not print is "?".
+
+    White space becomes blanks. What a person named (columns, classes, files) or raised may hold anything; marks that turn the
+    direction of writing could make a line say something else.
+
+    >>> harmless("\\x1b[31mred\\x1b[0m\\tand \\u202eback\\x00")
+    'red and ?back?'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    shown = (c if c.isprintable() or c in _JOINERS else " " if c.isspace() else "?" for c in _SEQUENCE.sub("", text))
+    return "".join(shown)
+
+
+def one_line(text: str) -> str:
+    """Return `text` with every run of white space, newlines included, as one blank, and `harmless`.
+
+    >>> one_line("two\\n  \\x1b[1mlines")
     'two lines'
     """
-    return " ".join(text.split())
+    return " ".join(harmless(text).split())
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from whet.errors import one_line
+
 __all__ = ["INAPPLICABLE", "Finding", "Health", "NotRun", "Severity"]
 
 INAPPLICABLE = "does not apply: "
@@ -45,7 +47,7 @@ class Finding:
         object.__setattr__(self, "severity", Severity(self.severity))
 
     def __str__(self) -> str:
-        return f"{self.severity} {self.code} {self.where}: {self.message.removesuffix('.')}. Fix: {self.fix}"
+        return one_line(f"{self.severity} {self.code} {self.where}: {self.message.removesuffix('.')}. Fix: {self.fix}")
 
     def json(self) -> dict[str, Any]:
         """Return the finding as JSON values."""
@@ -76,7 +78,7 @@ class NotRun:
         return self.why.removeprefix(INAPPLICABLE)
 
     def __str__(self) -> str:
-        return f"{self.code} did not run: {self.why}" if self.applies else f"{self.code} {self.why}"
+        return one_line(f"{self.code} did not run: {self.why}" if self.applies else f"{self.code} {self.why}")
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,35 @@ def test_tiny_batches_are_no_alarm(n: int) -> None:
     assert {"OF", "DEP", "SEP"} <= {x.code for x in health.not_run} or n == 2
 
 
+def test_what_checks_took_counts_where_it_was_more_than_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes are a guess: a check that took 400 s in place of 2 leaves no time for others, which its guess would."""
+    clock = [0.0]
+    monkeypatch.setattr("whet.checks.runner.time.monotonic", lambda: clock[0])
+
+    class Long(Says):
+        def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
+            clock[0] += 400.0
+            return super().look(subject)
+
+    timed = Says("A", Stage.RUNS, Fact("a", {}, seconds=0.1))
+    health = examine(
+        subject(), [timed, Long("B", Stage.PARTS, passes=20), Says("C", Stage.FIT), Says("D", Stage.FIT, passes=0)]
+    )
+    assert [(n.code, n.why.partition(": ")[2]) for n in health.not_run] == [("C", "with the others over 300 s")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"), [(0.1, [None, 8.0, 5.0, 3.0]), (2.0, [None, 60.0, 0.0, 0.0]), (30.0, [None, 0.0, 0.0, 0.0])]
+)
+def test_how_long_it_may_take_is_said_once_a_step_was_timed(seconds: float, left: list[float | None]) -> None:
+    """What there is no time for, what is allowed, and what a failure stops take none."""
+    told: list[float | None] = []
+    checks = [Says("A", Stage.RUNS, Fact("a", {}, seconds=seconds)), Says("B", Stage.PARTS, passes=30),
+              Says("C", Stage.PARTS, passes=20 if seconds < 1 else 40), Says("D", Stage.PARTS, passes=30 if seconds < 1 else 50)]  # fmt: skip
+    examine(subject(), checks, tell=lambda code, number, total, rest: told.append(rest))
+    assert told == pytest.approx(left)
+
+
 def test_one_batch_cannot_tell_about_held_out_examples() -> None:
     health = check(net(), nn.CrossEntropyLoss(), batch())
     reasons = {x.code: x.why for x in health.not_run}
@@ -229,3 +258,13 @@ def test_what_does_not_apply_takes_one_short_line_apart_from_what_could_not_run(
     assert health.json()["not_run"][0] == {"code": "LOOP", "why": "does not apply: the step is whet's own"}
     assert [n.applies for n in health.not_run] == [False, True, False]
     assert str(health.not_run[0]) == "LOOP does not apply: the step is whet's own"
+
+
+@pytest.mark.parametrize("name", ["whet_task.py", "whetstone.py", "torch_task.py"])
+def test_a_file_whose_name_begins_like_ours_is_the_users(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whet.checks import source
+
+    beside = Path(source.__file__).parents[2] / name
+    assert source.near(str(beside), 3).endswith(f"{name}:3")

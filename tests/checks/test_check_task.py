@@ -74,6 +74,8 @@ def test_healthy(task: type[Task], seed: int) -> None:
     # nothing is augmented, no width is searched, nothing is a sequence, and the loop is whet's own
     assert {x.code for x in health.not_run} <= {"RNG", "MASK", "CAP", "LRR", "TIME", "PAD", "RAND", "LOOP", "FG", "ACC"}
     assert health.facts["IIB"]["z"] > health.facts["IIB"]["threshold"] > 3
+    last = 30 if task is Plain else 100  # the first look that is enough ends it
+    assert health.facts["IIB"]["dynamics"]["steps"][-1] == last
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
 import random
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,9 +37,10 @@ from whet.checks.motion import Motion, movement
 from whet.checks.pulse import Gauge
 from whet.data.split import Data, Split
 from whet.errors import DivergedError, UsageError
-from whet.finding import Severity
+from whet.finding import Health, Severity
 from whet.task import Task
 from whet.train.callback import Callback
+from whet.train.checkpoint import pack, unpack
 from whet.train.run import Run
 
 
@@ -415,3 +418,82 @@ def test_a_model_that_keeps_a_state_or_draws_elsewhere_trains_the_same_watched_o
     assert live is not None
     assert live.health.facts
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_healthy_pair_of_adversaries_is_not_ended(seed: int) -> None:
+    """A GAN that learns a ring: its losses stay where they are or rise, and mean nothing by it."""
+    torch.manual_seed(seed)
+    bce = F.binary_cross_entropy_with_logits
+    maker = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
+    judge = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+    pairs = [(m, torch.optim.Adam(m.parameters(), 1e-3, betas=(0.5, 0.9))) for m in (maker, judge)]
+    watches = [Live(m, o, every=5, share=None, stop=True) for m, o in pairs]
+    quiet = Live(*pairs[0], every=5, share=None, stop=True, allow=("TREND",))
+    one, zero = torch.ones(64, 1), torch.zeros(64, 1)
+    for _ in range(900):
+        angle = 2 * math.pi * torch.rand(64)
+        made = maker(torch.randn(64, 8))
+        real = torch.stack([angle.cos(), angle.sin()], 1)
+        losses = bce(judge(real), one) + bce(judge(made.detach()), zero), bce(judge(made), one)
+        for (_, optimizer), live, loss in zip(pairs[::-1], watches[::-1], losses, strict=True):
+            optimizer.zero_grad()
+            loss = bce(judge(made), one) if live is watches[0] else loss
+            loss.backward()
+            optimizer.step()
+            live.step(loss)
+        quiet.step(losses[1])
+    assert all(live.hopeless is None for live in (*watches, quiet))
+    assert "TREND" in {f.code for live in watches for f in live.health.findings}
+    assert "TREND" not in {f.code for f in quiet.health.findings}
+
+
+def test_a_flat_loss_is_hopeless_only_where_its_chance_level_is_known_and_it_lies_there() -> None:
+    for prior, ends in ((None, False), (math.log(10), True), (0.5, False)):
+        torch.manual_seed(0)
+        live = train(with_sgd(0.02, loss=shuffled), 1500, prior=prior)
+        assert ("WARN", "TREND") in codes(live)
+        assert (live.hopeless is not None) is ends
+
+
+def test_a_loss_that_is_not_finite_is_reported_whatever_is_allowed() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(DivergedError, match="the loss is"):
+        train(values(10.0), 300, stop=True, allow=("TREND",))
+
+
+def test_what_a_watch_found_survives_a_pause_and_is_not_found_twice() -> None:
+    run = Run(Groups(), {"optimizer": "sgd"}, steps=6, seed=0, device="cpu",
+              callbacks=[Clamped(), first := Live(every=5, share=None)])  # fmt: skip
+    for point in run:
+        if point.step == 4:
+            break
+    assert {f.code for f in first.health.findings} >= {"PC"}
+    state = unpack(pack(run.state()))  # as a checkpoint on disk has it
+    second = Live(every=5, share=None)
+    again = Run(
+        Groups(), {"optimizer": "sgd"}, steps=6, seed=0, device="cpu", callbacks=[Clamped(), second], resume=state
+    )
+    assert second.health.findings == first.health.findings
+    assert second.hopeless == first.hopeless
+    list(again)
+    assert len(second.health.findings) == len({(f.code, f.message.split("(")[0]) for f in second.health.findings})
+    assert {f.code for f in second.health.findings} == {f.code for f in first.health.findings}
+    silent = Live(every=5, share=None, allow=("PC",))
+    silent.load(state["callbacks"][1])
+    assert silent.hopeless is None
+    assert "PC" not in {f.code for f in silent.health.findings}
+
+
+def in_a_worker(seed: int) -> Health:
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    return train(with_sgd(10.0 if seed else 0.1), 100, every=5, allow=()).health
+
+
+def test_a_worker_process_can_watch_and_hand_its_health_back() -> None:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        healths = list(pool.map(in_a_worker, [0, 1]))
+    assert not healths[0].findings
+    assert healths[0].facts["TREND"]["n"] == 100
+    assert str(healths[1]) == str(in_a_worker(1))

@@ -104,6 +104,35 @@ def test_rows_by_what_was_found_and_examples_whole(whet, messy):
     assert picked["n"] == 0, "both must hold"
 
 
+def test_examples_whole_have_the_columns_asked_for(whet, refused, messy):
+    said = whet("look", "t.csv", "--target", "y", "--show", "all", "--where", "age > 60", "--columns", "age,b,reason")
+    assert said.code == 0
+    cards = [c for c in said.out.split("label ")[1:] if "age " in c]
+    assert len(cards) == 20
+    assert "town" not in said.out
+    assert "hours-per-week" not in said.out
+    one = whet("look", "t.csv", "--target", "y", "--show", "0-30", "--columns", "town").out
+    assert "town" in one
+    assert "age" not in one
+    told = refused("look", "t.csv", "--target", "y", "--show", "0-30", "--columns", "agee")
+    assert "no such column" in told
+    assert "'age'" in told
+
+
+def test_dates_are_compared_as_dates_whatever_their_format(whet, tmp_path):
+    days = pd.date_range("2023-06-01", periods=300)
+    order = np.random.default_rng(0).permutation(300)
+    frame = pd.DataFrame({"when": days.strftime("%d.%m.%Y"), "x": np.arange(300.0), "y": ["a", "b"] * 150}).iloc[order]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    told = json.loads(
+        whet("look", "t.csv", "--target", "y", "--where", "when > '2024-03-01'", "--sort", "-when", "--json").out
+    )
+    got = [pd.to_datetime(r["when"], format="%d.%m.%Y") for r in told["rows"]]
+    assert len(got) > 10
+    assert min(got) > pd.Timestamp("2024-03-01")
+    assert got == sorted(got, reverse=True)
+
+
 def test_pictures_are_drawn(whet):
     said = whet("look", "digits", "--show", "0,valid:7")
     assert said.out.count("label ") == 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,50 @@ def test_watch_says_that_nothing_was_wrong_and_a_resume_may_begin_or_end_it(whet
         assert again.code == 0, again
         assert ("watched: " in again.out) is watched
         assert again.out.splitlines()[-2].endswith("runs/tiny/train/last.safetensors")
+
+
+def test_what_ended_a_hopeless_training_is_told_again_when_it_is_resumed(whet, task):
+    path = task("Float(1e-3, 1e-1, log=True)", WIDE, more=SGD)
+    words = ("train", path, "--epochs", "400", "--set", "lr=9000", "--json")
+    before = whet(*words, "--watch")
+    first = json.loads(before.out)
+    assert first["health"]["findings"]
+    unwatched = whet(*words, "--resume")
+    assert json.loads(unwatched.out)["health"]["findings"] == first["health"]["findings"]
+    for _ in range(2):
+        again = whet(*words, "--watch", "--resume")
+        assert again.code == before.code == 1
+        told = json.loads(again.out)
+        assert told["health"]["findings"] == first["health"]["findings"]
+        assert told["step"] == first["step"]
+    said = whet(*words[:-1], "--watch", "--resume", "--plain")
+    assert said.out.startswith("train     stopped in epoch ") or "not finite" in said.out
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from whet.checks.live import Live
+from whet.cli.job import configuration, make_job, make_task
+from whet.recipe.block import Progress
+from whet.recipe.single import train_once
+
+made = make_task("tiny.py", None, None, 0, time=None)
+job = make_job(made, runs=Path("runs"), budget=None, workers=1, name="", search="auto", schedule="auto", epochs=40, stop=None)
+for block in train_once(job, configuration(made.space, job.first, ["lr=1e-6"]), live=Live(stop=True, grace=60.0)):
+    if isinstance(block, Progress) and block.spent == "39":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_findings_survive_a_kill(whet, task):
+    """39 of 40 epochs, then a kill: the one left is too short to find anything in."""
+    path = task("Float(1e-3, 1e-1, log=True)", "Float(1e-12, 1e-1, log=True)", more=SGD)
+    assert str(path) == "tiny.py"
+    dead = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
+    said = whet("train", path, "--epochs", "40", "--set", "lr=1e-6", "--watch", "--resume", "--json")
+    health = json.loads(said.out)["health"]
+    assert "a step changes weights by" in str(health["findings"]), health
+    assert "looks" not in health["facts"]["TREND"] or health["facts"]["TREND"]["looks"] < 3
+    assert len({f["message"] for f in health["findings"]}) == len(health["findings"])

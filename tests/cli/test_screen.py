@@ -184,3 +184,14 @@ def test_json_keeps_a_list_of_numbers_on_one_line_and_every_value(capsys):
     assert json.loads(out) == value
     assert '  "losses": [2.5, 1.25, null],\n' in out
     assert "    [1, 2],\n" in out
+
+
+def test_checking_says_how_long_it_may_still_take() -> None:
+    from whet.cli.check import _Far
+
+    far = _Far()
+    assert far.look().seconds is None
+    far.tell("OF", 23, 29, 60.0)
+    left = far.look().seconds
+    assert left is not None
+    assert 30 < left <= 60

@@ -82,7 +82,17 @@ def test_labels_of_the_test_files_only_are_refused(tmp_path):
     family(tmp_path, "t10k", 20)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(20) % 5)))
     with pytest.raises(DataError, match=r"labels \[4\]"):
-        idx_folder(tmp_path).sealed()
+        idx_folder(tmp_path)  # at once, not after all the training
+
+
+def test_classes_that_the_test_files_lack_are_said(tmp_path):
+    family(tmp_path, "train", 40)
+    family(tmp_path, "t10k", 20)
+    assert all(f.severity != "WARN" for f in idx_folder(tmp_path).findings)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(20) % 3)))
+    (found,) = [f for f in idx_folder(tmp_path).findings if f.severity == "WARN"]
+    assert (found.code, found.evidence["absent"]) == ("SPLIT", ["3"])
+    assert found.message.startswith("t10k-labels-idx1-ubyte.gz has no example of 1 of the 4 classes: '3'")
 
 
 def test_types_and_ranks(tmp_path):

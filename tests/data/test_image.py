@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -101,6 +102,16 @@ def test_given_splits_are_kept(tmp_path):
     assert data.meta["examples"] == {"train": 20, "valid": 8, "test": 6}
     assert len(data.sealed()) == 6
     assert codes(data)["SPLIT"].message == "given splits: train/ 20, val/ 8, test/ 6"
+
+
+def test_classes_that_a_given_split_lacks_are_said(tmp_path):
+    for split, n in (("train", 10), ("val", 4), ("test", 3)):
+        album(tmp_path / split, n)
+    lost = sorted(p for p in (tmp_path / "val").iterdir())[0]
+    shutil.rmtree(lost)
+    found = [f for f in image_folder(tmp_path).findings if f.severity == "WARN"]
+    assert [(f.code, f.evidence["split"], f.evidence["absent"]) for f in found] == [("SPLIT", "valid", [lost.name])]
+    assert found[0].message.startswith(f"val/ has no example of 1 of the 2 classes: {lost.name!r}")
 
 
 def test_what_is_not_given_comes_off_train(tmp_path):

@@ -108,6 +108,20 @@ def test_any_data_can_be_looked_at():
     assert seen.lines()
 
 
+def test_labels_of_which_none_counts():
+    tokens = torch.randint(0, 9, (60, 6), generator=torch.Generator().manual_seed(0))
+    for shape in ((60, 6), (60,)):
+        y = torch.full(shape, -100)
+        seen = look(Data(Split(tokens[:40], y[:40]), Split(tokens[40:], y[40:])))
+        assert seen.facts["classes"] is None
+        assert "no label that counts" in seen.lines()[0]
+        assert "LEAK" not in {f.code for f in seen.findings}, "one label is predicted by anything"
+    y = torch.where(torch.arange(60) % 3 == 0, -100, torch.arange(60) % 2)
+    seen = look(Data(Split(tokens[:40], y[:40]), Split(tokens[40:], y[40:])))
+    assert [c["n"] for c in seen.facts["classes"]] == [20, 20]
+    assert seen.facts["balance"]["classes"] == pytest.approx(2)
+
+
 def test_separates():
     y = np.array([0, 0, 1, 1, 2, 2])
     assert separates(np.array([1, 1, 5, 6, 8, 9.0]), y)
@@ -128,6 +142,7 @@ def test_missing_near_constant_imbalance_and_rare_classes():
     assert "still" in seen["NEAR-CONSTANT"].evidence
     assert "'no' has" in seen["IMBALANCE"].message
     assert "'may'" in seen["RARE"].message
+    assert seen["RARE"].message.startswith("1 class has under 10 examples")
 
 
 def test_samples_are_of_each_class_and_the_same_each_time():

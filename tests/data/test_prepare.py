@@ -179,3 +179,12 @@ def test_values_of_columns():
     assert as_numbers(pd.Series(pd.to_timedelta(["1h", None]))).tolist()[0] == 3600
     assert as_numbers(pd.Series([True, None], dtype="boolean")).tolist()[0] == 1
     assert as_dates(pd.Series(["2024-01-01T12:00:00+02:00"]), "ISO8601")[0] == pd.Timestamp("2024-01-01 10:00")
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("customer_id", True), ("CustomerID", True), ("userId", True), ("paid", False), ("humid", False), ("GRID", False)])  # fmt: skip
+def test_whole_numbers_of_their_own_are_an_id_by_the_name(name: str, numbers: bool) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.choice(10**9, 200, replace=False), "x": rng.normal(size=200)})
+    encoding, found = fit_encoding(frame)
+    assert (name in encoding["dropped"]) == numbers
+    assert [f.code for f in found] == ["ID"] * numbers

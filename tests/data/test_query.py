@@ -42,6 +42,10 @@ def some(seed=0, n=300):
         ("text.str.len() > 3", lambda t: t.text.str.len() > 3),
         ("when >= '2021-02-01'", lambda t: t.when >= "2021-02-01"),
         ("kind == 'u' and ok", lambda t: (t.kind == "u") & t.ok),
+        ("index < 10 & when > '2020-06-01'", lambda t: (t["index"] < 10) & (t.when > "2020-06-01")),
+        ("when > '2021-06-01' & length > 300", lambda t: (t.when > "2021-06-01") & (t.length > 300)),
+        ("ok | when > '2021-06-01'&length > 300", lambda t: t.ok | ((t.when > "2021-06-01") & (t.length > 300))),
+        ("label == 'a&b' | text == 'x|y' | index == 3", lambda t: t["index"] == 3),
         ("index < 10", lambda t: t["index"] < 10),
         ("length.between(10, 20)", lambda t: t.length.between(10, 20)),
         ("length % 7 == 0", lambda t: t.length % 7 == 0),
@@ -147,3 +151,71 @@ def test_ids_that_name_nothing(words, needed):
         pick(Data(split(1, 2), split(2, 3)), words, what="--show")
     assert needed in str(e.value)
     assert str(e.value).startswith("--show")
+
+
+FORMS = ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d-%b-%Y", "%d.%m.%Y %H:%M"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dates_are_compared_as_dates(form):
+    days = pd.date_range("2023-06-01", periods=400)
+    frame = pd.DataFrame({"when": days.strftime(form), "my day": days.strftime("%d.%m.%Y"), "v": range(400)})
+    frame.loc[7, "when"] = None
+    there = np.arange(400) != 7
+    own = days[200].strftime(form)
+    for said, wanted in [
+        ("when > '2024-03-01'", days > "2024-03-01"),
+        (f"when >= '{own}'", days >= days[200]),
+        (f"v < 300 & when > '{days[250].strftime(form)}'", (np.arange(400) < 300) & (days > days[250])),
+        ("'2024-01-05' <= when < '2024-02'", (days >= "2024-01-05") & (days < "2024-02-01")),
+        ("when.between('2024-01-01', '2024-01-31') and v % 2 == 0", (days >= "2024-01-01") & (days <= "2024-01-31") & (np.arange(400) % 2 == 0)),
+        ("when in ['2024-01-05', '2024-01-06']", (days == "2024-01-05") | (days == "2024-01-06")),
+        ("when == `my day`", np.ones(400, bool)),
+        ("`my day` == '05.01.2024' and when.notna()", days == "2024-01-05"),
+    ]:  # fmt: skip
+        assert (where(frame, said) == wanted & there).all(), said
+    assert where(frame, "when.isna()").sum() == 1
+    assert where(frame, "`my day`.str.startswith('05.')").sum() == 13
+    assert order(frame, "-when").tolist() == [*range(399, 7, -1), *range(6, -1, -1), 7]
+
+
+def test_a_list_may_hold_one_date():
+    days = pd.date_range("2024-01-01", periods=60)
+    frame = pd.DataFrame({"when": days.strftime("%d.%m.%Y"), "other": days[::-1].strftime("%Y-%m-%d")})
+    one, two = days == "2024-02-01", (days == "2024-02-01") | (days == "2024-02-03")
+    for said, wanted in [
+        ("when in ['2024-02-01']", one),
+        ("when in ('1.2.2024',)", one),
+        ("when not in ['2024-02-01']", ~one),
+        ("when.isin(['2024-02-01'])", one),
+        ("when not in ['2024-02-01', '3.2.2024']", ~two),
+        ("when.isin(('2024-02-01', '3.2.2024'))", two),
+        ("when in ['2024-02-01'] | other in ['2024-01-01']", one | (np.arange(60) == 59)),
+        ("when in []", np.zeros(60, bool)),
+    ]:
+        assert (where(frame, said) == wanted).all(), said
+
+
+def test_whether_the_ends_count_is_no_date():
+    days = pd.date_range("2024-01-01", periods=60)
+    frame = pd.DataFrame({"when": days.strftime("%d.%m.%Y")})
+    for said in ("'neither'", "inclusive='neither'"):
+        found = where(frame, f"when.between('2024-02-01', '2024-02-03', {said})")
+        assert days[found].strftime("%d").tolist() == ["02"], said
+
+
+def test_text_among_dates_is_missing():
+    frame = pd.DataFrame({"my day": [*pd.date_range("2024-01-01", periods=59).astype(str), "unknown"]})
+    with pytest.raises(
+        UsageError, match=r"my day holds dates, got 'unknown'. .* no date counts as missing: .*\.isna\(\)"
+    ):
+        where(frame, "`my day` != 'unknown'")
+    assert where(frame, "`my day`.isna()").nonzero()[0].tolist() == [59]
+
+
+def test_what_is_no_date_is_refused_in_one_line():
+    frame = pd.DataFrame({"my day": ["31.12.2023", "01.02.2024"]})
+    for said in ("`my day` > 'soon'", "`my day` > 2024", "`my day` in ['2024-01-01', 'soon']"):
+        with pytest.raises(UsageError, match=r"my day holds dates, got .*%d.%m.%Y") as told:
+            where(frame, said)
+        assert "\n" not in str(told.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,7 @@ from whet.data.seen.drift import drift
 from whet.data.seen.lone import lone_scores, stands_out
 from whet.data.seen.near import hashes, near_pictures, near_rows
 from whet.data.seen.nearby import near_duplicates
-from whet.data.seen.null import null_finding, null_labels, scaled_together
+from whet.data.seen.null import Scaled, null_finding, null_labels, scaled_together
 from whet.data.seen.odd import odd_columns
 from whet.data.seen.outliers import far_examples, lone_distance
 from whet.data.seen.sequences import near_sequences
@@ -126,6 +128,8 @@ def test_the_distance_to_neighbours_is_that_of_brute_force():
     x = np.random.default_rng(0).normal(size=(60, 3))
     d = np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), 1)
     assert np.allclose(lone_distance(x, k=2), d[:, 2], atol=1e-4)
+    close = 7.3 + 1e-4 * np.random.default_rng(0).normal(size=(200, 2))
+    assert not lone_distance(close, k=150).any(), "rounding is no distance"
 
 
 # -- near duplicates
@@ -309,7 +313,7 @@ def test_selection_before_the_split_is_seen_and_a_scaler_is_not(seed):
 def test_a_scaler_fitted_on_both_splits_is_seen(seed):
     x = np.random.default_rng(seed).lognormal(size=(300, 3)).astype(np.float32)
     both = (x - x.mean(0)) / x.std(0)
-    assert scaled_together(both[:200], both[200:]) == [0, 1, 2]
+    assert scaled_together(both[:200], both[200:]) == [Scaled("mean 0 and deviation 1", (0, 1, 2), 1e-5)]
     mean, std = x[:200].mean(0), x[:200].std(0)
     assert scaled_together((x[:200] - mean) / std, (x[200:] - mean) / std) == []
     assert scaled_together(x[:200], x[200:]) == []
@@ -359,3 +363,115 @@ def test_odd_inputs_do_not_raise():
     look(pair(torch.zeros(60, 3, 5), np.arange(60) % 2, 40))
     look(pair(torch.zeros(3, 2), np.arange(3) % 2, 2))
     look(pair(torch.randint(0, 9, (60, 30)), np.arange(60) % 2, 40))
+
+
+def test_few_values_beside_one_that_most_are_stand_out_of_themselves_only():
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        pixel = np.zeros(1500)
+        pixel[rng.choice(1500, 12, replace=False)] = rng.integers(1, 12, 12)
+        assert tails(pixel) == []
+        count = np.where(rng.random(3000) < 0.9, 0.0, rng.integers(1, 9, 3000))
+        assert tails(count) == []
+        count[[5, 77]] = 9999
+        (end,) = tails(count)
+        assert sorted(end.index.tolist()) == [5, 77]
+        gain = np.where(rng.random(20_000) < 0.08, rng.lognormal(8, 0.8, 20_000).round(), 0.0)
+        assert tails(gain) == []
+        gain[rng.choice(20_000, 80, replace=False)] = 999_999  # a twentieth of those that are not 0
+        (end,) = tails(gain)
+        assert set(gain[end.index]) == {999_999}
+
+
+RARE = {
+    "counts of mean 0.3": lambda r, n: r.poisson(0.3, n),
+    "counts of mean 0.5": lambda r, n: r.poisson(0.5, n),
+    "a flag": lambda r, n: r.random(n) < 0.1,
+    "an even flag": lambda r, n: r.random(n) < 0.5,
+    "counts with more zeros": lambda r, n: np.where(r.random(n) < 0.6, 0, r.poisson(3, n)),
+    "negative binomial": lambda r, n: r.negative_binomial(0.5, 0.5, n),
+    "geometric": lambda r, n: r.geometric(0.8, n) - 1,
+    "amounts with more zeros": lambda r, n: np.where(r.random(n) < 0.55, 0, r.exponential(3, n).round(1)),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+@pytest.mark.parametrize("n", [800, 2000, 10_000])
+def test_placeholders_stand_out_of_counts_that_are_mostly_zero(name, n):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x = RARE[name](rng, n).astype(float)
+        assert tails(x) == []
+        at = rng.choice(n, 1 if "flag" in name else 3, replace=False)
+        x[at] = 99 if "flag" in name else 999
+        (end,) = tails(x)
+        assert sorted(end.index.tolist()) == sorted(at.tolist())
+
+
+def test_outliers_of_a_table_are_as_they_were_read():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(100, 5, 1500), "flat": 0.0, "y": ["a", "b"] * 750})
+    frame.loc[rng.choice(1500, 5, replace=False), "flat"] = 3.5
+    frame.loc[[40, 41], "size"] = [1e6, 4e5]
+    frame.loc[42, "size"] = np.nan
+    for seed in range(3):
+        data = table(frame, "y", seed=seed)
+        seen = look(data)
+        shown = {i for i in (40, 41) if i in {*data.train.ids, *data.valid.ids}}
+        assert {e.id: e.reason for e in seen.examples if e.code == "OUTLIER"} == {
+            i: {40: "size 1e+06", 41: "size 400000"}[i] for i in shown
+        }
+        assert [list(f.evidence["axes"]) for f in seen.findings if f.code == "OUTLIER"] == [["size"]] * bool(shown)
+
+
+def test_a_number_that_codes_a_category_is_redundant():
+    rng = np.random.default_rng(0)
+    grade = rng.integers(0, 6, 400)
+    codes = np.stack([(grade * 5) % 7 + 2, rng.integers(0, 6, 400)], 1)
+    numbers = np.stack([grade * 1.5, rng.integers(0, 6, 400), rng.normal(size=400)], 1).astype(np.float32)
+    assert same_columns(numbers, codes) == [(0, 3)]
+    codes[7, 0] = codes[codes[:, 0] != codes[7, 0]][0, 0]  # one row apart
+    assert same_columns(numbers, codes) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_range_that_was_fitted_on_both_splits_is_seen(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(300, 6))
+    x[:, 5] = (rng.random(300) < 0.002) * 1.0  # a rare flag
+    x[:, 4] = np.clip(rng.normal(0.5, 0.4, 300), 0, 1)  # a share
+    low, high = x[:, :4].min(0), x[:, :4].max(0)
+    both = x.copy()
+    both[:, :4] = (x[:, :4] - low) / (high - low)
+    held = [j for j in range(4) if {x[:, j].argmin(), x[:, j].argmax()} & set(range(200, 300))]
+    ways = [Scaled("the range 0 to 1", tuple(held), 1e-6)] if held else []
+    assert scaled_together(both[:200], both[200:]) == ways
+    both[:, :4] = 2 * both[:, :4] - 1
+    assert scaled_together(both[:200], both[200:]) == [replace(way, how="the range -1 to 1") for way in ways]
+    low, high = x[:200, :4].min(0), x[:200, :4].max(0)
+    both[:, :4] = (x[:, :4] - low) / (high - low)
+    assert scaled_together(both[:200], both[200:]) == []
+    (told,) = [f for f in look(Data(*halves(x))).findings if f.code == "SCALED"] if held else [None]
+    assert told is None or "the range 0 to 1 over training and validation together" in told.message
+
+
+def test_columns_scaled_in_different_ways_are_named_apart():
+    x = np.random.default_rng(0).normal(size=(300, 5))
+    x[250:] *= 3  # the ends lie in validation
+    z = (x - x.mean(0)) / x.std(0)
+    z[:, 3] = (x[:, 3] - x[:, 3].min()) / np.ptp(x[:, 3])
+    z[:, 4] = 2 * (x[:, 4] - x[:, 4].min()) / np.ptp(x[:, 4]) - 1
+    found = [f for f in look(pair(z.astype(np.float32), np.arange(300) % 2, 200)).findings if f.code == "SCALED"]
+    after = "over training and validation together, not over training"
+    assert [(f.message, f.evidence["columns"], f.evidence["threshold"]) for f in found] == [
+        (f"3 columns have mean 0 and deviation 1 {after}: column 0, column 1, column 2", 3, 1e-5),
+        (f"1 column has the range 0 to 1 {after}: column 3", 1, 1e-6),
+        (f"1 column has the range -1 to 1 {after}: column 4", 1, 1e-6),
+    ]
+
+
+def halves(x):
+    """Return x, each column scaled to 0 to 1 over all of it, as two splits."""
+    z = torch.from_numpy(((x[:, :4] - x[:, :4].min(0)) / np.ptp(x[:, :4], 0)).astype(np.float32))
+    y = torch.arange(len(z)) % 2
+    return Split(z[:200], y[:200]), Split(z[200:], y[200:])

@@ -278,3 +278,105 @@ def test_without_the_last_value_among_the_inputs_there_is_no_such_rule() -> None
     data = table(frame, "y")
     assert last_values(data, data.valid) is not None
     assert last_values(clean.drop_columns(data, ["y t-1"], why="x"), data.valid) is None
+
+
+def test_the_last_value_is_not_cut_off() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"day": pd.date_range("2021-01-01", periods=400).astype(str), "y": rng.normal(size=400)})
+    frame.loc[[100, 300, 380], "y"] = [1e4, 3e4, -5e4]  # of train, valid and test
+    frame.loc[200, "y"] = np.nan
+    data = table(frame, "y")
+    known = frame["y"].ffill().shift(1).to_numpy()
+    for split in (data.train, data.valid, data.sealed()):
+        assert np.allclose(last_values(data, split), known[split.ids], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("column", ["load", "wind", "sky"])
+def test_blanking_is_the_same_as_never_having_had_the_value(seed: int, column: str) -> None:
+    frame = walk(seed=seed).assign(other=np.random.default_rng(seed).normal(size=200))
+    frame.loc[5, ["load", "wind"]] = np.nan
+    data = table(frame, "load")
+    rng = np.random.default_rng(seed)
+    ids = rng.choice(data.raw["history"].index, 6, replace=False)
+    bare = frame.copy()
+    bare.loc[ids, column] = np.nan if column != "sky" else None
+    cleaned = clean.blank(data, ids.tolist(), column=None if column == "load" else column, why="wrong")
+    plan = data.meta["series"]  # season and lags stay as they were found
+    inputs = lag_rows(bare, plan)
+    gone = set(ids) if column == "load" else set()
+    for before, after in ((data.train, cleaned.train), (data.valid, cleaned.valid), (data.sealed(), cleaned.sealed())):
+        assert after.ids.tolist() == [i for i in before.ids if i not in gone]
+        made = apply_encoding(cleaned.meta["encoding"], inputs.iloc[after.ids])
+        assert all(torch.equal(a, b) for a, b in zip(after.parts, made, strict=True))
+        assert np.array_equal(after.targets, frame["load"].to_numpy(np.float32)[after.ids])
+    assert cleaned.raw["history"][column].isna().sum() == bare[column][: len(data.raw["history"])].isna().sum()
+    record = cleaned.meta["cleaned"][-1]
+    assert sorted(i for own in record["ids"].values() for i in own) == sorted(
+        i for i in ids if frame[column].notna()[i]
+    )
+    assert clean.examples_in(cleaned) == clean.examples_in(data)
+    assert cleaned.meta["examples"]["train"] == len(cleaned.train)
+    assert len(data.raw["history"]) == len(cleaned.raw["history"])  # and data as it was
+    assert data.raw["history"][column].equals(frame[column][: len(data.raw["history"])])
+
+
+def test_what_cannot_be_blanked_is_refused() -> None:
+    frame = walk()
+    data = table(frame, "load")
+    assert clean.blank(data, [], why="x") is data
+    for call, said in [
+        (lambda: clean.drop(data, [50], why="x"), "is a series: .* clean.blank"),
+        (lambda: clean.blank(data, [200], why="x"), "blank 200: no row has this id"),
+        (lambda: clean.blank(data.visible, [50], why="x"), "needs the data with its test split, not .visible"),
+        (lambda: clean.blank(data, ["soon"], why="x"), "names no example"),
+        (lambda: clean.blank(data, [50], column="lod", why="x"), "no column 'lod' .*'load'"),
+        (lambda: clean.blank(data, [50], why="x", of=7), "the ids are of 7"),
+        (lambda: clean.blank(data, ["0-150"], why="x"), "would leave"),
+        (lambda: clean.blank(clean.drop_columns(data, ["load t-2"], why="x"), [50], why="x"), "then drop columns"),
+        (lambda: clean.blank(table(frame, "load", time="none"), [50], why="x"), "is no series"),
+    ]:
+        with pytest.raises(DataError, match=said) as told:
+            call()
+        assert "\n" not in str(told.value)
+
+
+def test_ids_of_the_test_split_stay_and_are_counted() -> None:
+    frame = walk()
+    data = table(frame, "load")
+    cleaned = clean.blank(data, [50, "198-199"], why="wrong")
+    assert data.findings == cleaned.findings[:-1]
+    said = cleaned.findings[-1].message
+    assert said == "1 value of `load` made missing (1 example less, 2 not visible): wrong"
+    alone = clean.blank(data, [50], why="wrong")
+    for one, other in ((cleaned.train, alone.train), (cleaned.valid, alone.valid), (cleaned.sealed(), alone.sealed())):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert all(torch.equal(a, b) for a, b in zip(one.parts, other.parts, strict=True))
+        assert torch.equal(one.targets, other.targets)
+    record = cleaned.meta["cleaned"][-1]
+    assert (record["n"], record["not_visible"]) == (1, ["198", "199"])
+    none = clean.blank(data, [199], why="wrong")
+    assert none.findings[-1].message == "0 values of `load` made missing (1 not visible): wrong"
+    assert none.sealed().ids.tolist() == data.sealed().ids.tolist()
+    assert clean.examples_in(none) == clean.examples_in(cleaned) == clean.examples_in(data)
+
+
+def test_of_a_long_table_out_of_order_not_all_dates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from whet.data import series_time
+
+    read: list[int] = []
+    as_dates = series_time.as_dates
+    monkeypatch.setattr(
+        series_time, "as_dates", lambda column, form: read.append(len(column)) or as_dates(column, form)
+    )
+    day = pd.Series(pd.date_range("2021-01-01", periods=30_000, freq="min").strftime("%d.%m.%Y %H:%M"))
+    frame = pd.DataFrame({"when": day, "y": np.arange(30_000.0)})
+    mixed = frame.sample(frac=1, random_state=0).reset_index(drop=True)
+    assert series_time.find_clock(mixed, "y", None, "t.csv") is None
+    assert series_time.in_order(mixed, "y") is None
+    assert sum(read) <= 4000
+    late = np.arange(30_000)
+    late[9000:9250] = late[9000:9250][::-1]  # under 1 %, together
+    for given in (frame, frame.iloc[late].reset_index(drop=True), frame[::-1].reset_index(drop=True)):
+        assert series_time.find_clock(given, "y", None, "t.csv") is not None
+        assert series_time.in_order(given, "y") == "when"

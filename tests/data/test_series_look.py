@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from whet.data import Look, look, table
+from whet.data import Data, Look, clean, look, table
+from whet.data.seen.proposal import proposals
 from whet.data.seen.rows import rows
 from whet.data.seen.series_odd import Jump, hampel, jump, runs, stuck
 from whet.data.seen.series_root import dickey_fuller, kpss
@@ -205,3 +206,69 @@ def test_odd_series_are_looked_at_to_the_end(y: np.ndarray) -> None:
     result = look(table(frame(y), "y", time="when"))
     assert json.loads(json.dumps(result.json(), allow_nan=False)) == result.json()
     assert not [n for n in result.not_run if "Error" in n.why]
+
+
+def test_missing_values_and_missing_rows_are_named_apart() -> None:
+    rng = np.random.default_rng(0)
+    given = frame(rng.normal(size=400), wind=rng.normal(size=400))
+    given.loc[[20, 60, 61], "wind"] = np.nan
+    given.loc[[90, 91], "y"] = np.nan
+    given = given.drop(index=range(150, 157)).reset_index(drop=True)
+    told = {f.code: f.message for f in seen(given).findings}
+    assert told["NO-TARGET"].startswith("2 of 393 values of the target are missing: they are not predicted")
+    assert told["MISSING"].startswith("values missing in training rows: wind 0.8%")
+    assert told["GAP"].startswith("7 of ")
+    assert " steps have no row (" in told["GAP"]
+    assert "in 1 gap; the longest 7 steps after" in told["GAP"]
+    assert "7 steps without a row" in " ".join(line.strip() for line in seen(given).lines())
+    run = given.copy()
+    run.loc[30:50, "wind"] = np.nan
+    said = {f.code: f.message for f in seen(run).findings}["MISSING-RUN"]
+    assert said.startswith("24 values are missing in 3 stretches, the longest 21 from")
+
+
+def test_a_few_wild_values_hide_no_season() -> None:
+    for seed in SEEDS:
+        draw = np.random.default_rng(seed)
+        t = np.arange(600)
+        y = 10 + np.sin(2 * np.pi * t / 7) + 0.3 * draw.normal(size=600)
+        y[draw.choice(600, 3, replace=False)] = 9999
+        assert [p for p, _ in periods(y)] == [7]
+        y = np.where(
+            draw.random(600) < 0.1, draw.lognormal(size=600), 0
+        )  # few values differ at all: nothing is left out
+        assert periods(y) == []
+
+
+def test_what_is_far_out_once_a_season_is_the_season() -> None:
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        y = draw.normal(size=4000)
+        y[::120] += 30
+        assert [p for p, _ in periods(y)] == [120]
+        wild = draw.normal(size=4000)
+        wild[draw.choice(4000, 34, replace=False)] += 30
+        assert periods(wild) == [], "as many at no regular times"
+
+
+def test_an_outlier_of_a_series_is_blanked_not_dropped() -> None:
+    given = frame(follow(400, 0), wind=follow(400, 1))
+    given.loc[3, "y"], given.loc[[100, 200], "wind"] = 500, -999
+    data = table(given, "y")
+    steps = proposals(data, look(data))
+    assert [(p.step, [literal for literal, _ in p.items], p.options.get("column"), p.live) for p in steps] == [
+        ("blank", ["3"], None, False),
+        ("blank", ["100", "200"], '"wind"', False),
+    ]
+    cleaned = data
+    for p in steps:
+        cleaned = _done(p.text(), cleaned)
+    assert not [f for f in look(cleaned).findings if f.code == "OUTLIER"]
+    assert [r["n"] for r in cleaned.meta["cleaned"]] == [1, 2]
+
+
+def _done(step: str, data: Data) -> Data:
+    here: dict[str, object] = {"clean": clean, "data": data}
+    exec(step, here)
+    assert isinstance(here["data"], Data)
+    return here["data"]

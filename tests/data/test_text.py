@@ -209,6 +209,19 @@ def test_given_splits_and_other_classes_in_one(tmp_path):
         load(tmp_path)
 
 
+def test_classes_that_a_given_split_lacks_are_said(tmp_path):
+    frame = reviews(80)
+    write(tmp_path, frame["review"][:60], frame["good"][:60], "train")
+    write(tmp_path, frame["review"][60:], ["yes"] * 20, "test")
+    found = [f for f in load(tmp_path).findings if f.code == "SPLIT" and f.severity == "WARN"]
+    assert [f.message for f in found] == [
+        "test/ has no example of 1 of the 2 classes: 'no'; its score says nothing of it"
+    ]
+    assert found[0].evidence == {"split": "test", "absent": ["no"], "classes": 2}
+    write(tmp_path, ["a dull day"], ["no"], "test")
+    assert all(f.severity != "WARN" for f in load(tmp_path).findings)
+
+
 def test_files_that_are_no_text_are_skipped_and_said(tmp_path):
     frame = reviews(80)
     write(tmp_path, frame["review"], frame["good"])

@@ -90,7 +90,9 @@ def test_a_killed_server_begins_at_its_checkpoint_and_draws_again_what_was_lost(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("rule", ["sync", "bounded(s=1)", "dc-asgd", "average(every=2)", "ec(every=2)", "elastic(every=2)"])
+@pytest.mark.parametrize(
+    "rule", ["sync", "bounded(s=1)", "dc-asgd", "average(every=2)", "ec(every=2)", "elastic(every=2)"]
+)
 @pytest.mark.parametrize("which", [0, 1])
 def test_no_rule_waits_for_the_dead(rule, which):
     with Training(task("Blobs"), PARAMS, rule=rule, workers=2, steps=60) as training:
@@ -128,12 +130,13 @@ def test_what_cannot_be_is_refused_before_anything_starts():
         Training(task("Blobs"), PARAMS, rule="async", workers=0)
     with pytest.raises(UsageError, match="workers: 300 for 240 training examples"):
         Training(task("Blobs"), PARAMS, rule="async", workers=300)
-    with pytest.raises(UsageError, match="no rule 'asink'. Did you mean 'async'?"):
+    with pytest.raises(UsageError, match=r"no rule 'asink'\. Did you mean 'async'\?"):
         Training(task("Blobs"), PARAMS, rule="asink", workers=2)
 
 
 def test_an_error_in_a_worker_is_said_in_its_words():
-    with pytest.raises(TaskError, match="worker .: .*spoilt on purpose"), Training(
-        task("Spoilt"), PARAMS, rule="async", workers=2
-    ) as training:
+    with (
+        pytest.raises(TaskError, match=r"worker .: .*spoilt on purpose"),
+        Training(task("Spoilt"), PARAMS, rule="async", workers=2) as training,
+    ):
         list(training)

@@ -139,6 +139,15 @@ def test_an_example_with_several_reasons_is_shown_once() -> None:
     assert [c for _, c in block.items] == [f"train {data.train.ids[4]} '4': far; dark"]
 
 
+def test_copies_are_not_said_to_be_apart() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=120), "b": rng.normal(size=120), "y": ["u", "v"] * 60})
+    data = table(pd.concat([frame, frame.iloc[:20]], ignore_index=True), "y")
+    (copies,) = blocks(look_report(data, look(data)), Pairs)
+    assert copies.items
+    assert {item.remark for item in copies.items} == {""}
+
+
 def test_of_very_many_examples_all_suspicious_ones_and_every_so_manieth_other_are_listed(monkeypatch: Any) -> None:
     monkeypatch.setattr("whet.report.gallery._CELLS", 700)
     data = digits()
@@ -350,3 +359,14 @@ def test_the_report_of_a_run_shows_what_was_suspicious(doubtful: tuple[Data, Loo
     labels = next(b for b in section.blocks if isinstance(b, Pictures) and b.name == anchor("LABEL"))
     assert len(labels.items) == 12
     well(Report("run", (section,)))
+
+
+def test_labels_that_do_not_count_are_no_class() -> None:
+    """Below 0, as -100 is for PyTorch's losses."""
+    every = torch.arange(60)
+    for x in (torch.rand(60, 3), torch.rand(60, 1, 8, 8)):
+        for y, n in ((torch.full((60,), -100), 0), (torch.where(every % 3 == 0, -100, every % 2), 2)):
+            data = Data(Split(x[:40], y[:40]), Split(x[40:], y[40:]), kind="classification")
+            report = look_report(data, look(data))
+            assert f"60 examples in {n} classes" in report.text()
+            well(report)

@@ -16,6 +16,7 @@ from whet.checks.registry import Fact, Stage
 from whet.checks.sandbox import sandbox
 from whet.checks.subject import Answer, Subject
 from whet.data.split import Data, Split
+from whet.errors import TaskError
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Baseline"]
@@ -96,7 +97,8 @@ class Baseline:
             optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
         draw = torch.Generator().manual_seed(subject.seed + attempt)
         valid = data.valid.take(torch.randperm(len(data.valid), generator=draw)[: self.most])
-        outputs = self._outputs(subject, model, valid)
+        with sandbox(model, seed=(subject.seed, "check", self.code, attempt)):  # float32
+            outputs = self._outputs(subject, model, valid)
         with torch.no_grad():
             free, outputs, kind = linked(subject, outputs, valid.targets)
         if kind is None:
@@ -129,7 +131,7 @@ class Baseline:
                 if not best or z > best["z"]:
                     best = {"z": z, "loss": float(losses.mean()), "blind": float(blind.mean()), "steps": step,
                             "n": len(gain), "gain": float(gain.mean()), "optimizer": type(optimizer).__name__}  # fmt: skip
-                if z > threshold and step >= self.looks[1]:
+                if z > threshold:
                     break
         return {**best, "dynamics": dynamics.json()}
 
@@ -144,7 +146,10 @@ class Baseline:
         model.eval()
         with torch.no_grad():
             chunks = torch.arange(len(split)).split(250)
-            return torch.cat([subject.forward(split.batch(index)[0], model) for index in chunks])
+            parts = [subject.forward(split.batch(index)[0], model) for index in chunks]
+            if not isinstance(parts[0], Tensor):
+                raise TaskError(f"the model returns a {type(parts[0]).__name__}, and one tensor is compared")
+            return torch.cat(parts)
 
     def _step(
         self,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.sequence import order
-from whet.checks.subject import Subject, examples, mapped, rows, tensors
+from whet.checks.state import whole_only
+from whet.checks.subject import Subject, examples, mapped, reals, rows, tensors
 from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Dependence"]
@@ -57,6 +58,9 @@ class Dependence:
                     subject.forward()
             subject.model.eval()
             part = subject.take(torch.arange(size))
+            if why := whole_only(subject, part):
+                yield NotRun(self.code, why)
+                return
             outputs = self._outputs(part, part.copies())
             if not outputs or any(len(o) % size and size not in o.shape for o in outputs):
                 yield NotRun(self.code, "the outputs have no dimension that counts the examples")
@@ -71,7 +75,7 @@ class Dependence:
             if max(found.values()) == 0:
                 with torch.no_grad():
                     for p in subject.model.parameters():
-                        if p.is_floating_point():
+                        if p.is_floating_point() or p.is_complex():
                             p.add_(torch.randn_like(p), alpha=0.1)
                 found = self._measure(part, size)
         yield from self._judge(subject, found, size)
@@ -110,7 +114,7 @@ class Dependence:
         """Return the floating outputs that have dimensions, the same random numbers drawn each time."""
         with torch.random.fork_rng(devices=[]):
             outputs = part.forward(inputs, copy=copy)
-        return [t for t in tensors(outputs) if t.is_floating_point() and t.ndim]
+        return [t for t in reals(outputs) if t.ndim]
 
     def _chance(self, part: Subject, size: int) -> float:
         """Return by how much two passes on the same inputs differ, relative to the largest output."""
@@ -135,7 +139,7 @@ class Dependence:
                 for i in range(size):
                     note("change", i, j, _apart(before, after, i, size))
         free = mapped(
-            lambda t: t.clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t,
+            lambda t: t.clone().requires_grad_() if t.is_floating_point() or t.is_complex() else t,
             part.copies(),
         )
         leaves = [t for t in tensors(free) if t.requires_grad]
@@ -185,7 +189,7 @@ def _late(subject: Subject) -> Subject:
         n == steps and len(tensors(subject.inputs)) == 1
     ):  # as many examples as steps: with one less, sizes tell which is which
         subject, n = found.put(subject, found.inputs[:-1], found.targets[:-1]), n - 1
-    return replace(subject, model=_Unfolded(subject.model, steps), many=n, places=places)
+    return replace(subject, model=_Unfolded(subject.model, steps), many=n, steps=0, places=places)
 
 
 def _ratio(cross: float, own: float) -> float:

@@ -25,7 +25,9 @@ def choose(subject: Subject, most: int) -> tuple[Tensor, int]:
     first = tensors(subject.inputs)
     for i in range(n):
         same = b"".join(
-            t[i].detach().cpu().reshape(-1).to(torch.float64).numpy().tobytes() for t in first if len(t) == n
+            t[i].detach().cpu().reshape(-1).to(torch.complex128 if t.is_complex() else torch.float64).numpy().tobytes()
+            for t in first
+            if len(t) == n
         )
         flat.setdefault(same or i, i)
     index = list(flat.values())

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.checks.sequence import order
 from whet.checks.subject import Answer, Subject, answer, mapped, tensors
 
 __all__ = ["best_constant", "conflict", "far", "floor", "linked", "prior", "softmax_floor"]
@@ -162,8 +163,12 @@ def conflict(part: Subject) -> float:
     >>> round(conflict(Subject(torch.nn.Identity(), torch.nn.CrossEntropyLoss(), (tokens,), after)), 4)  # 2 log(2) / 4
     0.3466
     """
-    inputs, targets = tensors(part.inputs), part.targets
-    if len(inputs) != 1 or inputs[0].is_floating_point() or targets.ndim != 2 or inputs[0].shape != targets.shape:
+    inputs, targets, found = tensors(part.inputs), part.targets, order(part)
+    if len(inputs) != 1 or inputs[0].is_floating_point():
+        return 0.0
+    if found is not None:  # time may come first, and the targets be flat
+        inputs, targets = [found.inputs], found.targets
+    if targets.ndim != 2 or inputs[0].shape != targets.shape:
         return 0.0
     follow: dict[tuple[int, ...], list[int]] = {}
     for tokens, after in zip(inputs[0].tolist(), targets.tolist(), strict=True):
@@ -241,4 +246,4 @@ def _flat(t: Tensor) -> Tensor:
 
 def _real(leaf: Any) -> bool:
     """Whether a leaf is a tensor one can differentiate with respect to."""
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+    return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())

@@ -36,7 +36,7 @@ def strength(parameters: Named, loss: float) -> dict[str, float]:
     found = {}
     for name, p in parameters.items():
         if p.ndim >= 2 and p.grad is not None and p.numel():
-            value = float(p.detach().double().norm()) * float(_dense(p.grad).double().norm()) / max(abs(loss), 1e-12)
+            value = _norm(p.detach()) * _norm(_dense(p.grad)) / max(abs(loss), 1e-12)
             if value > 0:
                 found[name] = value
     return found
@@ -88,9 +88,9 @@ class Gradients:
 
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:
         """Take the gradient, and three steps of Adam."""
-        trainable = {k: p for k, p in subject.model.named_parameters() if p.requires_grad and p.is_floating_point()}
+        trainable = {k: p for k, p in subject.model.named_parameters() if p.requires_grad}
         if not trainable:
-            yield NotRun(self.code, "the model has no trainable parameter of real numbers")
+            yield NotRun(self.code, "the model has no trainable parameter")
             return
         half = any(p.dtype is torch.float16 for p in trainable.values())
         low = self._in_half(subject, trainable) if half else None
@@ -216,6 +216,11 @@ class Gradients:
 def _dense(grad: Tensor) -> Tensor:
     """Return a gradient as a dense tensor; of a sparse one only the values that are there."""
     return grad.coalesce().values() if grad.is_sparse else grad
+
+
+def _norm(values: Tensor) -> float:
+    """Return the Euclidean norm, computed in double precision."""
+    return float(values.to(torch.complex128 if values.is_complex() else torch.float64).norm())
 
 
 def _units(module: nn.Module, weight: Tensor) -> Tensor:

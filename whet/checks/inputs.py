@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from whet.checks.registry import Fact, Stage
-from whet.checks.subject import Subject, tensors
+from whet.checks.subject import Subject, reals, tensors
 from whet.finding import INAPPLICABLE, Finding, NotRun, Severity
 
 __all__ = ["Inputs"]
@@ -86,14 +86,14 @@ def _entering(subject: Subject) -> tuple[Tensor | None, str]:
     """Return the tensor that first reaches a layer with weights, and that layer's name; None after an embedding."""
     seen: list[tuple[Tensor | None, str]] = []
 
-    numeric = any(t.is_floating_point() for t in tensors(subject.inputs))  # then tables of categories are only a part
+    numeric = bool(reals(subject.inputs))  # then tables of categories are only a part
 
     def watch(label: str, looked_up: bool) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             if not seen and looked_up and not numeric:
                 seen.append((None, label))
-            elif not seen and not looked_up and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
-                seen.append((args[0].detach().clone(), label))
+            elif not seen and not looked_up and args and (found := reals(args[0])):
+                seen.append((found[0].detach().clone(), label))
 
         return hook
 

@@ -13,17 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from whet.checks.alarms import Alarms
 from whet.checks.floor import prior as prior_of
 from whet.checks.glance import Watch
+from whet.checks.pace import Pace
 from whet.checks.pulse import Pulse
-from whet.checks.record import facts as measured
-from whet.checks.record import predictions, trend
+from whet.checks.record import told
 from whet.checks.source import place
 from whet.checks.subject import Subject, mapped
-from whet.checks.trend import Blocks
+from whet.checks.tally import Tally
+from whet.checks.urgent import broken, not_finite, stuck
 from whet.checks.verdicts import verdicts
 from whet.errors import DivergedError, UsageError
-from whet.finding import Finding, Health, NotRun, Severity
+from whet.finding import Finding, Health, NotRun
 from whet.train.callback import Callback
 from whet.tune.trial import Point
 
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Live"]
 
-_HOPELESS = ("diverges", "flat")  # WARNs that end a run; every FAIL does
 _PATIENCE = 200  # losses without a step of the optimizer
+_KEPT = 1000  # losses that are kept one by one
 
 
 class Live(Callback):
@@ -46,20 +48,24 @@ class Live(Callback):
             ...                       # zero_grad, forward, backward, optimizer.step(), as ever
             live.step(loss)           # the loss, a tensor or a number
 
-    every: losses between two looks, at least; share: of the time, at most, that looks may take (they get rarer instead;
-    None: no limit, then the same training gives the same findings); grace: seconds of looks that are free of that, so that
-    a short training is seen at all; stop: end a hopeless run: a `Run` ends with a point
-    whose value is NaN, as after a loss that is not finite; in a loop of one's own `step` raises DivergedError. allow: codes
-    not to report; batch: the inputs to predict on (None: the first ones the model is trained on; in a Run, 64
-    validation examples); prior: the loss of the best constant outputs (None: the loss at the beginning is what must be
-    beaten; in a Run it is computed).
+    every: losses between two looks, at least; share: of the time, at most, that looks may take, the first of them too: a
+    training of a few hundred short steps may end before one is paid for (None: no limit, then the same training gives the
+    same findings); grace: seconds of looks that are free; stop: end a hopeless run: a `Run` ends with a point whose value
+    is NaN, as after a loss that is not finite; in a loop of one's own `step` raises DivergedError. allow: codes not to
+    report, ("TREND",) for a loss that need not fall: that of an adversary (both players of a GAN), of a policy or a
+    bootstrapped value; one that is not finite is reported all the same. batch: the inputs to predict on (None: the first
+    ones the model is trained on; in a Run, 64 validation examples); prior: the loss of the best constant outputs (None: the
+    loss at the beginning is what must be beaten; in a Run it is computed).
 
     health: what was found so far, with the loss and the predictions on the fixed batch over the steps among its facts, which
-    `whet.report.check_report("my run", live.health)` draws; hopeless: the finding that makes going on pointless, or None: a FAIL, a loss that
-    diverges, one that does not fall; seconds: time spent here. Something that is not finite is reported at once, all
-    else after three looks in a row (see `whet.checks.verdicts`). Nothing is changed: the same training with and
-    without gives the same weights, bit for bit. A look hooks into one step of the optimizer and the forward pass
-    before it; between looks `step` appends a number. What the model is compiled into cannot be looked into.
+    `whet.report.check_report("my run", live.health)` draws; hopeless: the finding that makes going on pointless, or None: a
+    FAIL; a loss that stays at the known `prior` or rises above it, or, without a prior, to ten times its beginning;
+    seconds: time spent here. Something that is not finite is reported at once, all else after three looks in a row (see
+    `whet.checks.verdicts`). Nothing is changed: the same training with and without gives the same weights, bit for bit.
+
+    A look hooks into one step of the optimizer and the forward pass before it; between looks `step` appends a number. `close`,
+    or `with Live(model, optimizer) as live:`, takes away the hooks of a look that has begun when the loop ends. With several
+    optimizers make one for each. Give it the compiled model where one is trained; compiled code is not looked into.
 
     >>> torch.manual_seed(0).initial_seed()
     0
@@ -83,7 +89,7 @@ class Live(Callback):
         optimizer: torch.optim.Optimizer | None = None,
         *,
         every: int = 10,
-        share: float | None = 0.015,
+        share: float | None = 0.01,
         grace: float = 0.0,
         stop: bool = False,
         allow: Iterable[str] = (),
@@ -96,30 +102,17 @@ class Live(Callback):
             )
         if every < 1 or (share is not None and not 0 < share <= 1):
             raise UsageError(f"Live: every must be >= 1 and share in (0, 1] or None, got {every!r} and {share!r}.")
-        self.every, self.share, self.stop, self.allow = (
-            every,
-            share,
-            stop,
-            frozenset((allow,) if isinstance(allow, str) else allow),
-        )
-        self._own, self._grace = 0.0, grace
-        self.hopeless: Finding | None = None
+        self.stop = stop
+        self._pace, self._alarms = Pace(every, share, grace), Alarms(allow)
         self._inputs, self._prior, self._known = batch, prior, prior is not None
         self._targets: Tensor | None = None  # of the fixed batch
-        self._losses = Blocks()
+        self._tally = Tally()
         self._looks: list[Pulse] = []
-        self._findings: dict[str, Finding] = {}
-        self._streaks: dict[str, int] = {}
-        self._pending: list[Tensor] = []  # losses on a device, not waited for
-        self._window: list[float] = []
+        self._n, self._due = 0, 1  # losses seen here; the one at which there is more to do than to keep it
+        self._armed, self._clock = 0, 0.0  # the loss and the time at which the look began
         self._current: Tensor | None = None
-        self._began = math.nan
+        self._running = False  # whether it is one of a Run's callbacks
         self._watch: Watch = None  # type: ignore[assignment]  # until the run starts
-        self._next, self._state, self._armed = (
-            1,
-            0,
-            0,
-        )  # state: 0 idle, 1 waits for a step, 2 for the one after it, 3 judges
         if model is not None and optimizer is not None:
             self._attach(model, optimizer)
 
@@ -130,142 +123,149 @@ class Live(Callback):
                 f"Live: model must be a torch.nn.Module, got {type(model).__name__}. Give Live(model, optimizer)."
             )
         if not hasattr(optimizer, "register_step_post_hook") or isinstance(optimizer, type):
-            raise UsageError(f"Live: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}.")
+            raise UsageError(
+                f"Live: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}. With several of them "
+                "make one Live for each: Live(model, first), Live(model, second)."
+            )
         self._watch = Watch(model, optimizer, self._inputs)
         self._where = place(self._watch.inner)
-        self._began = time.perf_counter()
+        self._plan()
 
     # In a loop of one's own -----------------------------------------------------------------------------------------
 
     def step(self, run: Run | Tensor | float) -> None:
         """Take note of a step: `live.step(loss)` after `optimizer.step()`; of a vector the mean. Raises DivergedError with stop=True."""
-        loss: Any = self._current if hasattr(run, "task") else run
+        loss: Any = self._current if self._running else run
+        if isinstance(loss, Tensor):
+            if loss.is_cuda:
+                self._tally.wait(loss)
+                loss = None
+            else:
+                loss = loss.item() if loss.numel() == 1 else loss.detach().mean().item()
+        self._n += 1
+        if self._n < self._due and type(loss) is float and loss - loss == 0.0:
+            self._tally.values.append(loss)
+        else:
+            self._slow(loss)
+
+    def _slow(self, loss: Any) -> None:
+        """Do what is not done at every step."""
         if self._watch is None:
             raise UsageError(
                 "Live: there is no model to look at. Give Live(model, optimizer), or put it among a Run's callbacks."
             )
-        if isinstance(loss, Tensor):
-            loss = loss.detach() if loss.numel() == 1 else loss.detach().mean()
-            if loss.is_cuda:
-                self._pending.append(loss)
-                loss = None
-            else:
-                loss = loss.item()
         if loss is not None:
             if not isinstance(loss, (int, float, np.generic)):
                 raise UsageError(
                     f"Live: step wants the loss, a tensor or a number, got {type(loss).__name__}. Give live.step(loss)."
                 )
-            self._note(float(loss))
-        elif len(self._pending) >= 64:
-            self._drain()
-        if self._losses.n + len(self._pending) >= self._next:
+            self._tally.add(float(loss))
+        elif self._tally.full:
+            self._tally.flush()
+        if self._tally.bad is not None:
+            self._blame()
+        if self._n >= self._due:
             self._turn()
-        if self.stop and self.hopeless is not None and not hasattr(run, "task"):
+        if self.stop and self.hopeless is not None and not self._running:
+            self._due = 0  # and again at each step that is taken all the same
             raise DivergedError(str(self.hopeless))
 
-    def _note(self, loss: float) -> None:
-        """Add a loss; report one that is not finite."""
-        if math.isfinite(loss):
-            self._losses.add(loss)
-            self._window.append(loss)
-        elif "loss" not in self._findings:
-            n = self._losses.n
-            self._report("loss", Finding(
-                "TREND", Severity.FAIL, self._where, {"loss": str(loss), "step": n + 1, "n": n + 1, "threshold": "finite"},
-                f"the loss is {loss} at step {n + 1}",
-                "lower the learning rate; look for log(0), division by 0 or overflow; torch.nn.utils.clip_grad_norm_",
-            ))  # fmt: skip
+    def _blame(self) -> None:
+        """Report the first loss that was not finite."""
+        if self._tally.bad is not None and "loss" not in self._alarms:
+            self._alarms.report("loss", not_finite(*self._tally.bad, self._where))
 
-    def _drain(self) -> None:
-        """Wait for the losses on the device."""
-        for loss in torch.stack([p.reshape(()).double() for p in self._pending]).tolist() if self._pending else ():
-            self._note(loss)
-        self._pending.clear()
+    def _excuse(self) -> None:
+        """Take back that there was no step when there was one: gradients were added up for longer than there was patience."""
+        if "no step" in self._alarms and self._watch is not None and self._watch.begun():
+            self._alarms.withdraw("no step")
 
     def _turn(self) -> None:
         """Begin a look, or end one."""
-        began, watch, n = time.perf_counter(), self._watch, self._losses.n + len(self._pending)
+        began, watch, pace, n = time.perf_counter(), self._watch, self._pace, self._n
         if watch.broken is not None:
-            what, name = watch.broken
-            self._report("broken", Finding(
-                "GRAD", Severity.FAIL, self._where, {"layer": name, "step": n, "n": n, "threshold": "finite"},
-                f"the {what} of {name} is not finite at step {n}",
-                "lower the learning rate; look for sqrt, log, norm or division at 0; torch.autograd.detect_anomaly()",
-            ))  # fmt: skip
+            self._alarms.report("broken", broken(*watch.broken, len(self._tally), self._where))
+        self._excuse()
         if watch.state == "idle":
-            watch.arm()
-            self._armed = n
-        elif watch.state == "done":
+            if len(self._tally.values) >= _KEPT:
+                self._tally.flush()
+            if n == _PATIENCE and not watch.begun():
+                self._alarms.report("no step", stuck(_PATIENCE, self._where))
+            elif pace.ready(n, began):
+                watch.arm()
+                self._armed, self._clock = n, began
+        elif watch.state == "done" or (n - self._armed >= _PATIENCE and watch.state == "armed"):
+            if watch.state == "done":
+                self._judge()
+            else:
+                self._alarms.report("no step", stuck(_PATIENCE, self._where))
             watch.disarm()
-            self._drain()
-            self._judge()
-            self._own += time.perf_counter() - began
-            self._schedule()
-            return
-        elif n - self._armed == _PATIENCE and watch.state == "armed":
-            self._report("no step", Finding(
-                "PC", Severity.WARN, self._where, {"n": _PATIENCE, "threshold": _PATIENCE},
-                f"{_PATIENCE} losses and no step of the optimizer", "call optimizer.step() after loss.backward()",
-            ))  # fmt: skip
-        self._own += time.perf_counter() - began
+            now = time.perf_counter()
+            pace.end(n, watch.seconds + now - began, now - self._clock, n - self._armed)
+            watch.seconds, began = 0.0, now
+        self._plan()
+        if watch.state == "idle":
+            pace.spent += time.perf_counter() - began
+        else:
+            watch.seconds += time.perf_counter() - began
 
-    def _schedule(self) -> None:
-        """Put the next look as far away as keeps the share of time; twice as far at most as the rate so far says."""
-        n, wait = self._losses.n, self.every
-        if self.share is not None and self._looks:
-            spent, per_loss = (
-                max(0.0, self.seconds - self._grace),
-                (time.perf_counter() - self._began - self.seconds) / max(1, n),
-            )
-            each = self.seconds / len(self._looks) if self.seconds > self._grace else 0.0
-            due = (spent + each) / max(self.share * per_loss, 1e-9)  # losses by which another look is paid for
-            wait = max(wait, math.ceil(due - n))
-        self._next = n + wait
+    def _plan(self) -> None:
+        """Set the loss at which there is more to do next."""
+        n = self._n
+        self._due = min(self._pace.next, n + _KEPT) if self._watch.state == "idle" else n + 1
+        if not self._watch.begun() and n < _PATIENCE:
+            self._due = min(self._due, _PATIENCE)
 
     def _judge(self) -> None:
         """Make a look of what was measured, and findings of the looks so far."""
-        loss = sum(self._window) / len(self._window) if self._window else math.nan
-        self._window = []
-        self._looks.append(self._watch.read(self._losses.n, loss))
+        loss, losses = self._tally.mean(), self._tally.blocks
+        self._blame()
+        self._looks.append(self._watch.read(losses.n, loss))
         if len(self._looks) > 128:
             del self._looks[1]  # the first one says how it began
-        if math.isnan(loss):
-            return
-        held = dict(verdicts(self._looks, self._losses, self._where, self._prior))
-        self._streaks = {kind: self._streaks.get(kind, 0) + 1 for kind in held}
-        for kind, finding in held.items():
-            if self._streaks[kind] >= 3 or kind == "all dead":
-                self._report(kind, finding)
+        if not math.isnan(loss):
+            self._alarms.judge(dict(verdicts(self._looks, losses, self._where, self._prior)))
 
-    def _report(self, kind: str, finding: Finding) -> None:
-        """Keep a finding, the latest of its kind."""
-        if finding.code in self.allow:
-            return
-        self._findings[kind] = finding
-        if self.hopeless is None and (finding.severity is Severity.FAIL or kind in _HOPELESS):
-            self.hopeless = finding
+    def close(self) -> None:
+        """Take every hook away, and give up a look that has begun; `step` may go on with the next one.
+
+        Those hooks do nothing in a copy or pickle of the model, nor while it is traced, exported or compiled, and go with
+        the last reference to this.
+        """
+        if self._watch is not None:
+            self._watch.close()
+            self._plan()
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def hopeless(self) -> Finding | None:
+        """The finding that makes going on pointless."""
+        return self._alarms.hopeless
 
     @property
     def seconds(self) -> float:
         """Time spent here."""
-        return self._own + (self._watch.seconds if self._watch is not None else 0.0)
+        return self._pace.spent + (self._watch.seconds if self._watch is not None else 0.0)
 
     @property
     def health(self) -> Health:
         """What was found so far, what was measured last, and what could not be looked at."""
+        self._tally.flush()
+        self._blame()
+        self._excuse()
+        losses = self._tally.blocks
         skipped = dict(self._watch.skipped) if self._watch is not None else {}
-        facts: dict[str, dict[str, Any]] = {}
         if not self._looks:
             for code in ("ACT", "GRAD", "PC", "JITTER"):
-                skipped.setdefault(code, f"no look yet after {self._losses.n} steps")
-        else:
-            facts = measured(self._looks[-1], len(self._looks))
-            if "JITTER" in facts:
-                facts["JITTER"]["dynamics"] = predictions(self._looks, self._targets, self._watch.examples)
-        if self._losses.n:
-            facts["TREND"] = trend(self._losses, len(self._looks), self.seconds)
-        return Health(tuple(self._findings.values()), tuple(NotRun(k, v) for k, v in skipped.items()), facts)
+                skipped.setdefault(code, f"no look yet after {losses.n} steps")
+        examples = self._watch.examples if self._watch is not None else 0
+        facts = told(self._looks, losses, self.seconds, targets=self._targets, examples=examples)
+        return Health(self._alarms.findings, tuple(NotRun(k, v) for k, v in skipped.items()), facts)
 
     # In a Run -------------------------------------------------------------------------------------------------------
 
@@ -274,6 +274,7 @@ class Live(Callback):
         if self._inputs is None:
             inputs, self._targets = run.data.valid.batch(torch.arange(min(64, len(run.data.valid))))
             self._inputs = tuple(t.to(run.device) for t in inputs)
+        self._running = True
         self._attach(run.model, run.optimizer)
         self._where = place(run.model, type(run.task).model)
         if not self._known:
@@ -292,12 +293,17 @@ class Live(Callback):
 
     def end(self, run: Run) -> None:
         """Take every hook away."""
-        self._watch.disarm()
+        self.close()
 
     def state(self) -> Any:
-        """Return the losses so far."""
-        return self._losses.state()
+        """Return the losses and the findings so far."""
+        self._tally.flush()
+        self._blame()
+        return {"losses": self._tally.blocks.state(), "alarms": self._alarms.state()}
 
     def load(self, state: Any) -> None:
         """Take back what `state` returned."""
-        self._losses.load(state)
+        if isinstance(state, list):  # of before findings were kept
+            state = {"losses": state, "alarms": Alarms(()).state()}
+        self._tally.blocks.load(state["losses"])
+        self._alarms.load(state["alarms"])

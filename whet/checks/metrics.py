@@ -12,6 +12,7 @@ from whet.checks.evaluation import close
 from whet.checks.registry import Fact, Stage
 from whet.checks.small import small
 from whet.checks.subject import Subject
+from whet.checks.unfit import unfit
 from whet.finding import Finding, NotRun, Severity
 from whet.metric import metric
 from whet.train.loss import Loss
@@ -21,7 +22,9 @@ __all__ = ["Metrics"]
 
 
 class Metrics:
-    """WARN when a metric that a run reports is not the one recomputed from predictions in batches of 7 (tolerance 1e-6).
+    """WARN when a metric that a run reports is not the one recomputed from predictions in batches of 7 (tolerance 1e-6);
+    FAIL when outputs, targets, kind of data and metrics do not fit each other, so that nothing can be scored; INFO when the
+    model returns several things, which a run of whet does not take.
 
     The predictions must differ by more than rounding as well (1e-4 of their size): then the model looks at the batch it
     is evaluated in, as batch statistics without running averages do, and no score is that of a single example. For an
@@ -50,6 +53,11 @@ class Metrics:
             return
         with subject.look(self.code):
             short = small(subject, valid=self.most)
+            why = unfit(subject, short)
+            if why is not None:
+                yield Fact("no run can score it", {"n": subject.n})
+                yield Finding(self.code, why.severity, why.where, {"n": subject.n}, why.message, why.fix)
+                return
             run = Run(short, subject.params, steps=1, seed=subject.seed, device="cpu")
             for _ in run:
                 pass
@@ -57,6 +65,9 @@ class Metrics:
             assert run.outputs is not None
             whole, valid = torch.from_numpy(run.outputs), run.data.valid
             pieces, again = (torch.cat(self._predict(run, size)) for size in (self.chunk, self.chunk))
+            if not bool(torch.isfinite(pieces).all()):
+                yield NotRun(self.code, "the predictions after a few steps are not finite")
+                return
             if not torch.equal(pieces, again):
                 yield NotRun(self.code, "two passes in eval mode differ already on the same batches (see MODE)")
                 return

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from whet.checks.registry import Fact, Stage
+from whet.checks.sandbox import untouched
+from whet.checks.state import changed, state
 from whet.checks.subject import Subject, tensors
 from whet.finding import Finding, NotRun, Severity
 
@@ -42,7 +47,7 @@ class Modes:
             model.eval()
             still = [k or type(m).__name__ for k, m in model.named_modules() if m.training]
             buffers = {k: b.clone() for k, b in model.named_buffers()}
-            first, second = (tensors(subject.forward()) for _ in range(2))
+            first, second = (_parts(subject.forward()) for _ in range(2))
             moved = [k for k, b in model.named_buffers() if k not in buffers or not _same(b, buffers[k])]
             apart, stuck = 0.0, self._stuck(subject)
             drops = {
@@ -55,8 +60,11 @@ class Modes:
                     apart = float("inf")
                 elif a.numel() and not _same(a, b):
                     apart = max(apart, float((a.double() - b.double()).abs().max()))
-        # other kernels than the CPU's may sum in another order each time
-        allowed = 0.0 if all(t.device.type == "cpu" for t in first) else 1e-4 * max(float(t.abs().max()) for t in first)
+            # other kernels than the CPU's may sum in another order each time
+            allowed = (
+                0.0 if all(t.device.type == "cpu" for t in first) else 1e-4 * max(float(t.abs().max()) for t in first)
+            )
+            carried = self._carried(subject) if apart > allowed else []
         numbers = {
             "apart": apart,
             "allowed": allowed,
@@ -64,6 +72,7 @@ class Modes:
             "training": still[:8],
             "moved": moved[:8],
             "stuck": stuck[:8],
+            "carried": carried[:8],
         }
         yield Fact("eval repeats itself" if apart <= allowed else f"eval differs by {apart:.2g}", numbers)
         if still:
@@ -71,7 +80,7 @@ class Modes:
                           "call super().train(mode) in an overridden train(), and keep layers as registered modules")  # fmt: skip
         elif apart > allowed:
             yield Finding(self.code, Severity.WARN, where, numbers, f"two passes in eval mode differ by {apart:.2g} (allowed {allowed:g})",
-                          "F.dropout(x, p, training=self.training); draw nothing in eval mode")  # fmt: skip
+                          _reset(carried[0]) if carried else "F.dropout(x, p, training=self.training); draw nothing in eval mode")  # fmt: skip
         elif moved:
             yield Finding(self.code, Severity.WARN, where, numbers, f"a pass in eval mode changes {', '.join(moved[:3])}",
                           "update statistics only `if self.training`")  # fmt: skip
@@ -85,6 +94,21 @@ class Modes:
                           f"three passes in training mode leave the running statistics of {', '.join(stuck[:3])} as they were",
                           "use momentum=0.1, and leave batch norm in training mode; if it is frozen on purpose, call its eval() "
                           "in train()")  # fmt: skip
+
+    def _carried(self, subject: Subject) -> list[str]:
+        """Return what a pass leaves for the next one, where that alone makes them differ: no chance is drawn."""
+        model, passes = subject.model, []
+        model.eval()
+        for _ in range(2):  # both from the same state, with other random numbers
+            for draw in (torch.rand, np.random.rand):
+                draw(1)
+            random.random()
+            before = state(model)
+            with untouched(model):
+                passes.append(_parts(subject.forward()))
+                moved = changed(before, state(model))
+        same = all(a.shape == b.shape and _same(a, b) for a, b in zip(*passes, strict=True))
+        return moved if same else []
 
     def _stuck(self, subject: Subject) -> list[str]:
         """Return the batch norms that are in training mode and whose statistics three passes do not move."""
@@ -108,6 +132,16 @@ class Modes:
         return [
             k for k, m in norms.items() if id(m) in used and all(_same(a, b) for a, b in zip(before[k], now[k], strict=True) if b is not None)
         ]  # fmt: skip
+
+
+def _reset(name: str) -> str:
+    """Return what to do about a state that a pass leaves for the next one."""
+    return f"a pass changes {name}, and the next one begins with it: reset it where a sequence begins; allow=('MODE',) if it is meant"
+
+
+def _parts(outputs: Any) -> list[torch.Tensor]:
+    """Return the tensors of the outputs, complex ones as pairs of numbers."""
+    return [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in tensors(outputs)]
 
 
 def _copy(tensor: torch.Tensor | None) -> torch.Tensor:

@@ -108,13 +108,15 @@ class Objective:
 
     def _gradient(self, subject: Subject, outputs: Any) -> float | None:
         """Return the largest gradient of the loss at these outputs; None when there is none to take."""
-        leaves = [t.requires_grad_() for t in tensors(outputs) if t.is_floating_point()]
+        leaves = [t.requires_grad_() for t in tensors(outputs) if t.is_floating_point() or t.is_complex()]
         cost = subject.cost(outputs)
         if not leaves or not cost.requires_grad:
             return None
         grads = torch.autograd.grad(cost, leaves, allow_unused=True)
         for leaf in leaves:
             leaf.requires_grad_(False)
+        if all(g is None for g in grads):  # it asks the model itself, as the residual of an equation does
+            return None
         return max((float(g.abs().max()) for g in grads if g is not None and g.numel()), default=0.0)
 
     def _classes(
@@ -139,4 +141,4 @@ class Objective:
 
 def _noisy(outputs: Any) -> Any:
     """Return outputs with noise of unit size, to rule out that a gradient is 0 by chance."""
-    return mapped(lambda t: t + torch.randn_like(t) if isinstance(t, Tensor) and t.is_floating_point() else t, outputs)
+    return mapped(lambda t: t + torch.randn_like(t) if t.is_floating_point() or t.is_complex() else t, outputs)

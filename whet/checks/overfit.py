@@ -4,41 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from whet.checks.attempt import Attempt, named
+from whet.checks.doubt import Astray, astray, doubt, unknown
 from whet.checks.few import choose
 from whet.checks.floor import best_constant, conflict, floor, linked, softmax_floor
 from whet.checks.initial import quiet
 from whet.checks.registry import Fact, Stage
 from whet.checks.runner import LIMIT
-from whet.checks.subject import Answer, Subject, answer, tensors
+from whet.checks.state import whole_only
+from whet.checks.subject import Answer, Subject, answer
 from whet.checks.traced import answers, curve, weights
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Overfit"]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How far one optimizer got: its name, the factor on its learning rate, the least loss, the steps, out of time.
-
-    losses: of every step; answers: what was predicted at the least of them; weights: the first layer, before and after.
-    """
-
-    name: str
-    factor: float
-    loss: float
-    steps: int
-    late: bool = False
-    losses: tuple[float, ...] = ()
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    weights: tuple[Any, Any] = (None, None)
 
 
 class Overfit:
@@ -70,6 +55,9 @@ class Overfit:
             index, room = choose(subject, self.most)
             if len(index) < 2:
                 yield NotRun(self.code, "needs two different examples or more")
+                return
+            if why := whole_only(subject, subject.take(index)) or unknown(subject):
+                yield NotRun(self.code, why)
                 return
             found = self._fit(subject, index)
             if isinstance(found, NotRun):
@@ -123,11 +111,17 @@ class Overfit:
         best = min(mine, key=lambda a: a.loss)
         apart = (best.loss - numbers["floor"]) / (numbers["start"] - numbers["floor"])
         where = subject.at("model")
+        if left <= self.good and (apart > self.good or best.factor < 1):
+            against = self._astray(subject)
+            if against is not None and against.meant:  # how far any optimizer gets is then a matter of balance
+                yield Finding(self.code, Severity.INFO, where, numbers, f"{n} examples are overfitted by some optimizers; {against.why}",
+                              "judge by what training reaches")  # fmt: skip
+                return
         if left <= self.good and apart > self.good:
             severity = Severity.FAIL if apart > self.bad else Severity.WARN
             rates = ", ".join(f"x{a.factor:g}: {a.loss:.3g}" for a in mine)
             yield Finding(
-                self.code, severity, _name(subject.optimizer), {**numbers, "loss": best.loss, "left": apart},
+                self.code, severity, named(subject.optimizer), {**numbers, "loss": best.loss, "left": apart},
                 f"the optimizer does not overfit {n} examples ({apart:.0%} of the loss stays; by learning rate {rates}) but "
                 f"Adam(1e-3) does in {numbers['steps']} steps: the learning rate, or what the optimizer holds, is wrong",
                 "torch.optim.Adam(model.parameters(), lr=1e-3)",
@@ -135,12 +129,12 @@ class Overfit:
             return
         if left <= self.good:
             if best.factor > 10:
-                yield Finding(self.code, Severity.INFO, _name(subject.optimizer), numbers,
+                yield Finding(self.code, Severity.INFO, named(subject.optimizer), numbers,
                               f"one batch overfits only at {best.factor:g} times the learning rate",
                               "raise the learning rate")  # fmt: skip
             first = (mine[0].loss - numbers["floor"]) / (numbers["start"] - numbers["floor"])
             if best.factor < 1 and first > 3 * self.bad:
-                yield Finding(self.code, Severity.WARN, _name(subject.optimizer), {**numbers, "first": first},
+                yield Finding(self.code, Severity.WARN, named(subject.optimizer), {**numbers, "first": first},
                               f"at its learning rate {first:.0%} of the loss of {n} examples stays; at a tenth of it they are "
                               "overfitted: the rate is too high", "divide the learning rate by 10 or more")  # fmt: skip
             return
@@ -171,24 +165,24 @@ class Overfit:
             fix = "scale the targets to mean 0 and deviation 1: a learning rate made for that scale is slow on this one"
         elif left > 0.9:
             text += ": the model learns nothing of the inputs"
-        doubt = self._doubt(subject, kind, numbers) if math.isfinite(loss) else ""
-        if doubt:
-            severity, text, fix = Severity.INFO, f"{text}; {doubt}", "judge by what training reaches"
+        if math.isfinite(loss):
+            why, against = "", self._astray(subject)
+            with suppress(Exception), subject.look(self.code):  # what cannot be doubted stands
+                why = doubt(subject, kind, room=numbers["room"], n=n, few=self.few)
+            if why:
+                severity, text, fix = Severity.INFO, f"{text}; {why}", "judge by what training reaches"
+            elif against is not None and against.meant:
+                severity, text, fix = Severity.INFO, f"{text}; {against.why}", "judge by what training reaches"
+            elif against is not None:
+                severity, text = Severity.WARN, f"{text}; {against.why}"
+                fix = "torch.autograd.gradcheck of a backward of your own, and look for detach(); where it is meant: allow=['OF']"
         yield Finding(self.code, severity, where, numbers, text, fix)
 
-    def _doubt(self, subject: Subject, kind: Answer | None, numbers: dict[str, Any]) -> str:
-        """Return why the floor may be out of reach of a correct program, "" when it is not."""
-        if numbers["room"] < 2 * numbers["n"] <= 2 * self.few:
-            return "the model has hardly more weights than these examples have outputs"
-        with subject.look(self.code), torch.no_grad():
-            quiet(subject.model)
-            outputs = subject.forward()
-            costs = [float(subject.cost(outputs)), float(subject.cost(subject.forward()))]
-        if kind is None and len(tensors(outputs)) > 1:
-            return "the floor is that of outputs free of each other, which those of one model need not be"
-        if abs(costs[0] - costs[1]) > self.bad * abs(costs[0]):
-            return "the model draws random numbers, which have their share in the loss"
-        return ""
+    def _astray(self, subject: Subject) -> Astray | None:
+        """Return whether the gradient is another's than the loss's; None where that cannot be asked."""
+        with suppress(Exception), subject.look(self.code):
+            return astray(subject)
+        return None
 
     def _bounds(self, part: Subject) -> tuple[float, float, Answer | None]:
         """Return the loss to fall from, and the least there is."""
@@ -300,11 +294,3 @@ class Overfit:
             if least <= goal or late or (step == self.patience and least > goal + 0.9 * (begin - goal)):
                 return attempt(step, late)
         return attempt(self.steps)
-
-
-def _name(optimizer: Any) -> str:
-    """Return an optimizer as a person would write it."""
-    if optimizer is None:
-        return "the optimizer"
-    rate = optimizer.param_groups[0].get("lr")
-    return type(optimizer).__name__ + (f"(lr={float(rate):.3g})" if rate is not None else "")

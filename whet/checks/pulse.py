@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class Pulse:
     motion: Mapping[str, float] = field(default_factory=dict)
     outputs: Tensor | None = None
 
-    @property
+    @cached_property
     def grad(self) -> float:
         """The norm of the whole gradient."""
         return math.sqrt(sum(v * v for v in self.grads.values()))
@@ -87,11 +88,12 @@ class Gauge:
     def before(self) -> None:
         """Measure gradients and remember the weights that the step may change."""
         self.clear()
-        if getattr(self.optimizer, "found_inf", None) is not None:
-            return  # a gradient scaler will have this step skipped if it must
+        # a fused optimizer is handed scaled gradients by a gradient scaler, and what to divide them by
+        scale = getattr(self.optimizer, "grad_scale", None)
+        factor = 1.0 if scale is None else 1.0 / float(scale)
         given = [(n, p) for n, p, _ in self._matrices() if p.grad is not None]
         grads = [p.grad for _, p in given if p.grad is not None]
-        self.grads = dict(zip((n for n, _ in given), norms(grads), strict=True))
+        self.grads = {n: v * factor for (n, _), v in zip(given, norms(grads), strict=True)}
         self._check("gradient", self.grads, ((n, p.grad) for n, p in given))
         self._pairs = [(n, p, p.detach().clone()) for n, p, rate in self._matrices() if rate and p.ndim >= 2]
 

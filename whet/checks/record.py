@@ -15,9 +15,25 @@ from whet.checks.subject import answer
 from whet.checks.traced import rounded
 from whet.checks.trend import Blocks
 
-__all__ = ["facts", "predictions", "trend"]
+__all__ = ["facts", "predictions", "told", "trend"]
 
 _LOOKS = 60  # that are told one by one
+
+
+def told(
+    looks: Sequence[Pulse], losses: Blocks, seconds: float, *, targets: Tensor | None = None, examples: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Return all there is to tell, by code; seconds: that the looks took; targets: of the examples predicted on.
+
+    >>> told([], Blocks(), 0.0)
+    {}
+    """
+    found = facts(looks[-1], len(looks)) if looks else {}
+    if "JITTER" in found:
+        found["JITTER"]["dynamics"] = predictions(looks, targets, examples)
+    if losses.n:
+        found["TREND"] = trend(losses, len(looks), seconds)
+    return found
 
 
 def facts(last: Pulse, looks: int) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from whet.checks.subject import Subject, answer, mapped, tensors
 
-__all__ = ["for_loss", "for_model", "not_finite"]
+__all__ = ["for_loss", "for_model", "no_gpu", "not_finite"]
 
 _FITS = "loss(model(inputs), targets) must run on one batch"
 _TARGETS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
@@ -48,10 +48,8 @@ def for_model(subject: Subject, error: BaseException) -> str:
             kind = str(weight.dtype).removeprefix("torch.")
             cast = {"float32": "float", "float64": "double"}.get(kind, f"to(torch.{kind})".removesuffix("()"))
             return f"give it inputs of the dtype of its weights: inputs.{cast}{'()' if '(' not in cast else ''}"
-    if not torch.cuda.is_available() and any(sign in str(error).lower() for sign in ("cuda", "gpu", "nvidia")):
-        return (
-            "this machine has no GPU: run the check where the model can run, or make it one that also runs on the CPU"
-        )
+    if without := no_gpu(error):
+        return without
     return _FITS
 
 
@@ -108,3 +106,10 @@ def _range(found: Iterable[Tensor]) -> tuple[int, int]:
     """Return the least and the greatest number in some tensors."""
     held = [t for t in found if t.numel()]
     return min((int(t.min()) for t in held), default=0), max((int(t.max()) for t in held), default=0)
+
+
+def no_gpu(error: BaseException) -> str:
+    """Return what to do where a program wants a GPU and the machine has none; "" elsewhere."""
+    if torch.cuda.is_available() or not any(sign in str(error).lower() for sign in ("cuda", "gpu", "nvidia")):
+        return ""
+    return "this machine has no GPU: run the check where the model can run, or make it one that also runs on the CPU"

@@ -16,6 +16,7 @@ from whet.checks.small import Small, small
 from whet.checks.source import place
 from whet.checks.subject import Subject
 from whet.checks.trace import Entry, Trace, first_difference
+from whet.checks.unfit import unfit
 from whet.data.split import Data
 from whet.finding import Finding, NotRun, Severity
 from whet.task import Task
@@ -68,6 +69,9 @@ class Repeat:
             found = self._data(task, subject)
             if found is None:
                 short = small(subject, valid=50)
+                if unfit(subject, short) is not None:
+                    yield NotRun(self.code, "whet cannot train it as it is (see MET)")
+                    return
                 (a, run), (b, _) = traced(short, subject), traced(short, subject)
                 steps, apart = len(a.losses), _apart(a.losses, b.losses)
                 first = first_difference(a.entries, b.entries)

@@ -10,6 +10,7 @@ from whet.checks.small import Small, small
 from whet.checks.source import place
 from whet.checks.subject import Subject
 from whet.checks.trace import Entry, Trace, first_difference
+from whet.checks.unfit import unfit
 from whet.errors import CheckpointError
 from whet.finding import Finding, NotRun, Severity
 from whet.task import Task
@@ -63,6 +64,9 @@ class Resumes:
             return
         with subject.look(self.code):
             short = small(subject, batches=4, valid=50)
+            if unfit(subject, short) is not None:
+                yield NotRun(self.code, "whet cannot train it as it is (see MET)")
+                return
             trace, run, state = self._through(short, subject)
             if run.over:
                 yield NotRun(self.code, "the loss or the metric on a few examples is not finite")

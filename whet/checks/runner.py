@@ -6,13 +6,14 @@ import contextlib
 import io
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from whet.checks.holm import correct
 from whet.checks.registry import Check, Fact, Stage
 from whet.checks.subject import Subject
-from whet.errors import one_line
+from whet.errors import WhetError, one_line
 from whet.finding import Finding, Health, NotRun, Severity
 
 __all__ = ["LIMIT", "SLOW", "TOTAL", "Tell", "examine"]
@@ -21,13 +22,13 @@ LIMIT = 60.0
 """Seconds a check may be expected to take; one that would take longer does not run, and says so."""
 
 TOTAL = 300.0
-"""Seconds that all of them together may be expected to take."""
+"""Seconds that all of them together may be expected to take, or have taken."""
 
 SLOW = 10.0
 """Seconds that a step may take; of a slower program nothing more is looked at than that it runs."""
 
-Tell = Callable[[str, int, int], None]
-"""Is told which check begins, the number of it, and of how many."""
+Tell = Callable[[str, int, int, float | None], None]
+"""Is told which check begins, the number of it, of how many, and the seconds that it and those after it may take (None: not known)."""
 
 
 def plain(value: Any) -> Any:
@@ -64,16 +65,17 @@ def examine(
     allowed, findings, skipped, facts, drawn = set(allow), [], [], {}, {}
     stopped: tuple[Stage, str] | None = None
     seconds, expected = 0.0, 0.0
-    chosen = list(checks)
+    chosen, begun = list(checks), time.monotonic()
     for number, check in enumerate(chosen, 1):
+        needed, expected = check.passes * seconds, max(expected, time.monotonic() - begun)  # passes are a guess
         if tell is not None:
-            tell(check.code, number, len(chosen))
-        needed = check.passes * seconds
+            rest = [c for c in chosen[number - 1 :] if c.code not in allowed and not (stopped and c.stage > stopped[0])]
+            tell(check.code, number, len(chosen), _left(rest, seconds, expected) if seconds else None)
         if check.code in allowed:
             skipped.append(NotRun(check.code, "allowed by the caller"))
         elif stopped and check.stage > stopped[0]:
             skipped.append(NotRun(check.code, f"{stopped[1]} failed before it"))
-        elif needed > LIMIT or expected + needed > TOTAL or (check.passes and seconds > SLOW):
+        elif not _fits(check.passes, seconds, expected):
             skipped.append(NotRun(check.code, _late(seconds, check.passes, needed)))
         else:
             expected += needed
@@ -92,12 +94,31 @@ def examine(
     return Health(correct(findings, facts), tuple(skipped), facts, drawn)
 
 
+def _fits(passes: int, seconds: float, before: float) -> bool:
+    """Return whether there is time for a check of so many passes of so many seconds, after what the others took before it."""
+    needed = passes * seconds
+    return not passes or (needed <= LIMIT and before + needed <= TOTAL and seconds <= SLOW)
+
+
+def _left(checks: Iterable[Check], seconds: float, before: float) -> float:
+    """Return the seconds that those of the checks may take for which there is time.
+
+    >>> from whet.checks.registry import resolve
+    >>> _left(resolve(["INIT", "MODE", "OF"]), 1.0, 0.0), _left(resolve(["INIT", "MODE"]), 30.0, 0.0)  # no time for OF
+    (7.0, 0.0)
+    """
+    left = 0.0
+    for check in checks:
+        left += check.passes * seconds if _fits(check.passes, seconds, before + left) else 0.0
+    return left
+
+
 def _late(seconds: float, passes: int, needed: float) -> str:
     """Return why a check of so many passes has no time."""
     if seconds > SLOW:
         return f"one step takes {seconds:.1f} s, over {SLOW:.0f} s: give a smaller model or fewer examples"
     limit = f"over {LIMIT:.0f} s" if needed > LIMIT else f"with the others over {TOTAL:.0f} s"
-    return f"one step takes {seconds:.1f} s and it needs about {passes}: {limit}"
+    return f"one step takes {seconds:.2g} s and it needs about {passes}: {limit}"
 
 
 def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:
@@ -111,5 +132,6 @@ def _look(check: Check, subject: Subject) -> list[Finding | Fact | NotRun]:
                     item = Finding(item.code, item.severity, item.where, plain(item.evidence), item.message, item.fix)
                 found.append(item)
     except (Exception, SystemExit) as error:  # a program under test may raise anything
-        found.append(NotRun(check.code, one_line(f"{type(error).__name__}: {error}")[:300]))
+        said = str(error) if isinstance(error, WhetError) else f"{type(error).__name__}: {error}"
+        found.append(NotRun(check.code, one_line(said)[:300]))
     return found

@@ -120,7 +120,7 @@ class Runs:
             began = time.perf_counter()
             subject.cost(subject.forward()).backward()
             taken = min(taken, time.perf_counter() - began)
-        yield Fact(f"runs on {subject.n} examples", numbers, taken, drawn=entered)
+        yield Fact(f"runs on {subject.n} example{'' if subject.n == 1 else 's'}", numbers, taken, drawn=entered)
         if isinstance(vector, Tensor) and vector.numel() > 1:
             yield Finding(self.code, Severity.INFO, subject.at("loss"), {"shape": list(vector.shape)},
                           f"the loss returns {shapes(vector)} values; the checks take their mean", "loss(...).mean()")  # fmt: skip

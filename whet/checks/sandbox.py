@@ -64,11 +64,12 @@ def _value(value: Any) -> Undo:
     """Remember the contents of a plain container, or of a tensor that is no parameter."""
     if isinstance(value, Tensor):
         return _tensor(value)
-    kept = copy.copy(value)
+    kept = value.copy()  # not copy.copy, which takes ten times as long for the OrderedDicts of hooks in every module
 
     def undo() -> None:
-        value.clear()
-        value.extend(kept) if isinstance(value, (list, deque)) else value.update(kept)
+        if value or kept:
+            value.clear()
+            value.extend(kept) if isinstance(value, (list, deque)) else value.update(kept)
 
     return undo
 

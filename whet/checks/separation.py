@@ -10,7 +10,7 @@ from torch import Tensor
 
 from whet.checks.registry import Fact, Stage
 from whet.checks.runs import shapes
-from whet.checks.subject import Subject, answer, examples, mapped, rows, tensors
+from whet.checks.subject import Subject, answer, examples, mapped, reals, rows, tensors
 from whet.finding import Finding, NotRun, Severity
 
 __all__ = ["Separation"]
@@ -43,7 +43,7 @@ class Separation:
             with torch.no_grad():
                 outputs = part.forward()
             n = examples(part.targets)
-            if not _alike([t for t in tensors(outputs) if t.is_floating_point()], n):
+            if not _alike(reals(outputs), n):
                 yield NotRun(self.code, f"outputs {shapes(outputs)} are not one row per target ({n})")
                 return
             crossed, tried = self._cross(part, outputs, n)
@@ -68,7 +68,8 @@ class Separation:
     def _cross(self, part: Subject, outputs: Any, n: int) -> tuple[float, int]:
         """Return the largest relative change of a foreign gradient, and how many exchanges were tried."""
         before, worst, tried = self._gradient(part, outputs, part.targets), 0.0, 0
-        flat = torch.cat([t.reshape(n, -1).double() for t in tensors(part.targets)], 1)
+        parts = (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in tensors(part.targets))
+        flat = torch.cat([t.reshape(n, -1).double() for t in parts], 1)
         for j in range(n):
             if tried == self.most:
                 break
@@ -91,13 +92,13 @@ class Separation:
     def _gradient(self, part: Subject, outputs: Any, targets: Any) -> list[Tensor]:
         """Return the gradients of the loss with respect to the outputs, each of the shape of its output."""
         free = mapped(
-            lambda t: t.detach().clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t,
+            lambda t: t.detach().clone().requires_grad_() if t.is_floating_point() or t.is_complex() else t,
             outputs,
         )
         leaves = [t for t in tensors(free) if t.requires_grad]
         with torch.random.fork_rng(devices=[]):
             found = torch.autograd.grad(part.cost(free, targets), leaves, allow_unused=True)
-        return [torch.zeros_like(t) if g is None else g for t, g in zip(leaves, found, strict=True)]
+        return reals([torch.zeros_like(t) if g is None else g for t, g in zip(leaves, found, strict=True)])
 
 
 def _alike(tree: Any, n: int) -> bool:

@@ -85,7 +85,13 @@ def sequential(subject: Subject) -> bool:
 
 def _aligned(subject: Subject, which: int, x: Tensor, y: Tensor, lag: int, flip: bool) -> Order | None:
     """Return the order that is asked about, if the shapes allow it."""
-    if x.ndim < 2 or x.dtype == torch.bool or x.is_floating_point() != y.is_floating_point():
+    if (
+        x.ndim < 2
+        or x.dtype == torch.bool
+        or x.is_complex()
+        or y.is_complex()
+        or x.is_floating_point() != y.is_floating_point()
+    ):
         return None
     shape = y.shape
     if y.ndim < 2 and y.numel() == x.numel():

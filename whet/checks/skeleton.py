@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from whet.checks.given import arguments, pair, parts, refusal
+from whet.checks.inside import read
 from whet.checks.registry import Check, names, resolve
+from whet.checks.remedy import no_gpu
 from whet.checks.runner import Tell, examine
 from whet.checks.sandbox import randomness
 from whet.checks.sequence import order
@@ -69,7 +71,7 @@ def check(
     given = mapped(lambda t: t.detach().to(device, copy=True), (inputs, targets))  # a loss may write into its targets
     whole = model if step is not None else getattr(model, "_orig_mod", model)  # compiling is no part of what is checked
     subject = Subject(whole, loss, arguments(given[0]), given[1], optimizer, step=step, given=given, causal=causal)
-    return examine(_counted(_picked(subject)), checks, allow=allowed)
+    return examine(_counted(_outside(_picked(subject))), checks, allow=allowed)
 
 
 def check_task(
@@ -89,8 +91,9 @@ def check_task(
     initialisation is averaged over 512. Only training and validation splits are looked at. The state of the global
     random generators is left as it was. checks: codes or checks of your own, where not all are wanted. causal: outputs must
     not depend on later inputs, where the targets do not say so by being the inputs shifted by one; None: what the task
-    says, `task.causal`. tell(code, number, total) is called as each begins. Raises WhetError when the data cannot be had;
-    a task whose model, loss or optimizer raises has a finding.
+    says, `task.causal`. tell(code, number, total, left) is called as each begins; left: the seconds that it and those after it
+    may take, None until a step was timed. Raises WhetError when the data cannot be had; a task whose model, loss or optimizer
+    raises has a finding.
 
     >>> from whet.data.split import Data, Split
     >>> from whet.task import Task
@@ -111,7 +114,9 @@ def check_task(
         with randomness(seed, "check", "model", number):
             model = task.model(plain)
             if not isinstance(model, nn.Module):
-                raise TaskError(f"{name(task)}.model returns {type(model).__name__}, not a torch.nn.Module.")
+                raise TaskError(
+                    f"{name(task)}.model returns {type(model).__name__}, not a torch.nn.Module ({place(type(task).model)}). End it in: return the model."
+                )
             return model, task.optimizer(plain, model)
 
     try:
@@ -122,7 +127,7 @@ def check_task(
     except (Exception, SystemExit) as error:
         got = one_line(f"{type(error).__name__}: {error}")
         finding = Finding("RUN", Severity.FAIL, place(task), {"error": got[:300]}, f"making the model raises {got}"[:400],
-                          "model, loss and optimizer must be made from these params")  # fmt: skip
+                          no_gpu(error) or "model, loss and optimizer must be made from these params")  # fmt: skip
         return Health((finding,), tuple(NotRun(c.code, "RUN failed before it") for c in chosen if c.code != "RUN"))
     why = refusal(model, data.train.parts)
     if why:
@@ -148,9 +153,19 @@ def _codes(allow: Iterable[str]) -> tuple[str, ...]:
 def _counted(subject: Subject) -> Subject:
     """Return the subject with its examples counted along the second dimension, where targets show that time is the first."""
     found = order(subject)
-    if found is None or not found.flip or subject.targets.ndim < 2:
+    if found is None or not found.flip:
         return subject
-    return replace(subject, many=len(found.inputs))
+    n, steps = found.inputs.shape[:2]
+    return replace(subject, many=n, steps=0 if subject.targets.ndim > 1 else steps)
+
+
+def _outside(subject: Subject) -> Subject:
+    """Return the subject with the loss that its model computes itself read as one of scores and labels, where it can be."""
+    try:
+        with subject.look("RUN"):
+            return read(subject) or subject
+    except (Exception, SystemExit):
+        return subject  # the check RUN says what is wrong
 
 
 def _picked(subject: Subject) -> Subject:

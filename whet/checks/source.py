@@ -14,7 +14,14 @@ import torch
 
 __all__ = ["name", "near", "own", "place"]
 
-_NOT_OURS = tuple({str(Path(torch.__file__).parent), sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["purelib"]})
+_NOT_OURS = tuple(
+    f"{folder}{os.sep}"  # the folder itself: a neighbour's name may begin like it
+    for folder in (
+        Path(torch.__file__).parent,
+        Path(__file__).parents[1],  # whet's own, also when it is no installed package
+        *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib")),
+    )
+)
 
 
 def _code(thing: Any) -> Any:

@@ -21,7 +21,7 @@ from whet.errors import TaskError
 if TYPE_CHECKING:
     from whet.task import Task
 
-__all__ = ["Answer", "Subject", "answer", "examples", "mapped", "rows", "tensors"]
+__all__ = ["Answer", "Subject", "answer", "examples", "mapped", "reals", "rows", "tensors"]
 
 
 def tensors(tree: Any) -> list[Tensor]:
@@ -37,6 +37,16 @@ def tensors(tree: Any) -> list[Tensor]:
         else:
             found += [t for _, value in _members(leaf) for t in tensors(value)]
     return found
+
+
+def reals(tree: Any) -> list[Tensor]:
+    """Return the floating tensors in a tree; complex ones as their real and imaginary parts, in a last dimension of 2.
+
+    >>> [tuple(t.shape) for t in reals((torch.zeros(3), torch.zeros(3, dtype=torch.complex64), torch.arange(3)))]
+    [(3,), (3, 2)]
+    """
+    parts = (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in tensors(tree))
+    return [t for t in parts if t.is_floating_point()]
 
 
 def mapped(function: Callable[[Tensor], Any], tree: Any) -> Any:
@@ -149,7 +159,8 @@ class Subject:
     optimizer) are there when a whole task is looked at; places: where model and loss stand when they are a library's;
     pick: the key or index of the part of the outputs that the loss is given; step and given: the caller's own training
     step, and the batch in the form it takes; causal: the caller says that outputs must not see later inputs; task, params:
-    the whole task with its full configuration, augmentation and regularisers on.
+    the whole task with its full configuration, augmentation and regularisers on; many: how many examples there are, where
+    the first dimension does not say so; steps: how many steps come before them, where targets are flat over (time, examples).
 
     >>> s = Subject(nn.Linear(2, 1), nn.MSELoss(), (torch.zeros(4, 2),), torch.zeros(4, 1))
     >>> s.n, s.take(torch.tensor([0, 3])).n, s.at("loss")
@@ -172,6 +183,7 @@ class Subject:
     given: Any = None
     causal: bool = False
     many: int = 0
+    steps: int = 0
     task: Task | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -204,7 +216,10 @@ class Subject:
     def take(self, index: Tensor) -> Subject:
         """Return the same program with only the examples at `index` in its batch."""
         n = self.n
-        inputs, targets = rows(self.inputs, index, n), rows(self.targets, index, n)
+        if self.steps:
+            inputs, targets = _late(self.inputs, index, self.steps, n), _late(self.targets, index, self.steps, n)
+        else:
+            inputs, targets = rows(self.inputs, index, n), rows(self.targets, index, n)
         return replace(self, inputs=inputs, targets=targets, sample=None, many=len(index) if self.many else 0)
 
     def copies(self, inputs: Any = None, model: nn.Module | None = None) -> Any:
@@ -214,12 +229,16 @@ class Subject:
 
     def forward(self, inputs: Any = None, model: nn.Module | None = None, *, copy: bool = True) -> Any:
         """Return the outputs the loss wants. The model gets copies, unless `copy` is off: it may edit what it is given."""
-        outputs = call(model or self.model, self.copies(inputs, model) if copy else inputs)
-        return outputs if self.pick is None else outputs[self.pick]
+        chosen = model or self.model
+        outputs = _anyway(lambda: call(chosen, self.copies(inputs, model) if copy else inputs))
+        if self.pick is None:
+            return outputs
+        named = isinstance(self.pick, str) and not isinstance(outputs, Mapping)
+        return getattr(outputs, str(self.pick)) if named else outputs[self.pick]
 
     def cost(self, outputs: Any, targets: Any = None) -> Tensor:
         """Return the loss as one number; the mean of a vector, the first item of a tuple, what a dict calls loss."""
-        value = self.loss(outputs, self.targets if targets is None else targets)
+        value = _anyway(lambda: self.loss(outputs, self.targets if targets is None else targets))
         value = value[0] if isinstance(value, tuple) and value else value
         value = value["loss"] if isinstance(value, Mapping) and "loss" in value else value
         if not isinstance(value, Tensor):
@@ -230,12 +249,39 @@ class Subject:
         """Return the loss of every example by itself, shape (n,), without gradient."""
         n = examples(targets)
         with torch.no_grad():
-            value = self.loss(outputs, targets)
+            value = _anyway(lambda: self.loss(outputs, targets))
             if isinstance(value, Tensor) and value.ndim and len(value) == n:
                 return value.reshape(n, -1).mean(1).double()
             one = torch.arange(n)
             pairs = ((rows(outputs, one[i : i + 1], n), rows(targets, one[i : i + 1], n)) for i in range(n))
             return torch.stack([self.cost(o, t) for o, t in pairs]).double()
+
+
+def _anyway(function: Callable[[], Any]) -> Any:
+    """Call a model or a loss; where no gradient is wanted, also one that takes a gradient itself (forces, a penalty)."""
+    if torch.is_grad_enabled():
+        return function()
+    try:
+        found = function()
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+        with torch.enable_grad():
+            found = function()
+    return mapped(Tensor.detach, found) if any(t.requires_grad for t in tensors(found)) else found
+
+
+def _late(tree: Any, index: Tensor, steps: int, n: int) -> Any:
+    """Return the examples at `index` of tensors (steps, n, ...) or flat (steps * n, ...); by `rows` of any others."""
+
+    def take(leaf: Tensor) -> Any:
+        if leaf.shape[:2] == (steps, n):
+            return leaf[:, index.to(leaf.device)]
+        if leaf.ndim and len(leaf) == steps * n:
+            return leaf.reshape(steps, n, *leaf.shape[1:])[:, index.to(leaf.device)].flatten(0, 1)
+        return rows(leaf, index, n)
+
+    return mapped(take, tree)
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

@@ -83,7 +83,7 @@ class Units:
     [('FAIL', 'all 32 units of 1 (ReLU) are dead: 0 for all 64 inputs, with a gradient of 0')]
     """
 
-    code, stage, passes = "ACT", Stage.START, 2
+    code, stage, passes = "ACT", Stage.START, 8
     batches, enough, away, most, share = 3, 1000, 6.0, 0.5, 0.85
 
     def look(self, subject: Subject) -> Iterator[Finding | Fact | NotRun]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,7 +42,10 @@ class Updates:
             held = {id(p) for group in subject.optimizer.param_groups for p in group["params"]}
         with subject.look(self.code):
             optimizer = subject.optimizer or torch.optim.Adam(list(trainable.values()), 1e-3)
-            seen, ratios, changed = self._steps(subject, optimizer, trainable)
+            with _called(subject.model) as called:
+                seen, ratios, changed = self._steps(subject, optimizer, trainable)
+            constants = _constants(called, trainable, seen)
+        searches = isinstance(optimizer, torch.optim.LBFGS)  # each of its steps is a whole descent
         numbers: dict[str, Any] = {
             "parameters": len(trainable),
             "changed": changed,
@@ -58,7 +62,7 @@ class Updates:
                           "make it from this very model: torch.optim.Adam(model.parameters(), lr=3e-4)")  # fmt: skip
             return
         outside = [k for k, p in trainable.items() if held is not None and id(p) not in held]
-        cut = [k for k in trainable if seen[k] is None and k not in outside]
+        cut = [k for k in trainable if seen[k] is None and k not in outside and k not in constants]
         dead = [k for k, p in trainable.items() if seen[k] == 0.0 and p.ndim >= 2 and k not in outside]
         if changed == 0:
             yield Finding(self.code, Severity.FAIL, where, {**numbers, "cut": cut[:8], "dead": dead[:8]},
@@ -74,7 +78,7 @@ class Updates:
                           f"{what} {len(which)} of {len(trainable)} parameters: {_some(which)}",
                           "look for detach or an unused layer" if cut else
                           "look for dead ReLUs (bias far below 0), all-zero weights or a saturated activation")  # fmt: skip
-        elif ratios and not self.low <= numbers["update_to_weight"] <= self.high and subject.optimizer is not None:
+        elif ratios and not self.low <= numbers["update_to_weight"] <= self.high and held is not None and not searches:
             yield Finding(self.code, Severity.INFO, where, {**numbers, "low": self.low, "high": self.high},
                           f"a step changes weights by {numbers['update_to_weight']:.1g} of their size (usual {self.low:g} to {self.high:g})",
                           "raise the learning rate" if numbers["update_to_weight"] < self.low else "lower the learning rate")  # fmt: skip
@@ -110,6 +114,33 @@ class Updates:
         )
         changed = sum(not torch.equal(p.detach(), start[k]) for k, p in trainable.items())
         return largest, ratios, changed
+
+
+@contextmanager
+def _called(model: nn.Module) -> Iterator[set[nn.Module]]:
+    """Give the modules that are called."""
+    called: set[nn.Module] = set()
+    handles = [m.register_forward_hook(lambda m, *_: called.add(m)) for m in model.modules()]
+    try:
+        yield called
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _constants(called: set[nn.Module], trainable: dict[str, nn.Parameter], seen: dict[str, float | None]) -> list[str]:
+    """Return the biases of layers that were called, whose weight learns, and that no gradient reaches: they drop out of a
+    derivative, as what an energy begins with has no part in forces."""
+    names = {id(p): k for k, p in trainable.items()}
+    found = []
+    for module in called:
+        if type(module).__module__.startswith("torch.nn") and {"weight", "bias"} <= set(
+            dict(module.named_parameters(recurse=False))
+        ):
+            weight, bias = names.get(id(module.weight)), names.get(id(module.bias))
+            if weight is not None and bias is not None and seen[weight] and seen[bias] is None:
+                found.append(bias)
+    return found
 
 
 def _some(names: list[str]) -> str:

@@ -40,6 +40,8 @@ def _loss(looks: Sequence[Pulse], losses: Blocks, where: str, prior: float | Non
     the beginning) by 4 standard errors, and a Theil-Sen slope whose interval holds 0."""
     start, sd, n = losses.first
     last, evidence = looks[-1].loss, {"n": losses.n, "loss": looks[-1].loss, "start": start}
+    if prior is not None:
+        evidence["prior"] = prior
     if n < losses.opening:
         return
     limit = start + max(6 * sd, 0.5 * abs(start))
@@ -131,8 +133,8 @@ def _steps(looks: Sequence[Pulse], where: str) -> Iterator[tuple[str, Finding]]:
 def _dead(looks: Sequence[Pulse], where: str) -> Iterator[tuple[str, Finding]]:
     """Units of a ReLU and its kin that were dead at the last looks, three or more, over 1,000 inputs each."""
     for i, site in enumerate(looks[-1].sites):
-        if site.flat:
-            continue
+        if site.flat or site.units < _SMALLEST or int((site.dead & ~site.zero).sum()) <= 0.5 * site.units:
+            continue  # the looks before can only make them fewer
         same = [
             p.sites[i]
             for p in looks
@@ -155,11 +157,11 @@ def _dead(looks: Sequence[Pulse], where: str) -> Iterator[tuple[str, Finding]]:
             "began": began,
         }
         at, fix = f"{site.line} ({site.layer})" if site.line else where, "lower the learning rate; nn.LeakyReLU()"
-        if dead == site.units >= _SMALLEST:
+        if dead == site.units:
             yield "all dead", Finding("ACT", Severity.FAIL, at, {**evidence, "threshold": 1.0},
                                       f"all {dead} units of {site.layer} are dead over {samples} inputs: nothing passes any more", fix)  # fmt: skip
             return
-        if dead > 0.5 * site.units and dead - began > 0.2 * site.units and site.units >= _SMALLEST:
+        if dead > 0.5 * site.units and dead - began > 0.2 * site.units:
             yield "dead", Finding("ACT", Severity.WARN, at, {**evidence, "threshold": 0.5},
                                   f"{dead} of {site.units} units of {site.layer} are dead over {samples} inputs, {began} at the first look",
                                   fix)  # fmt: skip

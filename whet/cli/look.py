@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from whet.data.look import Look
     from whet.data.seen.proposal import Proposal
     from whet.data.split import Data
-    from whet.task import Task
 
 __all__ = ["add"]
 
@@ -63,7 +62,9 @@ def look(
 
     With --show, --where or --sort: at examples. The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
     """
-    o.check_page(html)
+    from whet.cli.output import Kept, check_file, check_page
+
+    check_page(html)
     from whet.cli.job import make_task
     from whet.cli.rows import Asked, show_rows
     from whet.cli.screen import Screen, emit_json, only_json
@@ -71,6 +72,7 @@ def look(
     from whet.data.seen.proposal import proposals
     from whet.errors import UsageError
     from whet.recipe.job import Job
+    from whet.tasks.cleaned import check_clean, clean_file, write_clean
 
     asked = Asked(show, where, sort, columns)
     if asked.any and (apply or html is not None):
@@ -87,11 +89,20 @@ def look(
     if asked.any:
         show_rows(data, asked, again=again, json=json)
         return 0
+    path = to if to is not None or not apply else clean_file(made)
+    if path is not None:
+        check_clean(made, path, overwrite=yes)
+        check_file("--apply" if to is None else "--to", path)
+    kept, page, wrote = Kept(), None, None
     with only_json(json), screen.telling("look") as told:
         found = look_at(data, told=told)
-        page = _page(data, found, html, told) if html is not None else None
+        with kept.trying():
+            page = _page(data, found, html, told) if html is not None else None
     steps = proposals(data, found)
-    wrote = _write(made, steps, to, yes, again) if apply and steps else None
+    if path is not None and steps:
+        with kept.trying():
+            write_clean(made, steps, path, command=f"whet look {again}", overwrite=yes)
+            wrote = path
     if json:
         also = {"wrote": str(wrote) if wrote else None} | ({"html": str(page)} if page is not None else {})
         emit_json({**found.json(), "clean": [p.json() for p in steps], **also})
@@ -101,14 +112,15 @@ def look(
             screen.block("page", [str(page)])
         screen.block("clean", _proposed(steps))
         if apply:
-            screen.block("wrote", [str(wrote) if wrote else "nothing: there is nothing to clean"])
+            none = "nothing: there is nothing to clean" if not steps else "nothing"
+            screen.block("wrote", [str(wrote) if wrote else none])
         if wrote is not None:
             file = o.again(str(wrote), None, None)
             screen.block("next", [f"whet look {file}", f"whet run {file} --budget 3m"])
         else:
             first = [f"whet look {again} --apply"] if steps else []
             screen.block("next", [*first, f"whet check {o.again(task, target, kind, time)}"])
-    return int(any(f.severity == "FAIL" for f in found.findings))
+    return kept.code(int(any(f.severity == "FAIL" for f in found.findings)))
 
 
 def _page(data: Data, found: Look, html: Path, told: Callable[[str, float], None]) -> Path:
@@ -117,14 +129,6 @@ def _page(data: Data, found: Look, html: Path, told: Callable[[str, float], None
 
     told(f"writing {html.name}", 0.95)
     return write_html(look_report(data, found), html)
-
-
-def _write(task: Task, steps: Sequence[Proposal], to: Path | None, yes: bool, again: str) -> Path:
-    from whet.tasks.cleaned import clean_file, write_clean
-
-    path = to if to is not None else clean_file(task)
-    write_clean(task, steps, path, command=f"whet look {again}", overwrite=yes)
-    return path
 
 
 def _proposed(steps: Sequence[Proposal]) -> list[str]:
@@ -138,7 +142,8 @@ def _proposed(steps: Sequence[Proposal]) -> list[str]:
             lines.append(f"{text if len(text) <= WIDTH - 18 else text[: WIDTH - 21] + '...':<{WIDTH - 18}}  # {p.code}")
     for p in steps:
         if not p.live:
-            n, what = len(p.items) + p.left, "column" if p.step == "drop_columns" else "example"
+            n = len(p.items) + p.left
+            what = {"drop_columns": "column", "blank": "value"}.get(p.step, "example")
             text = f"{p.step.partition('_')[0]} {n:,} {what}{'' if n == 1 else 's'}" if p.items else "drop duplicates"
             lines.append(f"{f'to review: {text}':<{WIDTH - 18}}  # {p.code}")
     return lines

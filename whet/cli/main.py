@@ -6,19 +6,23 @@ Exit codes: 0 fine, 1 looked at and found wrong, 2 the command or its input was 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shlex
+import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 from typer import Abort, Exit
 from typer._click.exceptions import BadParameter, ClickException, NoArgsIsHelpError, NoSuchOption, UsageError
 
 from whet import __version__
-from whet.errors import WhetError, nearest, one_line
+from whet.errors import WhetError, harmless, nearest, one_line
 
 __all__ = ["app", "main"]
 
@@ -30,6 +34,7 @@ app = typer.Typer(
 
 _MACHINE = ("no space", "disk is full", "file too large", "quota exceeded", "input/output error")
 _FAULTY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # the machine's failure, not a wrong path
+_TWICE = 0.5  # seconds in which a second Ctrl-C is still the first
 _TYPES = (("valid integer", "a whole number"), ("valid number", "a number"), ("valid boolean", "true or false"))
 
 
@@ -51,12 +56,45 @@ def _options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on `argv` (default: the process's own); return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    with contextlib.suppress(AttributeError, ValueError):  # not a real stream, as in a notebook
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # else a name ends a command
     try:
-        return _run(words)
+        with _interrupted():
+            return _run(words)
+    except KeyboardInterrupt:  # while it was still being loaded
+        return 130
     except BrokenPipeError:  # `| head`: whoever read has seen enough
         return _hush()
     except SystemExit as e:  # Typer's own ending of the same
         return _hush() if isinstance(e.__context__, BrokenPipeError) else int(e.code or 0)
+
+
+@contextlib.contextmanager
+def _interrupted() -> Iterator[None]:
+    """Say that Ctrl-C ended a command, where the command does not hear it itself: Typer only gives its exit code."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # someone else's, as in a notebook
+        return
+
+    owner, said = os.getpid(), 0.0
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if said and now - said < _TWICE:  # a key held down, or a signal that came to the whole group: one is enough
+            return
+        if not said and os.getpid() == owner:  # and not in a process that the work forked
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nwhet: interrupted\n")
+        said = now
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(words: list[str]) -> int:
@@ -71,8 +109,6 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except Exit as e:
-        if e.exit_code == 130:  # Typer's own name for Ctrl-C
-            print("whet: interrupted", file=sys.stderr)
         return int(e.exit_code)
     except NoArgsIsHelpError as e:
         print(e.ctx.get_help() if e.ctx is not None else e.format_message(), file=sys.stderr)
@@ -81,8 +117,7 @@ def _run(words: list[str]) -> int:
         return _say(_usage(e, words), 2)
     except WhetError as e:
         return _say(str(e), 3 if any(sign in str(e).lower() for sign in _MACHINE) else 2)
-    except (KeyboardInterrupt, Abort):
-        print("whet: interrupted", file=sys.stderr)
+    except (KeyboardInterrupt, Abort):  # `_interrupted` has said so
         return 130
     except BrokenPipeError:
         raise
@@ -92,7 +127,8 @@ def _run(words: list[str]) -> int:
             if e.errno in _FAULTY:
                 return _say(f"{where}: cannot be written ({e.strerror}). Make room and run the same command again.", 3)
             return _say(f"{where}: {e.strerror}. Give another path, or change its permissions.", 2)
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(harmless(line), file=sys.stderr)
         command = shlex.join(["whet", *words])
         return _say(
             f"whet {__version__}: this is a bug. Please report it with the lines above and the command: {command}", 3

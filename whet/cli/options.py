@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
-    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_page", "check_place",
+    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
 
@@ -179,18 +179,6 @@ def cores() -> int:
     from whet.execute.processes import cores as available
 
     return min(8, available())
-
-
-def check_page(path: Path | None) -> None:
-    """Raise UsageError, before anything is looked at, when a page cannot be written there."""
-    from whet.errors import UsageError
-
-    if path is None:
-        return
-    if path.is_dir():
-        raise UsageError(f"--html {path}: is a folder. Give a file, e.g. {path / 'page.html'}.")
-    if path.suffix != ".html":
-        raise UsageError(f"--html {path}: must end in .html. Give e.g. {path.with_suffix('.html')}.")
 
 
 def check_place(on: str, workers: int, memory: str | None, gpus: str | None, stall: str | None) -> Callable[..., Any]:

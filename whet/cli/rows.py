@@ -45,7 +45,7 @@ def show_rows(data: Data, asked: Asked, *, again: str, json: bool) -> None:
     Raises WhetError leaves for ids, filters and columns that are none.
     """
     from whet.data.look import look
-    from whet.data.seen.query import names_in
+    from whet.data.seen.query import choose, names_in
     from whet.data.seen.rows import rows
 
     table = rows(data)
@@ -66,8 +66,9 @@ def show_rows(data: Data, asked: Asked, *, again: str, json: bool) -> None:
     if asked.show is None:
         _table(screen, table, chosen, asked, again, data)
     else:
+        own = choose(asked.columns, list(table.columns)) if asked.columns is not None else None
         for at in chosen[:WHOLE]:
-            screen.block(str(table["split"][at]), _card(data, table, at))
+            screen.block(str(table["split"][at]), _card(data, table, at, own), drawn=True)
         if len(chosen) > WHOLE:
             screen.block(
                 "more", [f"{len(chosen) - WHOLE:,} are not shown: narrow it with --where, or see all with --json"]
@@ -185,8 +186,8 @@ def fit(some: pd.DataFrame, names: Sequence[str], width: int) -> tuple[list[str]
     return ["  ".join(row).rstrip() for row in zip(*shown, strict=True)], left
 
 
-def _card(data: Data, table: pd.DataFrame, at: int) -> list[str]:
-    """Return an example whole: its label, what was found about it, its fields, and its picture or inputs."""
+def _card(data: Data, table: pd.DataFrame, at: int, names: Sequence[str] | None = None) -> list[str]:
+    """Return an example whole: its label, what was found about it, its fields, and its picture or inputs; or the fields `names`."""
     import textwrap
 
     from whet.data.seen.sketch import clean_text, described, fields, picture_of
@@ -200,13 +201,17 @@ def _card(data: Data, table: pd.DataFrame, at: int) -> list[str]:
         found = textwrap.wrap(f"{codes}: {clean_text(reasons)}", WIDTH, subsequent_indent="  ")
     target = (data.meta.get("target") or {}).get("name")
     own = {k: v for k, v in row.items() if k not in (*OURS, target)}
+    if names is not None:
+        own, found = {name: row[name] for name in names}, []
     lines = textwrap.wrap(f"{row['id']}  label {clean_text(row['label'])}", WIDTH) + found
     picture = picture_of(data, split, index)
     if picture is not None:
         facts = ", ".join(f"{k} {clean_text(v)}" for k, v in own.items())
         return [*lines, *textwrap.wrap(facts, WIDTH), *_drawn(picture)]
     return lines + (
-        fields(own, width=WIDTH) if split in data.raw else [*fields(own, width=WIDTH), *described(data, split, index)]
+        fields(own, width=WIDTH)
+        if split in data.raw or names is not None
+        else [*fields(own, width=WIDTH), *described(data, split, index)]
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, TextIO
 
+from whet.errors import harmless
 from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.words import count
 from whet.tune.budget import duration
@@ -33,7 +34,12 @@ def emit_json(value: Any) -> None:
     """Print one JSON value on standard output, a list of single values on one line."""
     from whet.journal.event import _plain
 
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii_only)
+    # A terminal may act on what JSON lets stand: as an escape it says the same.
+    text = re.sub(
+        r"[^\n -~]+", lambda found: "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in found[0]), text
+    )
     # No text of JSON holds a line break, so a bracket at the end of a line is a list that begins there.
     print(
         re.sub(
@@ -63,20 +69,24 @@ class Screen:
         self._region: Any = None  # the live region, while there is one
 
     def line(self, text: str = "") -> None:
-        """Print a line at once."""
-        print(text.rstrip(), file=self._out, flush=True)
+        """Print a line at once, with nothing in it that the terminal would act on."""
+        self._print(harmless(text))
 
-    def block(self, name: str, lines: Iterable[str]) -> None:
-        """Print a block: its name, then its lines beside it."""
+    def block(self, name: str, lines: Iterable[str], *, drawn: bool = False) -> None:
+        """Print a block: its name, then its lines beside it; drawn: they hold colours of ours, and are clean already."""
         for i, text in enumerate(lines):
-            self.line(f"{name if i == 0 else '':<{_LABEL}}{text}")
+            whole = f"{name if i == 0 else '':<{_LABEL}}{text}"
+            self._print(whole if drawn else harmless(whole))
+
+    def _print(self, text: str) -> None:
+        print(text.rstrip(), file=self._out, flush=True)
 
     def notice(self, text: str) -> None:
         """Print a line above whatever is being drawn; may be called from a signal handler."""
         if self._region is not None:
-            self._region.console.print(text, markup=False, highlight=False)
+            self._region.console.print(harmless(text), markup=False, highlight=False)
         else:
-            os.write(2, f"\n{text}\n".encode())  # not print(): a handler may interrupt another print
+            os.write(2, f"\n{harmless(text)}\n".encode())  # not print(): a handler may interrupt another print
 
     def show(self, events: Generator[Began | Progress | Block, None, None]) -> dict[str, Block]:
         """Show events as they come; return the blocks by step."""
@@ -202,7 +212,7 @@ def _picture(p: Progress | None, step: str, width: int) -> Any:
     rows += [f"trying {p.trying}"] if p.trying else []
     room = max(20, min(width, 120) - _LABEL - 4)  # a terminal writes ^C after the last row, which must not wrap
     rows = [row if len(row) <= room else row[: room - 3].rstrip(" ,") + "..." for row in rows]
-    lines = [f"{step if i == 0 else '':<{_LABEL}}{row}" for i, row in enumerate(rows)]
+    lines = [harmless(f"{step if i == 0 else '':<{_LABEL}}{row}") for i, row in enumerate(rows)]
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 

@@ -47,13 +47,14 @@ def train(
 
     check_words(budget=None, search="auto", schedule="auto", epochs=epochs, store=place(runs, None), stop=stop)
     from whet.checks.live import Live
+    from whet.cli.output import Kept, check_page
     from whet.cli.screen import Screen, emit_json
     from whet.cli.stop import interruptible
     from whet.errors import UsageError
     from whet.recipe.finish import one_thread
     from whet.recipe.single import train_once
 
-    o.check_page(html)
+    check_page(html)
     if html is not None and not watch:
         raise UsageError("--html: shows what --watch sees of a training. Give both, or neither.")
     one_thread()
@@ -66,18 +67,19 @@ def train(
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch and saving", screen.notice) as asked:
         blocks = screen.show(train_once(job, params, resume=resume, live=live, stopping=asked.is_set))
-    block = blocks["train"]
+    block, kept = blocks["train"], Kept()
     if html is not None and live is not None:
         from whet.report import check_report, write_html
 
         title, command = f"Training of {job.name}", shlex.join(["whet", *sys.argv[1:]])
         report = check_report(job.name, live.health, title=title, params=params, command=command)
-        screen.block("page", [str(write_html(report, html))])
+        with kept.trying():
+            screen.block("page", [str(write_html(report, html))])
     if json:
         emit_json({**block.data, "interrupted": asked.is_set()})
     if asked.is_set():
         screen.block("next", ["the same command with --resume goes on from here"])
-        return 130
+        return kept.code(130)
     if not block.failed:
         screen.block("next", [f"whet tune {o.again(task, target, kind, time)} --budget 3m"])
-    return int(block.failed)
+    return kept.code(int(block.failed))

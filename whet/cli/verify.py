@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from whet.cli import options as o
+from whet.errors import harmless
 
 __all__ = ["add"]
 
@@ -57,10 +58,10 @@ def replay(
     if json:
         emit_json({"name": study, **redone.json(), "note": other})
         return int(bool(found))
-    print(redone)
+    print(harmless(str(redone)))
     shown = found if all else found[:_SHOWN]
     for difference in shown:
-        print(difference)
+        print(harmless(str(difference)))
     if len(found) > len(shown):
         print(f"... {len(found) - len(shown):,} more: --all")
     if other:
@@ -109,7 +110,7 @@ def fsck(
 def _wrapped(text: str) -> None:
     """Print a text on as many lines as it needs; paths stay whole."""
     for line in textwrap.wrap(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
-        print(line)
+        print(harmless(line))
 
 
 def _stages(step: str, stages: Iterable[tuple[str, int, int]], noun: str = "") -> Generator[Any, None, None]:

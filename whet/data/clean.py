@@ -20,13 +20,14 @@ import numpy as np
 
 from whet.data.duplicates import copies
 from whet.data.narrow import narrowed
+from whet.data.record import count, examples_in, recorded
 from whet.data.seen.pick import Places, find, places_of
+from whet.data.series_blank import blank
 from whet.data.split import Data, Split
 from whet.data.table import profile
 from whet.errors import DataError, nearest
-from whet.finding import Finding, Severity
 
-__all__ = ["drop", "drop_columns", "drop_duplicates", "examples_in", "once", "relabel"]
+__all__ = ["blank", "drop", "drop_columns", "drop_duplicates", "examples_in", "once", "relabel"]
 
 Ids = Iterable[int | str]
 
@@ -116,8 +117,8 @@ def relabel(
     train, valid = (replace(_split(data, s), targets=targets[s]) for s in ("train", "valid"))
     _whole(data, train, valid, "relabel")
     record = _record(data, "relabel", at, why, absent) | {"labels": changed}
-    return _recorded(
-        replace(data, train=train, valid=valid), record, f"{_count(len(at), 'label')} changed{_share(record)}: {why}"
+    return recorded(
+        replace(data, train=train, valid=valid), record, f"{count(len(at), 'label')} changed{_share(record)}: {why}"
     )
 
 
@@ -138,20 +139,8 @@ def drop_columns(data: Data, columns: Sequence[str], *, why: str) -> Data:
         return data
     kept = narrowed(data, given, why)
     record = {"what": "drop_columns", "n": len(given), "why": why, "columns": given}
-    text = f"{_count(len(given), 'column')} dropped ({', '.join(given[:8])}{', ...' if len(given) > 8 else ''}): {why}"
-    return _recorded(kept, record, text, where=", ".join(given[:8]))
-
-
-def examples_in(data: Data) -> int:
-    """Return how many examples the source has, test split and what was dropped included.
-
-    >>> from whet.data.bundled import digits
-    >>> examples_in(drop(digits(), [12], why="smudged"))
-    1797
-    """
-    counts = {**data.meta.get("examples", {}), "train": len(data.train), "valid": len(data.valid)}
-    gone = sum(r["n"] for r in data.meta.get("cleaned", ()) if r["what"] in ("drop", "drop_duplicates"))
-    return int(sum(counts.values()) + gone)
+    text = f"{count(len(given), 'column')} dropped ({', '.join(given[:8])}{', ...' if len(given) > 8 else ''}): {why}"
+    return recorded(kept, record, text, where=", ".join(given[:8]))
 
 
 def once(steps: Callable[[Data], Data]) -> Callable[[Data], Data]:
@@ -217,6 +206,11 @@ def _without(data: Data, at: Sequence[int], what: str, why: str, absent: Sequenc
     """Return the data without the visible examples at these positions, recorded."""
     if not len(at) and not absent:
         return data
+    if "series" in data.meta:
+        raise DataError(
+            f"{what}: {data.source or 'the data'} is a series: a row taken out stays in the inputs of the rows after it, and "
+            'leaves a gap. Use clean.blank(data, ids, why="..."): the value is missing then.'
+        )
     kept = np.ones(len(data.train) + len(data.valid), bool)
     kept[list(at)] = False
     mine = {"train": np.flatnonzero(kept[: len(data.train)]), "valid": np.flatnonzero(kept[len(data.train) :])}
@@ -235,8 +229,8 @@ def _without(data: Data, at: Sequence[int], what: str, why: str, absent: Sequenc
         target = (meta.get("target") or {}).get("name")
         meta["columns"] = profile(raw["train"].drop(columns=[target], errors="ignore"))
     record = _record(data, what, at, why, absent)
-    text = f"{_count(len(at), 'example')} dropped{_share(record)}: {why}"
-    return _recorded(replace(data, train=train, valid=valid, raw=raw, meta=meta), record, text)
+    text = f"{count(len(at), 'example')} dropped{_share(record)}: {why}"
+    return recorded(replace(data, train=train, valid=valid, raw=raw, meta=meta), record, text)
 
 
 def _whole(data: Data, train: Split, valid: Split, what: str) -> None:
@@ -264,14 +258,3 @@ def _share(record: Mapping[str, Any]) -> str:
     hidden = len(record.get("not_visible", ()))
     parts += [f"{hidden:,} not visible"] if hidden else []
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-
-def _recorded(data: Data, record: Mapping[str, Any], text: str, where: str = "train, valid") -> Data:
-    meta = {**data.meta, "cleaned": [*data.meta.get("cleaned", ()), dict(record)]}
-    evidence = {k: v for k, v in record.items() if k not in ("why", "ids", "labels")}
-    finding = Finding("CLEANED", Severity.INFO, where, evidence, text, "none needed")
-    return replace(data, meta=meta, findings=(*data.findings, finding))

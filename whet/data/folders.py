@@ -10,8 +10,9 @@ import numpy as np
 
 from whet.data.divide import divide
 from whet.errors import DataError
+from whet.finding import Finding, Severity
 
-__all__ = ["class_files", "given_splits", "parts", "stated"]
+__all__ = ["class_files", "given_splits", "lacking", "parts", "stated"]
 
 SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
 
@@ -88,3 +89,29 @@ def stated(given: Mapping[str, Path], labels: Mapping[str, np.ndarray]) -> str:
     text = "given splits: " + ", ".join(f"{p.name}/ {len(labels[s]):,}" for s, p in given.items())
     lacking = [s for s in ("valid", "test") if s not in given]
     return text + (f"; {' and '.join(lacking)} divided off train by the seed" if lacking else "")
+
+
+def lacking(given: Mapping[str, Path], labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> tuple[Finding, ...]:
+    """Return a finding for each given split, but that of training examples, without a file of some of the classes.
+
+    labels: (n,) class numbers of the given splits. The names of a test split's folders are read, not its files.
+
+    >>> given = {"train": Path("x/train"), "test": Path("x/test")}
+    >>> [f.message for f in lacking(given, {"train": np.arange(20) % 2, "test": np.zeros(9, int)}, ("bad", "good"))]
+    ["test/ has no example of 1 of the 2 classes: 'good'; its score says nothing of it"]
+    """
+    found = []
+    for split, path in given.items():
+        absent = sorted(set(range(len(classes))) - set(labels[split].tolist()))
+        if split == "train" or not absent:
+            continue
+        shown = ", ".join(repr(classes[i]) for i in absent[:5]) + (", ..." if len(absent) > 5 else "")
+        name = path.name if path.is_file() else f"{path.name}/"
+        text = (
+            f"{name} has no example of {len(absent)} of the {len(classes)} classes: {shown}; its score says nothing of "
+        )
+        text += "it" if len(absent) == 1 else "them"
+        evidence = {"split": split, "absent": [classes[i] for i in absent[:50]], "classes": len(classes)}
+        fix = f"put examples of every class into {name}, or leave it out and let whet divide"
+        found.append(Finding("SPLIT", Severity.WARN, str(path), evidence, text, fix))
+    return tuple(found)

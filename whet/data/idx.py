@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from whet.data.divide import divide
+from whet.data.folders import lacking
 from whet.data.split import Data, Split
 from whet.errors import DataError
 from whet.finding import Finding, Severity
@@ -124,7 +125,8 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
     parts = divide(len(y), labels=y, seed=seed, shares=(0.85, 0.15) if train and test else (0.7, 0.15, 0.15))
     if train and test:
         with_test, text = test, "train-* is divided 85/15 into training and validation; t10k-* is the sealed test split"
-        count = len(read_idx(test[1]))
+        labels = read_idx(test[1])
+        count = len(labels)
     else:
         there, absent = ("train-*", "t10k-*") if train else ("t10k-*", "train-*")
         with_test, count = None, len(parts[2])
@@ -141,12 +143,10 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
     )
     if len(names) < 2:
         raise DataError(f"{given[1]}: all {len(y)} labels are {names[0]}. Classification needs at least two classes.")
-    rank = {int(v): i for i, v in enumerate(names)}
+    if train and test:
+        findings += _same_classes(names, np.unique(labels), test[1])
 
     def split(images: torch.Tensor, labels: np.ndarray, index: np.ndarray) -> Split:
-        unknown = set(np.unique(labels).tolist()) - set(rank)
-        if unknown:
-            raise DataError(f"{folder}: labels {sorted(unknown)} are in the test files but not in the training files.")
         codes = np.searchsorted(names, labels[index])
         return Split(images[torch.from_numpy(index)], torch.from_numpy(codes), index)
 
@@ -162,3 +162,15 @@ def idx_folder(folder: str | Path, *, seed: int = 0) -> Data:
             "image": {"channels": x.shape[1], "height": x.shape[2], "width": x.shape[3]},
         },
     )  # fmt: skip
+
+
+def _same_classes(names: np.ndarray, tested: np.ndarray, file: Path) -> tuple[Finding, ...]:
+    """Return a finding when the test labels lack some of the classes `names`; raise DataError when they have others.
+
+    At once, not when the split is opened, which is after all the training.
+    """
+    if unknown := sorted(set(tested.tolist()) - set(names.tolist())):
+        raise DataError(
+            f"{file.parent}: labels {unknown} are in {file.name} but not in the training files. Give the same classes."
+        )
+    return lacking({"test": file}, {"test": np.searchsorted(names, tested)}, [str(v) for v in names])

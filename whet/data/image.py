@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from whet.data.folders import class_files, given_splits, parts, stated
+from whet.data.folders import class_files, given_splits, lacking, parts, stated
 from whet.data.picture import Header, decode, header
 from whet.data.split import Data, Split
 from whet.errors import DataError
@@ -74,6 +74,7 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     if given:
         text = stated(given, labels)
         found.append(Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, text, "none needed"))
+        found += lacking(given, labels, classes)
     seen = [lists[origin].headers[i] for origin, index in (divided["train"], divided["valid"]) for i in index]
     height, width = size or _usual_size(seen)
     grey = all(h.grey for h in seen)

@@ -45,7 +45,8 @@ def _follows(column: np.ndarray, target: np.ndarray) -> bool:
 def leaks(data: Data) -> list[Finding]:
     """Return a LEAK finding for every column of a table that predicts the target perfectly on training and validation.
 
-    Classes: a number separates them by thresholds, or a category holds one class only; every class needs five examples.
+    Classes: a number separates them by thresholds, or a category holds one class only; there are two at least, and every
+    class needs five examples.
     Quantities: the target is a linear function of the column.
 
     >>> import torch
@@ -58,7 +59,8 @@ def leaks(data: Data) -> list[Finding]:
     if any(p.ndim != 2 for p in data.train.parts) or data.train.targets.ndim != 1:
         return []
     y = np.concatenate([data.train.targets.numpy(), data.valid.targets.numpy()])
-    if len(y) < LEAST or (data.kind == "classification" and np.unique(y, return_counts=True)[1].min() < 5):
+    each = np.unique(y, return_counts=True)[1]
+    if len(y) < LEAST or (data.kind == "classification" and (len(each) < 2 or each.min() < 5)):
         return []
     found = []
     at = 0

@@ -48,7 +48,8 @@ class Look:
         as long as it must be.
         """
         f = self.facts
-        what = f"{len(f['classes'])} classes" if f.get("classes") else "a number to predict"
+        none = "a number to predict" if f.get("target") else "no label that counts"
+        what = f"{len(f['classes'])} classes" if f.get("classes") else none
         features = f"{f['features']:,} feature{'' if f['features'] == 1 else 's'}"
         out = [f"{f['examples']:,} examples, {features}, {what}"]
         test = f["splits"]["test"]
@@ -154,7 +155,14 @@ def look(data: Data, *, told: Told | None = None) -> Look:
         found = (*data.findings, *_missing(data))
     else:
         given, copied = leaks(data), tuple(_copies(data))
-        found = (*data.findings, *_duplicates(data), *given, *_missing(data), *_near_constant(data), *_balance(facts))
+        found = (
+            *data.findings,
+            *_duplicates(data),
+            *given,
+            *_missing(data),
+            *_near_constant(data),
+            *_balance(facts, data.train.targets.ndim > 1),
+        )
     close = closely(data, [f.where for f in given], told)
     return Look({**facts, **close.facts}, (*found, *close.findings), (*copied, *close.examples), close.not_run)
 
@@ -172,16 +180,19 @@ def _input_fact(data: Data, i: int) -> dict[str, Any]:
 
 
 def _classes(data: Data) -> list[dict[str, Any]] | None:
-    if data.kind != "classification":
+    if data.kind != "classification" or data.train.targets.is_floating_point():
         return None
-    y = np.concatenate([data.train.targets.numpy(), data.valid.targets.numpy()])
+    y = np.concatenate([data.train.targets.numpy().reshape(-1), data.valid.targets.numpy().reshape(-1)])
+    y = y[y >= 0]  # of positions, those that count
+    if not len(y):
+        return None
     names = data.classes or tuple(str(i) for i in range(int(y.max()) + 1))
     n = np.bincount(y, minlength=len(names))
     return [{"name": c, "n": int(k), "share": float(k / len(y))} for c, k in zip(names, n, strict=False)]
 
 
 def _target(data: Data) -> dict[str, float] | None:
-    if data.kind == "classification":
+    if data.kind == "classification" and not data.train.targets.is_floating_point():
         return None
     y = np.concatenate([data.train.targets.numpy(), data.valid.targets.numpy()]).astype(float)
     return {"low": float(y.min()), "high": float(y.max()), "mean": float(y.mean()), "std": float(y.std()),
@@ -227,9 +238,9 @@ def _missing(data: Data) -> list[Finding]:
     if not rates:
         return []
     worst = sorted(rates, key=lambda k: -rates[k])
-    text = (
-        "missing values: " + ", ".join(f"{k} {rates[k]:.1%}" for k in worst[:6]) + (", ..." if len(worst) > 6 else "")
-    )
+    # A step of time without any row is a GAP, a target without a value NO-TARGET.
+    what = "values missing in training rows: " if "series" in data.meta else "missing values: "
+    text = what + ", ".join(f"{k} {rates[k]:.1%}" for k in worst[:6]) + (", ..." if len(worst) > 6 else "")
     severity = Severity.WARN if rates[worst[0]] > 0.5 else Severity.INFO
     fix = "imputed by the median, or a code of their own, with a column that says so"
     fix = "filled with the last value before them" if "series" in data.meta else fix
@@ -257,15 +268,17 @@ def _near_constant(data: Data) -> list[Finding]:
     return [Finding("NEAR-CONSTANT", Severity.INFO, "columns", found, text, "delete them unless the rest matters")]
 
 
-def _balance(facts: Mapping[str, Any]) -> list[Finding]:
-    classes = facts["classes"]
+def _balance(facts: Mapping[str, Any], positions: bool = False) -> list[Finding]:
+    classes, what = facts["classes"], "positions" if positions else "examples"
     if not classes:
         return []
     found = []
     most, least = max(classes, key=lambda c: c["n"]), min(classes, key=lambda c: c["n"])
     if most["n"] > 10 * max(least["n"], 1) or most["share"] > 0.9:
         evidence = {"most": most["n"], "least": least["n"]}
-        text = f"'{most['name']}' has {most['n']:,} examples, '{least['name']}' {least['n']:,}; always '{most['name']}' is "
+        text = (
+            f"'{most['name']}' has {most['n']:,} {what}, '{least['name']}' {least['n']:,}; always '{most['name']}' is "
+        )
         text += f"already {most['share']:.1%} accurate"
         found.append(
             Finding("IMBALANCE", Severity.WARN, "classes", evidence, text, "judge by f1 or balanced scores too")
@@ -273,7 +286,8 @@ def _balance(facts: Mapping[str, Any]) -> list[Finding]:
     rare = [c for c in classes if c["n"] < 10]
     if rare:
         shown = ", ".join(f"'{c['name']}' {c['n']}" for c in rare[:6]) + (", ..." if len(rare) > 6 else "")
-        text = f"{len(rare)} classes have under 10 examples outside the test split: {shown}"
+        are = "class has" if len(rare) == 1 else "classes have"
+        text = f"{len(rare)} {are} under 10 {what} outside the test split: {shown}"
         found.append(
             Finding("RARE", Severity.WARN, "classes", {"n": len(rare)}, text, "merge them, or find more examples")
         )

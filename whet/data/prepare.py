@@ -29,7 +29,7 @@ CODED = ("category", "text")  # kinds that become whole numbers
 CLIP = 10.0  # standard deviations; a value of 1e9 by mistake must not blow the first step up
 MOST = 1000  # categories kept of one column, the most frequent
 PARTS = ("year", "month", "day", "weekday", "hour", "days")
-COUNTER = re.compile(r"(^|[_\W])(id|idx|index|row|rownum|rowid|no|nr|unnamed\d*)$|^$", re.I)
+COUNTER = re.compile(r"(^|[_\W])(id|idx|index|row|rownum|rowid|no|nr|unnamed\d*)$|(?-i:[a-z](Id|ID))$|^$", re.I)
 
 Encoding = Mapping[str, Any]
 

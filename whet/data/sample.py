@@ -44,12 +44,14 @@ class Sample:
 def samples(data: Data, k: int = 5, seed: int = 0) -> list[Sample]:
     """Return `k` training examples of each class, class by class; for regression `3 * k` spread over the target's range.
 
+    Where each position of an example has a class, `3 * k` examples, labelled by their first positions.
+
     >>> from whet.data.bundled import digits
     >>> [s.label for s in samples(digits(), 2)][:4]
     ['0', '0', '1', '1']
     """
     y = data.train.targets.numpy()
-    if data.kind == "classification":
+    if data.kind == "classification" and y.ndim == 1 and y.dtype.kind != "f":
         names = data.classes or tuple(str(i) for i in range(int(y.max()) + 1))
         chosen = []
         for c in range(len(names)):
@@ -58,8 +60,11 @@ def samples(data: Data, k: int = 5, seed: int = 0) -> list[Sample]:
                 sorted(rng(seed, "samples", c).choice(of, min(k, len(of)), replace=False).tolist()) if len(of) else []
             )
         labels = [names[y[i]] for i in chosen]
+    elif data.kind == "classification":
+        chosen = np.unique(np.linspace(0, len(y) - 1, min(3 * k, len(y))).round().astype(int)).tolist()
+        labels = [", ".join(f"{v:.4g}" for v in y[i].reshape(-1)[:3]) for i in chosen]
     else:
-        order = np.argsort(y if y.ndim == 1 else y[:, 0], kind="stable")
+        order = np.argsort(y.reshape(len(y), -1)[:, 0], kind="stable")
         chosen = order[np.unique(np.linspace(0, len(y) - 1, min(3 * k, len(y))).round().astype(int))].tolist()
         labels = [f"{float(np.ravel(y[i])[0]):.4g}" for i in chosen]
     return [

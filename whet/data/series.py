@@ -7,17 +7,18 @@ training, as they will into the known past when the model is used.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from whet.data.divide import SHARES
-from whet.data.prepare import apply_encoding, feature_names, fit_encoding
+from whet.data.prepare import fit_encoding
 from whet.data.seen.series_season import periods
-from whet.data.series_lags import CYCLES, calendar, lag_rows
+from whet.data.series_lags import CYCLES, calendar
+from whet.data.series_made import Rows, made
 from whet.data.series_time import LEAST, Clock, day, in_order
-from whet.data.split import Data, Split
+from whet.data.split import Data
 from whet.data.target import encode_target, infer_kind
 from whet.errors import DataError
 from whet.finding import Finding, Severity
@@ -88,39 +89,21 @@ def _made(
     n = len(rows)
     first, second = round(SHARES[0] * n), round((SHARES[0] + SHARES[1]) * n)
     train, valid, test = rows[:first], rows[first:second], rows[second:]
-    visible = ordered.iloc[: valid[-1] + 1]
-    inputs = lag_rows(visible, plan).iloc[:-1]
-    encoding, changed = fit_encoding(inputs.iloc[train], source)
-    y = ordered[target].to_numpy(np.float32)
-    if y[train].min() == y[train].max():
-        raise DataError(f"{source}: the target is the same in all {len(train)} training rows. Give more rows.")
-
-    def split(table: pd.DataFrame, at: np.ndarray) -> Split:
-        made = apply_encoding(encoding, table.iloc[at])
-        return Split(made if len(made) > 1 else made[0], torch.from_numpy(y[at]), clock.rows[at])
-
-    def sealed() -> Split:
-        return split(lag_rows(ordered, plan).iloc[:-1], test)
-
     cut = {"valid": str(clock.times[valid[0]]), "test": str(clock.times[test[0]])}
-    meta: dict[str, Any] = {
-        "examples": {"train": len(train), "valid": len(valid), "test": len(test)},
-        "encoding": encoding,
-        "target": {"name": target, "kind": "regression", "mean": float(y[train].mean(dtype=float)),
-                   "std": float(y[train].std(dtype=float))},
-        "series": {**plan, "from": str(clock.times[0]), "starts": cut},
-    }  # fmt: skip
+    parts = {"train": train, "valid": valid, "test": test}
+    whole = {**plan, "from": str(clock.times[0]), "starts": cut}
+    data, changed = made(Rows(ordered, clock.rows, parts, int(valid[-1]) + 1, whole, source))
     said = _said(clock, plan, cut, target)
-    keep = [c for c in changed if c.code not in ("POOLED",)]
-    return Data(
-        split(inputs, train), split(inputs, valid), kind="regression", sealed=sealed, source=source,
-        features=feature_names(encoding), meta=meta, findings=(said, *clock.findings, *found, *dropped, *keep),
-        raw={"train": _raw(ordered, train), "valid": _raw(ordered, valid), "history": visible.set_axis(clock.rows[: len(visible)])},
-    )  # fmt: skip
+    return replace(data, findings=(said, *clock.findings, *map(_kept, found), *dropped, *changed))
 
 
-def _raw(ordered: pd.DataFrame, at: np.ndarray) -> pd.DataFrame:
-    return ordered.iloc[at].reset_index(drop=True)
+def _kept(finding: Finding) -> Finding:
+    """Return a finding on the target in the words of a series: a row without one keeps its time and its other columns."""
+    if finding.code != "NO-TARGET":
+        return finding
+    text = f"{finding.evidence['rows']:,} of {finding.evidence['of']:,} values of the target are missing: they are not predicted, "
+    text += "and among the inputs the last value before them stands in"
+    return replace(finding, message=text, fix="find out why; the rows stay, so that the times stay regular")
 
 
 def _others(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whet.data.column import as_numbers, as_texts
+from whet.data.prepare import CLIP
 from whet.data.series_step import Step
 from whet.data.series_time import moments
 from whet.data.split import Data, Split
@@ -125,4 +126,18 @@ def last_values(data: Data, split: Split) -> np.ndarray | None:
     if part is None or name not in data.features:  # cleaned away, or the same in all training rows
         return None
     column = split.parts[0][:, data.features.index(name)].double().numpy()
-    return column * part["std"] + part["mean"]
+    cut = np.abs(column) >= CLIP  # the encoding cut these values off: they are in the rows themselves
+    return np.where(cut, _values_before(data, split), column * part["std"] + part["mean"])
+
+
+def _values_before(data: Data, split: Split) -> np.ndarray:
+    """Return (n,) the target's last known value in a row before each example of `split`; the test split comes after the history."""
+    history = data.raw["history"]
+    ids, values = history.index.to_numpy(), as_numbers(history[data.meta["series"]["target"]])
+    known = np.isfinite(values)
+    ids, values = ids[known], values[known]
+    if not np.isin(split.ids, ids).all():
+        ids, values = np.append(ids, split.ids), np.append(values, split.targets.numpy())
+    order = np.argsort(ids, kind="stable")
+    at = order[np.searchsorted(ids[order], split.ids)]
+    return np.where(at > 0, values[np.maximum(at - 1, 0)], np.nan)

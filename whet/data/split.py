@@ -38,7 +38,8 @@ class Split:
     """Examples of one split.
 
     inputs: a tensor (n, ...) or a tuple of such (a table's numbers and its categories), handed to the model as
-    `model(*inputs)`; targets: (n,) int64 class numbers, or (n,) or (n, k) float32; ids: (n,) the examples' numbers in their
+    `model(*inputs)`; targets: (n,) int64 class numbers, (n, T) or (n, H, W) of positions, -100 where none counts, or (n,) or (n, k)
+    float32; ids: (n,) the examples' numbers in their
     source, for findings and pictures.
 
     >>> s = Split(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
@@ -51,6 +52,13 @@ class Split:
     ids: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        for part in (*self.parts, self.targets):
+            if not isinstance(part, Tensor):
+                what = "targets" if part is self.targets else "inputs"
+                raise DataError(
+                    f"split: {what} are {type(part).__name__}, allowed a tensor, or a tuple of them for inputs: model(*inputs). "
+                    "Of arrays make torch.as_tensor(x), of a dict tuple(x.values())."
+                )
         n = len(self.targets)
         for part in self.parts:
             if len(part) != n:

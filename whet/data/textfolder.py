@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from whet.data.folders import class_files, given_splits, parts, stated
+from whet.data.folders import class_files, given_splits, lacking, parts, stated
 from whet.data.image import ENDINGS as PICTURES
 from whet.data.prepare import apply_encoding, fit_encoding
 from whet.data.split import Data, Split
@@ -140,6 +140,7 @@ def text_folder(folder: str | Path, *, seed: int = 0) -> Data:
     found = []
     if given:
         found.append(Finding("SPLIT", Severity.INFO, str(folder), {"seed": seed}, stated(given, labels), "none needed"))
+        found += lacking(given, labels, classes)
     found += _skipped(folder, [*train[2], *valid[2]], train[3] + valid[3])
     column = profile(train[0][["text"]])[0] | {"kind": "text"}
     meta: dict[str, Any] = {

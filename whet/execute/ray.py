@@ -10,7 +10,6 @@ import os
 import platform
 import queue
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from whet.errors import MissingExtra, UsageError
+from whet.execute.actor import Order, actor
 from whet.execute.nodes import alive, connect, divide, leave, reason
-from whet.execute.processes import Message, Pool
+from whet.execute.processes import Message
 
 __all__ = ["Cluster", "place"]
 
 _POLL = 0.2  # seconds an actor waits for something to tell before it answers
-_SILENCE = 30.0  # seconds without a question after which an actor takes its owner for gone
-
-Order = tuple[str, Any]  # what an actor is to do: "call", "warm", "stop", "restart", "end", "kill", and with what
 
 
 def place(
@@ -86,7 +83,7 @@ class Cluster:
                 "threads": self.threads, "memory": memory, "stall": stall, "cwd": os.getcwd(),
                 "log": str(Path(log).resolve()) if log is not None and not self.remote else None,
             }  # fmt: skip
-            self._new = partial(_actor, given, self.threads, share, memory)
+            self._new = partial(actor, given, self.threads, share, memory)
             self._messages: queue.Queue[Message] = queue.Queue()
             self._lines = [Line(i, self._new, self._messages, self.remote) for i in range(workers)]
         except BaseException:
@@ -237,67 +234,3 @@ class Line:
                 yield self._orders.get_nowait()
             except queue.Empty:
                 return
-
-
-class Host:
-    """An actor: one worker process on the node it runs on, and the messages to and from it."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        if os.path.isdir(given["cwd"]):
-            os.chdir(given["cwd"])  # where the paths that people give begin
-        log = None if given["log"] is None else Path(given["log"])
-        self._pool = Pool(1, threads=given["threads"], memory=given["memory"], stall=given["stall"], log=log)
-        self._asked = time.monotonic()
-        threading.Thread(target=self._expect, daemon=True, name="whet-owner").start()
-
-    def _expect(self) -> None:
-        """Ask the work to stop when nobody has asked for messages for long: the owner may be gone without a word."""
-        while True:
-            time.sleep(1.0)
-            if time.monotonic() - self._asked > _SILENCE:
-                self._pool.stop()
-
-    def ready(self) -> bool:
-        """Answer, once there is somebody to."""
-        return True
-
-    def exchange(self, orders: list[Order], seconds: float) -> dict[str, Any]:
-        """Follow orders, wait up to `seconds` for messages, and return them with the state of the worker."""
-        self._asked = time.monotonic()
-        pool = self._pool
-        for what, data in orders:
-            if what == "call":
-                pool.call(0, data[0], data[1])
-            elif what == "warm":
-                pool.warm(*data)
-            elif what == "stop":
-                pool.stop()
-            elif what == "restart":
-                pool.restart(0)
-            elif what == "end":
-                pool.end(0, data)
-            elif what == "close":
-                pool.close(seconds=data)
-        messages: list[tuple[str, Any]] = []
-        message = pool.get(seconds)
-        while message is not None:
-            messages.append((message.kind, message.data))
-            message = pool.get(0)
-        return {"messages": messages, "name": pool.names()[0], "active": pool.active(0), "host": platform.node()}
-
-
-def _actor(given: Mapping[str, Any], threads: int, share: float, memory: int | None) -> Any:
-    import ray
-
-    # what this process can import, the actor can, where the same folders exist on its node
-    path = os.pathsep.join(dict.fromkeys(p or os.getcwd() for p in sys.path if not p.endswith(".zip")))
-    options: dict[str, Any] = {
-        "num_cpus": threads,
-        "max_restarts": 0,
-        "runtime_env": {"env_vars": {"PYTHONPATH": path}},
-    }
-    if share:
-        options["num_gpus"] = share
-    if memory is not None:
-        options["memory"] = memory
-    return ray.remote(Host).options(**options).remote(dict(given))

@@ -8,6 +8,7 @@ import numpy as np
 
 from whet import seed as seeds
 from whet.errors import UsageError
+from whet.metric.align import counted
 from whet.metric.bootstrap import RESAMPLES, Interval, bca, wilson
 from whet.metric.score import metric
 
@@ -62,17 +63,28 @@ def paired(
     if n == 0 or len(a) != n or len(b) != n:
         raise UsageError(f"metric: got {len(a)} and {len(b)} outputs for {n} targets. Give one each, and at least one.")
     value = float(m.compute(b, targets)) - float(m.compute(a, targets))
-    if m.name in ("accuracy", "error"):
+    single = kind == "regression" or bool((counted(targets) == 1).all())  # else positions: whole examples are drawn
+    if single and m.name in ("accuracy", "error"):
         assert m.each is not None
         return Interval(value, *newcombe(m.each(a, targets), m.each(b, targets), level), n, level)
     rng = seeds.rng(seed, "paired")
-    if m.each is not None and m.of is float:
+    if single and m.each is not None and m.of is float:
         each = np.asarray(m.each(b, targets), np.float64) - np.asarray(m.each(a, targets), np.float64)
         return Interval(value, *bca(each, rng, level), n, level)
-    draws = []
-    for _ in range(RESAMPLES):
-        i = rng.integers(0, n, n)
-        draws.append(float(m.compute(b[i], targets[i])) - float(m.compute(a[i], targets[i])))
+    picks = (rng.integers(0, n, n) for _ in range(RESAMPLES))
+    if m.each is not None and not single:  # sums over the positions of each example: nothing is scored twice
+        rows = counted(targets)
+        sums = [
+            np.bincount(np.repeat(np.arange(n), rows), weights=np.asarray(m.each(o, targets), np.float64), minlength=n)
+            for o in (a, b)
+        ]
+        draws = [
+            m.of(float(sums[1][i].sum() / rows[i].sum())) - m.of(float(sums[0][i].sum() / rows[i].sum()))
+            for i in picks
+            if rows[i].any()
+        ]
+    else:
+        draws = [float(m.compute(b[i], targets[i])) - float(m.compute(a[i], targets[i])) for i in picks]
     sound = np.array([d for d in draws if not math.isnan(d)])
     low, high = np.quantile(sound, [(1 - level) / 2, (1 + level) / 2]) if len(sound) else (math.nan, math.nan)
     return Interval(value, float(low), float(high), n, level)

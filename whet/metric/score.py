@@ -1,7 +1,8 @@
 """Metrics of predictions, and how sure one can be of them: NumPy only, so reports and strategies need no torch.
 
 Outputs are what a model returns: (n, C) logits or log-probabilities, (n,) or (n, 1) logits of two classes, integer (n,)
-class predictions, or (n,), (n, 1) or (n, k) predicted numbers. Targets are (n,) class numbers, or (n,) or (n, k) numbers.
+class predictions, or (n,), (n, 1) or (n, k) predicted numbers. Targets are (n,) class numbers, or (n,) or (n, k) numbers; of
+positions in a sequence (n, T) with outputs (n, T, C) or (n, C, T): each counts, but those of target -100 (`whet.metric.align`).
 A softmax of log-probabilities gives the probabilities back, so both may be handed in.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from whet import seed as seeds
 from whet.errors import UsageError, nearest
+from whet.metric.align import counted, paired_rows
 from whet.metric.bootstrap import RESAMPLES, Interval, bca, wilson
 
 __all__ = ["METRICS", "Interval", "Metric", "default_metrics", "interval", "metric"]
@@ -74,7 +76,8 @@ def numbers(outputs: Array, targets: Array) -> tuple[Array, Array]:
     p = p.reshape(len(p), -1)
     if p.shape != y.shape:
         raise UsageError(
-            f"outputs: {np.shape(outputs)} do not fit targets {np.shape(targets)}. Give one prediction each."
+            f"outputs: {np.shape(outputs)} do not fit targets {np.shape(targets)} of kind 'regression'. Give one "
+            "prediction for each number."
         )
     return p, y
 
@@ -84,14 +87,15 @@ def numbers(outputs: Array, targets: Array) -> tuple[Array, Array]:
 
 def right(outputs: Array, targets: Array) -> Array:
     """Return (n,) whether each prediction is right."""
-    return np.asarray(predicted(outputs) == np.asarray(targets))
+    outputs, targets = paired_rows(outputs, targets, "accuracy")
+    return np.asarray(predicted(outputs) == targets)
 
 
 def surprise(outputs: Array, targets: Array) -> Array:
     """Return (n,) the negative log-likelihood in nats: cross-entropy, or the squared error of numbers."""
-    targets = np.asarray(targets)
-    if targets.dtype.kind == "f":
+    if np.asarray(targets).dtype.kind == "f":
         return square(outputs, targets)
+    outputs, targets = paired_rows(outputs, targets, "loss")
     return -log_probabilities(outputs)[np.arange(len(targets)), targets]
 
 
@@ -109,8 +113,9 @@ def distance(outputs: Array, targets: Array) -> Array:
 
 def brier(outputs: Array, targets: Array) -> Array:
     """Return (n,) squared distances of the probabilities from the truth, halved for two classes (Brier 1950)."""
+    outputs, targets = paired_rows(outputs, targets, "brier")
     p = np.exp(log_probabilities(outputs))
-    p[np.arange(len(p)), np.asarray(targets)] -= 1
+    p[np.arange(len(p)), targets] -= 1
     return np.asarray((p**2).sum(1) / (2 if p.shape[1] == 2 else 1))
 
 
@@ -119,8 +124,8 @@ def brier(outputs: Array, targets: Array) -> Array:
 
 def _counts(outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
     """Return (hits, predicted, actual) counts of the classes to average over: class 1 of two, else all that occur."""
-    y, p = np.asarray(targets), predicted(outputs)
-    outputs = np.asarray(outputs)
+    outputs, y = paired_rows(outputs, targets, "f1, precision or recall")
+    p = predicted(outputs)
     columns = outputs.shape[1] if outputs.ndim == 2 else 0
     size = max(int(y.max(initial=0)), int(p.max(initial=0)), columns - 1, 1) + 1
     hits, guesses, actual = (np.bincount(a, minlength=size) for a in (y[y == p], p, y))
@@ -152,7 +157,7 @@ def f1(outputs: Array, targets: Array) -> float:
 
 def balanced(outputs: Array, targets: Array) -> float:
     """Return the mean recall over the classes that occur in the targets."""
-    y = np.asarray(targets)
+    outputs, y = paired_rows(outputs, targets, "balanced_accuracy")
     total, hits = np.bincount(y), np.bincount(y, weights=right(outputs, y))
     return float((hits[total > 0] / total[total > 0]).mean())
 
@@ -163,7 +168,8 @@ def auc(outputs: Array, targets: Array) -> float:
     Mann-Whitney's U with ties halved. Two classes are ranked by their log-odds, which do not saturate as probabilities
     do. Classes without examples, or with all of them, are left out; NaN when none remains.
     """
-    y, z, raw = np.asarray(targets), log_probabilities(outputs), np.asarray(outputs, np.float64)
+    outputs, y = paired_rows(outputs, targets, "auc")
+    z, raw = log_probabilities(outputs), np.asarray(outputs, np.float64)
     if z.shape[1] == 2:  # from the outputs as they are: rounding in between would break ties
         return _area(raw[:, 1] - raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 2 else raw.reshape(-1), y == 1)
     areas = [_area(z[:, c], y == c) for c in range(z.shape[1])]
@@ -189,8 +195,9 @@ def r2(outputs: Array, targets: Array) -> float:
 
 def ece(outputs: Array, targets: Array) -> float:
     """Return the expected calibration error of the top class over 15 equal bins (Guo et al. 2017, arXiv:1706.04599)."""
+    outputs, targets = paired_rows(outputs, targets, "ece")
     p = np.exp(log_probabilities(outputs))
-    sure, hit = p.max(1), p.argmax(1) == np.asarray(targets)
+    sure, hit = p.max(1), p.argmax(1) == targets
     bins = np.clip(np.ceil(sure * 15).astype(int) - 1, 0, 14)
     gap = np.bincount(bins, weights=hit, minlength=15) - np.bincount(bins, weights=sure, minlength=15)
     return float(np.abs(gap).sum() / len(p))
@@ -256,7 +263,8 @@ def interval(
     Shares (accuracy, error) get Wilson's interval. Other means over examples get the BCa bootstrap (Efron 1987), its
     acceleration from the mean's jackknife, which is exact and needs no n refits; the rest the percentile bootstrap. 1000
     resamples of the examples, drawn from `seed`. kind: "classification" or "regression"; raises UsageError for a metric
-    of the other kind, or without examples.
+    of the other kind, or without examples. Positions within an example are no examples of their own: where there are
+    several, or none, whole examples are drawn, and n counts those.
 
     >>> str(interval("accuracy", np.array([1] * 8 + [0] * 2), np.ones(10, int), kind="classification"))
     '0.8 (95 %: 0.4902 to 0.9433)'
@@ -271,14 +279,20 @@ def interval(
         raise UsageError(f"metric: got {len(outputs)} outputs for {n} targets. Give one each, and at least one.")
     if not 0 < level < 1:
         raise UsageError(f"level: must be between 0 and 1, got {level!r}. Use e.g. 0.95.")
-    value = float(m.compute(outputs, targets))
-    if m.name in ("accuracy", "error"):
-        return Interval(value, *wilson(value * n, n, level), n, level)
-    rng = seeds.rng(seed, "bootstrap")
-    if m.each is not None:
-        low, high = bca(np.asarray(m.each(outputs, targets), np.float64), rng, level)
+    value, rng = float(m.compute(outputs, targets)), seeds.rng(seed, "bootstrap")
+    each = None if m.each is None else np.asarray(m.each(outputs, targets), np.float64)
+    rows = np.ones(n, int) if kind == "regression" else counted(targets)
+    if each is not None and (rows == 1).all():
+        if m.name in ("accuracy", "error"):
+            return Interval(value, *wilson(value * n, n, level), n, level)
+        low, high = bca(each, rng, level)
         return Interval(value, m.of(low), m.of(high), n, level)
-    draws = [float(m.compute(outputs[i], targets[i])) for i in (rng.integers(0, n, n) for _ in range(RESAMPLES))]
+    picks = (rng.integers(0, n, n) for _ in range(RESAMPLES))
+    if each is not None:
+        sums = np.bincount(np.repeat(np.arange(n), rows), weights=each, minlength=n)
+        draws = [m.of(float(sums[i].sum() / rows[i].sum())) for i in picks if rows[i].any()]
+    else:
+        draws = [float(m.compute(outputs[i], targets[i])) for i in picks]
     sound = np.array([d for d in draws if not math.isnan(d)])
     low, high = np.quantile(sound, [(1 - level) / 2, (1 + level) / 2]) if len(sound) else (math.nan, math.nan)
     return Interval(value, float(low), float(high), n, level)

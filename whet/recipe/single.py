@@ -52,8 +52,10 @@ def train_once(
     saved = _saved(path, what) if resume else None
     watch = () if live is None else (live,)
     before = None if saved is None else {**saved["run"]}
-    if before is not None and len(before["callbacks"]) != len(watch):  # watched now and not before, or the other way
-        before["callbacks"] = [c.state() for c in watch]
+    seen: list[Any] = []  # by a watch before this, which nobody goes on with now
+    if saved is not None and before is not None:
+        seen = list(before["callbacks"]) or list(saved.get("seen", []))
+        before["callbacks"] = seen if watch and seen else [c.state() for c in watch]
     with blaming(job.task):
         run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, callbacks=watch, resume=before)
     same = saved is not None and saved.get("stop", "") == job.stop
@@ -72,6 +74,7 @@ def train_once(
         best = f"{run.goal.name} {point.value:.4g}"
         save(path, pack({
             "what": what, "run": run.state(), "points": points, "stop": job.stop, "early": early.state(),
+            "seen": [] if watch else seen,
         }))  # fmt: skip
         past = time.monotonic() - began
         speed = (point.step - first) / max(past, 1e-9)
@@ -82,6 +85,9 @@ def train_once(
         if stopping():
             break
     block = _block(early, path, points)
+    if live is None and run.over and seen:  # what ended it is told to whoever resumes it
+        live = Live(stop=True)
+        live.load(seen[0])
     yield block if live is None else _watched(block, live)
 
 

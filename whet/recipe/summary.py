@@ -61,17 +61,19 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
     if chosen is None and best is not None and (found := score(study, best, data)) is not None:
         scores["validation"] = found
     judged = None
+    positions = data.kind == "classification" and targets.ndim > 1  # a class each: the plots are of one an example
     if chosen is not None:
         several = len(chosen.members) > 1
         mine = interval(study.goals[0].name, chosen.outputs, targets, kind=data.kind)
         scores["ensemble" if several else "validation"] = mine
-        pictures = [s.picture for s in _pictured(data)]
-        judged = Judged(
-            chosen.outputs, targets, data.classes, data.valid.ids,
-            pictures if pictures and pictures[0] is not None else None,
-            model=f"the ensemble of {len(chosen.members)}" if several else f"trial {chosen.members[0][0]}",
-            weights=_weights(job, study, data, chosen),
-        )  # fmt: skip
+        if not positions:
+            pictures = [s.picture for s in _pictured(data)]
+            judged = Judged(
+                chosen.outputs, targets, data.classes, data.valid.ids,
+                pictures if pictures and pictures[0] is not None else None,
+                model=f"the ensemble of {len(chosen.members)}" if several else f"trial {chosen.members[0][0]}",
+                weights=_weights(job, study, data, chosen),
+            )  # fmt: skip
     records = {t: study.records(t) for t in ("unsealed", "check", "test", "export", "squeeze")}
     if records["test"] and chosen is not None and records["test"][-1]["data"].get("members") == chosen.key:
         test = records["test"][-1]["data"]

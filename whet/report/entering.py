@@ -18,19 +18,24 @@ _SIDE = 5  # pixels from which on three dimensions may be pictures
 
 
 def numbers(tensor: Any) -> np.ndarray:
-    """Return a tensor as an array of NumPy, of float32 where NumPy has no such type.
+    """Return a tensor as an array of NumPy, of float32 where NumPy has no such type; complex numbers as pairs.
 
-    >>> numbers(np.arange(3)).tolist()
-    [0, 1, 2]
+    >>> numbers(np.arange(3)).tolist(), numbers(np.array([1 + 2j])).tolist()
+    ([0, 1, 2], [[1.0, 2.0]])
     """
     if not hasattr(tensor, "detach"):
-        return np.asarray(tensor)
+        return _real(np.asarray(tensor))
     tensor = tensor.detach().cpu()
     try:
-        return np.asarray(tensor.numpy())
+        return _real(np.asarray(tensor.resolve_conj().numpy()))
     except (TypeError, RuntimeError):  # bfloat16, sparse
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return np.asarray(tensor.float().numpy())
+
+
+def _real(values: np.ndarray) -> np.ndarray:
+    """Return complex numbers as their real and imaginary parts along a last dimension, other numbers as they are."""
+    return np.stack([values.real, values.imag], -1) if np.iscomplexobj(values) else values
 
 
 def pictured(values: np.ndarray) -> tuple[list[np.ndarray], float, float] | None:
@@ -87,12 +92,12 @@ def _leaves(tree: Any, name: str = "") -> list[tuple[str, Any]]:
     return [(name, tree)] if hasattr(tree, "shape") and np.ndim(numbers(tree)) else []
 
 
-def _rows(values: np.ndarray, targets: Sequence[str], title: str) -> Table:
-    """Return a batch that is no pictures as a table, one row an example."""
+def _rows(values: np.ndarray, targets: Sequence[str], title: str, pairs: bool = False) -> Table:
+    """Return a batch that is no pictures as a table, one row an example; pairs: of real and imaginary parts."""
     flat = values.reshape(len(values), -1)
     whole = np.issubdtype(flat.dtype, np.integer)
     dtype = f"{show(tuple(values.shape[1:]) or 'one number')} {values.dtype}".replace(", ", " x ")
-    note = f"Each example is {dtype}."
+    note = f"Each example is {dtype}{', the real and imaginary parts of complex numbers' if pairs else ''}."
     if flat.shape[1] <= _COLUMNS:
         columns = ("target", *(f"column {i + 1}" for i in range(flat.shape[1])))
         cells = [[Id(v) if whole else float(v) for v in row] for row in flat]
@@ -111,9 +116,10 @@ def _shown(tree: Mapping[str, Any], title: str) -> list[Block]:
         values = numbers(leaf)
         told = targets_of(tree.get("targets"), tree.get("classes"), len(values))
         of = f"{title}, {name}" if name else title
-        found = pictured(values)
+        pairs = "complex" in str(leaf.dtype)
+        found = None if pairs else pictured(values)
         if found is None:
-            blocks.append(_rows(values, told, of))
+            blocks.append(_rows(values, told, of, pairs))
             continue
         pictures, low, high = found
         size = " x ".join(map(str, values.shape[1:]))

@@ -153,7 +153,7 @@ def _sheets(gallery: Gallery, found: Sequence[Example]) -> Section:
     v = view(gallery.data)
     at = [gallery.row(v.name(i)[0], int(v.index[i])) for i in range(len(v))]
     measures = {n: gallery.frame[n].to_numpy()[at] for n in ENDS if n in gallery.columns}
-    several = len(v.classes) if v.classes is not None else 4
+    several = max(1, len(v.classes)) if v.classes is not None else 4
     parts = groups(v, measures, k=max(5, min(8, _STRIPS // several)) if gallery.pictured else 3)
     blocks = sheets(gallery, v, parts, found)
     whole = "class" if v.classes is not None else "part of the target's range" if v.y.ndim == 1 else "features"

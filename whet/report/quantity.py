@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whet.errors import one_line
+
 __all__ = [
     "Bytes",
     "Id",
@@ -65,12 +67,12 @@ class Value(float):
 
 
 def clean(text: object) -> str:
-    """Return `text` on one line, control characters (which could drive a terminal) replaced by "?".
+    """Return `text` on one line, without what could drive a terminal.
 
     >>> clean("two\\nlines \\x1b[31m")
-    'two lines ?[31m'
+    'two lines'
     """
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    return one_line(str(text))
 
 
 def shorten(text: object, most: int = 24) -> str:

@@ -122,7 +122,7 @@ def _pair(gallery: Gallery, f: Finding, p: Sequence[Any], reasons: dict[tuple[st
         if row is None:
             return None
         shown.append(gallery.shown(row))
-    reason = reasons.get((f.code, p[2], int(p[3])), "")
+    reason = reasons.get((f.code, p[2], int(p[3])), "") if f.code != "DUPLICATE" else ""  # copies are not apart
     distance = reason.rpartition("), ")[2] if reason else ""  # what comes before it names the other one
     return Pair(shown[0], shown[1], f"Apart by {distance}." if distance else "")
 

@@ -13,6 +13,7 @@ decides whether an ensemble is worth having at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -97,7 +98,8 @@ def greedy(
     """Return the ensemble of at most `most` members, repeats counted, that does best by `goal` on these examples.
 
     outputs: per trial id what it answers on the validation split, (n, C) logits or log-probabilities or (n,) values, all
-    of one shape; trials with a value that is not finite are left out. targets: (n,). goal: the name of a metric, or a
+    of one shape; trials with a value that is not finite are left out. targets: (n,); where they are (n, T), a class each
+    position, the single best is returned. goal: the name of a metric, or a
     `Metric`. The seed draws the folds and the bootstrap samples only. An ensemble is returned when it does strictly
     better than the best single trial on these examples and, cross-fitted, on examples it was not chosen on (goal first,
     on a tie the log loss or squared error); else the best single trial, and `why` says so.
@@ -114,6 +116,8 @@ def greedy(
     if most < 1:
         raise UsageError(f"most: got {most}, allowed >= 1, the number of members of an ensemble.")
     goal = metric(goal)
+    if kind == "classification" and np.asarray(targets).ndim > 1:
+        return best_alone(outputs, np.asarray(targets), goal)
     models, shape = finite(outputs, len(targets))
     y = fitting(np.asarray(targets), kind, shape)
     judge = Judge(goal, y, kind, shape)
@@ -149,6 +153,19 @@ def greedy(
         gain=honest.gain if honest else None,
         why=why,
         outputs=judge.outputs(mean),
+    )
+
+
+def best_alone(outputs: Mapping[int, np.ndarray], targets: np.ndarray, goal: Metric) -> Ensemble:
+    """Return the single best trial: where each position has a class, no ensemble is chosen."""
+    sign, kept = (1.0 if goal.better == "min" else -1.0), {i: o for i, o in outputs.items() if np.isfinite(o).all()}
+    if not kept:
+        raise DataError("ensemble: every trial's outputs hold values that are not finite. Leave such trials out.")
+    scores = {i: float(goal.compute(kept[i], targets)) for i in sorted(kept)}
+    best = min(scores, key=lambda i: (math.isnan(scores[i]), sign * scores[i]))
+    why = "ensembles are chosen where an example has one class, and here each position has"
+    return Ensemble(
+        ((best, 1.0),), (Step(best, scores[best]),), scores[best], best, scores[best], None, None, None, why, kept[best]
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from whet.data.bundled import BUNDLED
 from whet.data.seen.proposal import Proposal, quoted
-from whet.errors import UsageError
+from whet.errors import StoreError, UsageError
 from whet.task import Task
 from whet.tasks.image import ImageTask
 from whet.tasks.resolve import reference
 from whet.tasks.table import TableTask
 
-__all__ = ["clean_file", "cleaned_task", "write_clean"]
+__all__ = ["check_clean", "clean_file", "cleaned_task", "write_clean"]
 
 WIDTH = 110
 _CODE = re.compile(r"(.+\.py)(?::(\w+))?")
@@ -30,10 +32,27 @@ def clean_file(task: Task) -> Path:
 
 
 def write_clean(task: Task, steps: Sequence[Proposal], path: Path, *, command: str, overwrite: bool = False) -> None:
-    """Write the task file; command: what looked at the task, for its header.
+    """Write the task file whole or not at all; command: what looked at the task, for its header.
 
-    Raises UsageError when the file is there and is not to be overwritten, is no .py, or its folder is missing.
+    Raises UsageError as `check_clean` does, StoreError when it cannot be written.
     """
+    check_clean(task, path, overwrite=overwrite)
+    text, new = cleaned_task(task, steps, path, command=command), path.with_name(f".{path.name}.part")
+    try:
+        # a file's name may hold bytes that are no text; Python reads their escapes as the same name
+        new.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(new, path)
+    except OSError as e:
+        raise StoreError(
+            f"{path}: cannot be written ({e.strerror or e}). Give a file in a folder you may write to."
+        ) from e
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def check_clean(task: Task, path: Path, *, overwrite: bool = False) -> None:
+    """Raise UsageError when the file is there and is not to be overwritten, is no .py, or its folder is missing."""
     if path.suffix != ".py":
         raise UsageError(f"{path}: a task file ends in .py. Name it {path.with_suffix('.py').name}.")
     if path.is_dir() or not path.parent.is_dir():
@@ -42,7 +61,6 @@ def write_clean(task: Task, steps: Sequence[Proposal], path: Path, *, command: s
         raise UsageError(f"{path}: is the task that was looked at. Give another path.")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: is there already. --yes overwrites it, --to FILE writes another.")
-    path.write_text(cleaned_task(task, steps, path, command=command), encoding="utf-8")
 
 
 def cleaned_task(task: Task, steps: Sequence[Proposal], path: Path, *, command: str) -> str:
@@ -98,7 +116,7 @@ def cleaned_task(task: Task, steps: Sequence[Proposal], path: Path, *, command: 
 
 
 def _docstring(text: str) -> str:
-    return text.replace("\\", "/").replace('"', "'")
+    return text.encode(errors="replace").decode().replace("\\", "/").replace('"', "'")
 
 
 def _source(task: Task) -> Path | None:

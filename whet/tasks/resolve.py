@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,11 @@ def _probe(task: Task, text: str, file: str | None) -> None:
     """Raise TaskError when the task's data cannot be had, or is no `Data`: before anything is written anywhere."""
     try:
         data = task.data(task.space.sample(rng(task.seed, "probe")))
-    except WhetError:
-        raise
+    except WhetError as e:
+        lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if file is not None and f.filename == file]
+        if not lines:
+            raise
+        raise type(e)(f"{Path(str(file)).name}, line {lines[-1]}: {e}") from e
     except Exception as e:
         raise TaskError(f"{text}: data(params) fails: {blame(e, file)}.") from e
     if not isinstance(data, Data):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from whet.data.split import Data
-from whet.errors import TaskError
+from whet.errors import FitError, TaskError, UsageError
+from whet.metric import Metric
 from whet.train.loss import CLASSES, Loss
 
-__all__ = ["fit_loss", "fit_model"]
+__all__ = ["fit_loss", "fit_metrics", "fit_model"]
 
 
 def fit_model(model: Any, task: str) -> nn.Module:
@@ -24,8 +26,8 @@ def fit_model(model: Any, task: str) -> nn.Module:
     raise TaskError(f"{task}.model: must return a torch.nn.Module, got {what}. Return e.g. whet.models.Mlp(...).")
 
 
-def fit_loss(model: nn.Module, loss: Callable[[Tensor, Tensor], Any], data: Data, task: str) -> None:
-    """Try the model and the loss on two training examples, in evaluation mode; raise TaskError when they do not fit.
+def fit_loss(model: nn.Module, loss: Callable[[Tensor, Tensor], Any], data: Data, task: str) -> Tensor:
+    """Return what the model gives for two training examples, in evaluation mode, when the loss takes that; else raise TaskError.
 
     The message says the shapes of outputs and targets, the number of classes, and what to change.
     """
@@ -39,8 +41,8 @@ def fit_loss(model: nn.Module, loss: Callable[[Tensor, Tensor], Any], data: Data
             outputs = model(*inputs)
     except (RuntimeError, ValueError, IndexError, TypeError) as e:
         raise TaskError(
-            f"{task}.model: {name} fails on inputs {shapes} ({', '.join(str(x.dtype) for x in inputs)}): {e} "
-            "Make model(params) fit the data."
+            f"{task}.model: {name} fails on inputs {shapes} ({', '.join(str(x.dtype) for x in inputs)}): "
+            f"{str(e).rstrip('. ')}. Make model(params) fit the data."
         ) from e
     finally:
         model.train(was)
@@ -51,22 +53,46 @@ def fit_loss(model: nn.Module, loss: Callable[[Tensor, Tensor], Any], data: Data
         )
     _shapes(outputs, targets, loss, data, task, name)
     _try(outputs, targets, loss, task, name)
+    return outputs
+
+
+def fit_metrics(outputs: Tensor, metrics: Mapping[str, Metric], data: Data, task: str) -> None:
+    """Try every metric but the loss, which is the task's own, on the outputs of the first training examples.
+
+    Raises TaskError when outputs and targets do not fit it: before an epoch is trained, and not after.
+    """
+    for name, measure in metrics.items():
+        if name == "loss":
+            continue
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")  # two examples are too few for many a metric
+                measure.compute(outputs.float().cpu().numpy(), data.train.targets[: len(outputs)].cpu().numpy())
+        except UsageError as e:
+            raise FitError(f"{task}.data: tried on {len(outputs)} examples, {e}") from e
+        except Exception:
+            continue  # of two examples; of all of them it may well be defined
 
 
 def _shapes(outputs: Tensor, targets: Tensor, loss: Any, data: Data, task: str, name: str) -> None:
     """Raise TaskError when outputs do not fit the targets by shape or range, under a loss that whet knows."""
     got = f"{name} gives outputs {tuple(outputs.shape)}, the targets are {tuple(targets.shape)} ({targets.dtype})"
     if outputs.ndim == 0 or len(outputs) != len(targets):
-        raise TaskError(f"{task}.model: {got}. Return one row of outputs for each example.")
+        raise FitError(f"{task}.model: {got}. Return one row of outputs for each example.")
     if not isinstance(loss, Loss) and not isinstance(loss, nn.CrossEntropyLoss):
         return
     classes = isinstance(loss, nn.CrossEntropyLoss) or loss.named(targets) in CLASSES
     if not classes:
+        if data.kind == "classification" and loss.name == "auto":
+            raise FitError(
+                f"{task}.data: {got}: numbers, but kind is 'classification'. Give Data(..., kind=\"regression\") to predict "
+                "them, or targets.long() of shape (n,) for classes."
+            )
         if data.kind == "classification":
-            raise TaskError(f'{task}.loss: {loss} is for numbers, the targets are classes. Use e.g. "cross_entropy".')
+            raise FitError(f'{task}.loss: {loss} is for numbers, the targets are classes. Use e.g. "cross_entropy".')
         return
     if targets.is_floating_point() and targets.ndim < 2:
-        raise TaskError(
+        raise FitError(
             f'{task}.loss: {loss} is for classes, the targets are numbers ({targets.dtype}). Use e.g. "mse".'
         )
     if targets.is_floating_point() or targets.ndim > 1 or outputs.ndim > 2:
@@ -76,16 +102,16 @@ def _shapes(outputs: Tensor, targets: Tensor, loss: Any, data: Data, task: str, 
     count = len(data.classes) if data.classes else highest + 1
     last = f"nn.Linear(..., {count})"
     if outputs.ndim != 2 or outputs.shape[1] < count:
-        raise TaskError(
+        raise FitError(
             f"{task}.model: {got} with {count} classes: they do not fit. Return logits (n, {count}), e.g. end in {last}."
         )
     if lowest < 0 or highest >= outputs.shape[1]:
-        raise TaskError(
+        raise FitError(
             f"{task}.data: targets run from {lowest} to {highest}, but {name} has {outputs.shape[1]} outputs "
             f"{tuple(outputs.shape)} for targets {tuple(targets.shape)}. Number the classes from 0 to {outputs.shape[1] - 1}."
         )
     if data.classes and outputs.shape[1] != count:
-        raise TaskError(
+        raise FitError(
             f"{task}.model: {got} with {count} classes: {outputs.shape[1] - count} outputs too many. End in {last}."
         )
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from whet.data.split import Data
-from whet.errors import CheckpointError, TaskError, WhetError
+from whet.errors import CheckpointError, FitError, TaskError, WhetError
 from whet.metric import Metric, metric
 from whet.seed import key
 from whet.task import Task
 from whet.train.batches import batches, sizes
 from whet.train.callback import Callback, hooks
-from whet.train.fit import fit_loss, fit_model
+from whet.train.fit import fit_loss, fit_metrics, fit_model
 from whet.train.loss import Loss
 from whet.train.predict import forward, moved
 from whet.train.stream import stream
@@ -95,7 +95,8 @@ class Run:
             self.model: nn.Module = fit_model(task.model(self.params), name).to(self.device)
             self.loss = task.loss(self.params)
             on_device = Data(self.train, self.valid, kind=data.kind, classes=data.classes)
-            fit_loss(self.model, self.loss, on_device, name)
+            tried = fit_loss(self.model, self.loss, on_device, name)
+            fit_metrics(tried, self.metrics, on_device, name)
             self.optimizer = task.optimizer(self.params, self.model)
             if not isinstance(self.optimizer, torch.optim.Optimizer) or isinstance(self.optimizer, torch.optim.LBFGS):
                 raise TaskError(f"{name}.optimizer: must return a torch optimizer with step(), got {self.optimizer!r}.")
@@ -243,12 +244,10 @@ def measures(task: Task, data: Data) -> tuple[Goal, dict[str, Metric]]:
         try:
             found[name] = metric(name)
         except WhetError as e:
-            raise TaskError(f"{type(task).__name__}: {e}") from None
+            raise FitError(f"{type(task).__name__}: {e}") from None
         if found[name].kind not in (None, data.kind):
             what = "goal" if name == goal.name else "metrics"
-            raise TaskError(
-                f"{type(task).__name__}.{what}: {name} is for {found[name].kind}, the data are {data.kind}."
-            )
+            raise FitError(f"{type(task).__name__}.{what}: {name} is for {found[name].kind}, the data are {data.kind}.")
     return goal, found
 
 

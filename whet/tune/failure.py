@@ -10,10 +10,10 @@ from typing import Any
 
 from whet.errors import StudyError, one_line
 from whet.execute.process import FAULTS, died_of
-from whet.tune.trial import State, Trials
+from whet.tune.trial import State, Trial, Trials
 from whet.units import show_bytes
 
-__all__ = ["commonest", "describe", "died", "hopeless", "insist", "out_of_memory"]
+__all__ = ["commonest", "describe", "died", "hopeless", "insist", "out_of_memory", "winner"]
 
 _HOPELESS = 12  # trials, all failed, after which a run gives up
 
@@ -98,6 +98,13 @@ def commonest(trials: Trials) -> str:
     (text, times), total = errors.most_common(1)[0], sum(errors.values())
     often = "" if times == total else f"most often ({times} times) "
     return f"{total} failed: {often}{text}"
+
+
+def winner(name: str, trials: Trials) -> Trial:
+    """Return the best trial of the study `name`; raise StudyError, with what trials fail of, when none has a value."""
+    if (best := trials.best) is None:
+        raise StudyError(f"study '{name}': no trial has a value yet ({len(trials)} trials). {commonest(trials)}")
+    return best
 
 
 def insist(name: str, trials: Trials) -> None:

@@ -1,8 +1,7 @@
 """Verifying a store: its log, the checkpoints its studies name, leases, and files that belong to nothing.
 
-Looking changes nothing and may be done while workers run. Repairing removes files that no event names and leases that
-hold nothing, each decided inside a write transaction, so that nothing a worker has just written is taken for a leftover.
-Events are never changed.
+Looking changes nothing and may be done while workers run. Repairing (`whet.tune.repair`) removes files that no event names
+and leases that hold nothing. Events are never changed.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from typing import Any
 
 from whet.errors import StoreError, WhetError, one_line
 from whet.finding import Finding, Severity
-from whet.journal.event import Event, Journal, Writer
+from whet.journal.event import Event, Journal
 from whet.journal.process import dead
 from whet.journal.store import Store
 from whet.tune.book import Book
 from whet.tune.history import History
 from whet.tune.inventory import Inventory, busy, leftovers
 from whet.tune.legal import breaches
+from whet.tune.repair import drop_idle, remove
 
 __all__ = ["Fsck", "fsck"]
 
 _EVERY = 500  # events between two signs of life
-_BATCH = 200  # files removed in one transaction
 _OLD = 3600.0  # seconds after which a half-made database is nobody's
 
 
@@ -234,18 +233,11 @@ class Fsck:
                     )
 
     def _mend(self, store: Store, journal: Journal, name: str, folder: Path | None) -> None:
-        """Remove what nobody names and leases that hold nothing, inside transactions."""
+        """Remove what nobody names and leases that hold nothing."""
         from whet.journal.integrity import neighbours
 
         book = Book(journal)
-
-        def tidy(w: Writer) -> list[int]:
-            idle = sorted(t for t in w.leases() if t not in book.history.open)
-            for trial in idle:
-                w.drop(trial)
-            return idle
-
-        for trial in book.change(tidy):
+        for trial in drop_idle(book):
             self.done.append(f"study {name}: dropped the lease on trial {trial}, which is not running")
         self._gone("LEASE", Severity.WARN, name)
         files = [(t, f) for t, of in leftovers(folder, book.history).items() for f in of] if folder else []
@@ -257,28 +249,11 @@ class Fsck:
                 f"study {name}: left {len(files):,} files: {other} may have a study of this name and folder"
             )
             return
-        removed = size = 0
-        left: set[int] = set()
-
-        def remove(w: Writer, batch: list[tuple[int, str]]) -> None:
-            nonlocal removed, size  # no worker can take a lease, or name a file, until this transaction ends
-            leases = w.leases()
-            named = {c[1] for p in book.history.progress for c in p.checkpoints}
-            for trial, file in batch:
-                if busy(leases, trial):
-                    left.add(trial)
-                elif file not in named and (folder / file).exists():
-                    size += (folder / file).stat().st_size
-                    (folder / file).unlink(missing_ok=True)
-                    removed += 1
-
-        for i in range(0, len(files), _BATCH):
-            batch = files[i : i + _BATCH]
-            book.change(lambda w, batch=batch: remove(w, batch))  # type: ignore[misc]
-        if removed:
-            self.done.append(f"study {name}: removed {removed:,} files that no event names ({size:,} bytes)")
-        if left:
-            self.done.append(f"study {name}: left the files of trial {_few(sorted(left))}: somebody works on it")
+        gone = remove(book, folder, files)
+        if gone.files:
+            self.done.append(f"study {name}: removed {gone.files:,} files that no event names ({gone.bytes:,} bytes)")
+        if gone.busy:
+            self.done.append(f"study {name}: left the files of trial {_few(gone.busy)}: somebody works on it")
         self._gone("LEFT", Severity.INFO, name)
 
     def _gone(self, code: str, severity: Severity, name: str) -> None:

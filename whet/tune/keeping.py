@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from whet.journal.checkpoint import Files
 from whet.journal.event import Writer
+from whet.journal.store import Store
 from whet.tune.book import Book
 from whet.tune.draft import Draft
 from whet.tune.history import History
 from whet.tune.strategy import Scheduler
 from whet.tune.trial import State, Trial
 
-__all__ = ["Keeping", "Saved"]
+__all__ = ["Keeping", "Saved", "files_of"]
 
 _CLOSED = frozenset({State.DONE, State.STOPPED, State.FAILED})
 _LASTS = {State.STOPPED: 1, State.FAILED: 0}  # how many of the latest stay; two elsewhere
@@ -34,6 +35,16 @@ class Saved(NamedTuple):
 
     name: str
     bytes: int
+
+
+def files_of(store: Store, name: str, uid: str) -> Files:
+    """Return where the checkpoints of study `name`, whose journal has this `uid`, lie: in memory when its store does.
+
+    >>> files_of(Store.of(None), "s", "").folder is None
+    True
+    """
+    folder = store.files(name)
+    return Files(folder / "checkpoints" if folder else None, sync=store.durability == "power", uid=uid)
 
 
 class Keeping:

@@ -7,12 +7,11 @@ it. A study holds no state of its own that matters: closing it, killing it, or o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from whet.errors import StudyError
 from whet.execute import place
-from whet.journal.checkpoint import Files
 from whet.journal.store import Store
 from whet.stop import Stop
 from whet.tune import crew, ending, guess, imported, loop
@@ -21,8 +20,8 @@ from whet.tune.asking import Asking
 from whet.tune.book import Book
 from whet.tune.budget import Budget
 from whet.tune.claim import Claims, worker_name
-from whet.tune.failure import commonest
-from whet.tune.keeping import Keeping, Saved
+from whet.tune.failure import winner
+from whet.tune.keeping import Keeping, Saved, files_of
 from whet.tune.like import gather
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.search import rebuild as rebuild_search
@@ -85,11 +84,7 @@ class Study:
             raise
         self.searcher, self.scheduler, terms = agreed.searcher, agreed.scheduler, agreed.terms
         self.space, self.goals, self.steps, self.seed = terms.space, terms.goals, terms.steps, terms.seed
-        folder = self.store.files(self.name)
-        self.files = Files(
-            folder / "checkpoints" if folder else None,
-            sync=self.store.durability == "power", uid=self.journal.uid,
-        )  # fmt: skip
+        self.files = files_of(self.store, self.name, self.journal.uid)
         self.keeping = Keeping(self._book, self.scheduler, self.files, self.store.quota)
         self._claims = Claims(self.journal, worker_name())
         self._asking = Asking(self._book, self._claims, self.searcher, self.scheduler, keeping=self.keeping)
@@ -106,11 +101,8 @@ class Study:
         whet.errors.StoreError: /nowhere/at/all.db: no such study database. Run `whet run` or `whet tune` first, or check the path.
         """
         store = Store.of(store)
-        journal = store.journal(name, create=False)
-        try:
+        with closing(store.journal(name, create=False)) as journal:
             t = recorded_terms(journal)
-        finally:
-            journal.close()
         return cls(
             t.space, goal=[str(g) for g in t.goals], steps=t.steps, seed=t.seed, store=store, name=name,
             search=rebuild_search(t.search), schedule=rebuild_schedule(t.schedule),
@@ -217,12 +209,7 @@ class Study:
     @property
     def best(self) -> Trial:
         """The best at the highest step any reached, of those that keep the goal's bounds; raise StudyError when none has a value."""
-        trials = self.trials
-        if (best := trials.best) is None:
-            raise StudyError(
-                f"study '{self.name}': no trial has a value yet ({len(trials)} trials). {commonest(trials)}"
-            )
-        return best
+        return winner(self.name, self.trials)
 
     @property
     def spent(self) -> Budget:

@@ -89,6 +89,7 @@ def plot(
 
 def _check(path: Path, force: bool) -> None:
     """Raise UsageError when the page cannot be written to `path`."""
+    from whet.cli.output import check_file
     from whet.errors import UsageError
 
     if path.is_dir():
@@ -99,6 +100,7 @@ def _check(path: Path, force: bool) -> None:
         raise UsageError(f"-o {path}: exists. Give another file, or --force to replace it.")
     if not path.parent.is_dir():
         raise UsageError(f"-o {path}: its folder does not exist. Make it, or give another file.")
+    check_file("-o", path)
 
 
 def _beside(kept: Store, study: str) -> Path:

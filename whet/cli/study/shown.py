@@ -13,6 +13,7 @@ from whet.cli import options as o
 from whet.cli.place import place as place
 from whet.cli.place import told as told
 from whet.cli.place import where as where
+from whet.errors import harmless, one_line
 
 if TYPE_CHECKING:
     from whet.journal.store import Store
@@ -125,7 +126,7 @@ def table(head: list[str], rows: list[list[str]], *, cut: str = "") -> None:
     right = [all(_numeric(r[i]) for r in rows) for i in range(len(head))]
     for r in lines:
         cells = [c.rjust(w) if at else short(c, w).ljust(w) for c, w, at in zip(r, widths, right, strict=True)]
-        print("  ".join(cells).rstrip())
+        print(harmless("  ".join(cells).rstrip()))
 
 
 def _numeric(text: str) -> bool:
@@ -138,7 +139,7 @@ def short(text: str, width: int) -> str:
     >>> short("a long story", 8)
     'a lon...'
     """
-    text = " ".join(text.split())
+    text = one_line(text)
     return text if len(text) <= width else text[: max(0, width - 3)].rstrip(" ,") + "..."
 
 

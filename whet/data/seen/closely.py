@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from whet.data.column import as_numbers
 from whet.data.duplicates import visible_digests
+from whet.data.prepare import CLIP
 from whet.data.seen.balance import effective_classes, effective_size
 from whet.data.seen.drift import drift
 from whet.data.seen.labels import doubtful_labels
@@ -55,7 +57,7 @@ def closely(data: Data, known: Collection[str] = (), told: Told | None = None) -
         "NEAR-DUPLICATE": lambda: near_duplicates(v, _once(data, v)),
         "LEAK": lambda: _joined(odd_columns(v, encoding, known), word_leaks(v)),
         "ODD-TEXT": lambda: odd_texts(v),
-        "OUTLIER": lambda: far_examples(v, encoding),
+        "OUTLIER": lambda: far_examples(v, encoding, cut=_cut(data, v)),
         "SHIFT": lambda: drift(v),
         "SCALED": lambda: _scaled(data),
         "LABEL": lambda: doubtful_labels(v),
@@ -85,8 +87,8 @@ def _joined(*outcomes: Outcome) -> Outcome:
 
 def _facts(v: View) -> dict[str, object]:
     facts: dict[str, object] = {"looked_at": {"n": len(v), "part": v.part, "kind": v.kind}}
-    if v.classes is not None:
-        counts = np.bincount(v.y.astype(np.int64))
+    if v.classes is not None and (v.y >= 0).any():
+        counts = np.bincount(v.y[v.y >= 0].astype(np.int64))
         facts["balance"] = {"classes": effective_classes(counts), "examples": effective_size(counts)}
     if v.texts:
         facts["texts"] = [t.facts() for t in v.texts]
@@ -95,6 +97,19 @@ def _facts(v: View) -> dict[str, object]:
         facts["lengths"] = {"low": int(n.min()), "median": float(np.median(n)), "high": int(n.max()),
                             "padding": 1 - float(n.mean()) / v.codes.shape[1]}  # fmt: skip
     return facts
+
+
+def _cut(data: Data, v: View) -> dict[str, np.ndarray]:
+    """Return the values (n,), as they were read, of the number columns in which the encoding cut some off."""
+    known = {c["name"] for c in data.meta.get("encoding", {}).get("columns", ()) if c["kind"] == "number"}
+    if any(len(data.raw.get(s, ())) != len(split) for s, split in (("train", data.train), ("valid", data.valid))):
+        return {}
+    found = {}
+    for j, name in enumerate(v.names):
+        if name in known and (np.abs(v.numbers[:, j]) >= CLIP).any():
+            train, valid = (as_numbers(data.raw[s][name]) for s in ("train", "valid"))
+            found[name] = np.concatenate([train[v.index[~v.valid]], valid[v.index[v.valid]]])
+    return found
 
 
 def _once(data: Data, v: View) -> np.ndarray:
@@ -114,15 +129,15 @@ def _scaled(data: Data) -> Outcome:
         return Outcome(not_run=() if a.ndim == 4 else (why,))
     if a.ndim == 4:
         a, b = (x.movedim(1, -1).reshape(-1, x.shape[1]) for x in (a, b))
-    columns = scaled_together(a.flatten(1).numpy(), b.flatten(1).numpy())
-    facts = {"scaled": {"columns": len(columns), "of": int(a.flatten(1).shape[1])}}
-    if not columns:
-        return Outcome(facts, not_run=(why,))
-    names = [data.features[j] if j < len(data.features) else f"column {j}" for j in columns]
-    text = (
-        f"{len(columns)} columns have mean 0 and deviation 1 over training and validation together, not over training: "
-    )
-    text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
-    evidence = {"columns": len(columns), "of": facts["scaled"]["of"], "threshold": 1e-5, "n": [len(a), len(b)]}
-    return Outcome(facts, (Finding("SCALED", Severity.WARN, "inputs", evidence, text, fix),), not_run=(why,))
+    ways, of = scaled_together(a.flatten(1).numpy(), b.flatten(1).numpy()), int(a.flatten(1).shape[1])
+    facts = {"scaled": {"columns": sum(len(way.columns) for way in ways), "of": of}}
+    found = []
+    for way in ways:
+        names = [data.features[j] if j < len(data.features) else f"column {j}" for j in way.columns]
+        have = "column has" if len(names) == 1 else "columns have"
+        text = f"{len(names)} {have} {way.how} over training and validation together, not over training: "
+        text += ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        fix = "divide first, then scaler.fit(train) and scaler.transform(valid)"
+        evidence = {"columns": len(names), "of": of, "threshold": way.threshold, "n": [len(a), len(b)]}
+        found.append(Finding("SCALED", Severity.WARN, "inputs", evidence, text, fix))
+    return Outcome(facts, tuple(found), not_run=(why,))

@@ -13,7 +13,7 @@ def same_columns(numbers: np.ndarray, codes: np.ndarray, *, tolerance: float = 1
     """Return pairs (earlier, later) of columns that hold the same: numbers (n, d) first, then codes (n, k).
 
     Numbers: one is a linear function of the other, to `tolerance` of its spread on every row. Codes: one to one, with at
-    least three rows a value on average. Constant columns are left out.
+    least three rows a value on average; so a number and a code. Constant columns are left out.
 
     >>> x = np.random.default_rng(0).normal(size=(50, 2))
     >>> same_columns(np.c_[x, 3 - 2 * x[:, 0]], np.c_[np.arange(50) % 3, 7 - np.arange(50) % 3])
@@ -32,11 +32,29 @@ def same_columns(numbers: np.ndarray, codes: np.ndarray, *, tolerance: float = 1
             if gap <= tolerance * 10:  # float32 keeps seven digits of ten standard deviations
                 found.append((int(free[i]), int(free[j])))
     sizes = [len(np.unique(c)) for c in codes.T]
+    if codes.shape[1]:
+        found += _coded(numbers, codes, sizes)
     for i in range(codes.shape[1]):
         for j in range(i + 1, codes.shape[1]):
             if 1 < sizes[i] == sizes[j] <= n / 3:
                 if len(np.unique(codes[:, i] * (codes[:, j].max() + 1) + codes[:, j])) == sizes[i]:
                     found.append((d + i, d + j))
+    return found
+
+
+def _coded(numbers: np.ndarray, codes: np.ndarray, sizes: list[int]) -> list[tuple[int, int]]:
+    """Return pairs (number, code) of columns that are one to one, as a grade and its name."""
+    found: list[tuple[int, int]] = []
+    n, d = numbers.shape
+    few = np.linspace(0, n - 1, min(n, 5000)).astype(int)
+    most = max(sizes)
+    for i in range(d):
+        if len(np.unique(numbers[few, i])) > most:
+            continue
+        values, at = np.unique(numbers[:, i], return_inverse=True)
+        for j, size in enumerate(sizes):
+            if 1 < size == len(values) <= n / 3 and len(np.unique(at * (codes[:, j].max() + 1) + codes[:, j])) == size:
+                found.append((i, d + j))
     return found
 
 

@@ -53,6 +53,8 @@ def doubtful_labels(v: View, *, seed: int = 0) -> Outcome:
     (True, True)
     """
     code = "LABEL"
+    if v.y.ndim > 1 and v.y.dtype.kind != "f":
+        return Outcome(not_run=(NotRun(code, "each position has a class: only one class an example is judged"),))
     if v.classes is None:
         return Outcome(not_run=(NotRun(code, "targets are numbers: only classes are judged"),))
     k, n = len(v.classes), len(v)

@@ -12,10 +12,11 @@ import numpy as np
 from whet.finding import Finding, Severity
 from whet.seed import key, rng
 
-__all__ = ["Null", "null_finding", "null_labels", "scaled_together"]
+__all__ = ["Null", "Scaled", "null_finding", "null_labels", "scaled_together"]
 
 Prepare = Callable[[np.ndarray, np.ndarray], np.ndarray]
 ALPHA = 1e-3
+STANDARD, RANGED = 1e-5, 1e-6  # so near are mean and deviation, and the ends of a range, when float32 computed them
 
 
 @dataclass(frozen=True)
@@ -112,19 +113,56 @@ def null_finding(null: Null) -> Finding | None:
     return Finding("NULL", Severity.WARN, "preparation", evidence, f"{text}: the preparation saw held-out labels", fix)
 
 
-def scaled_together(train: np.ndarray, valid: np.ndarray) -> list[int]:
-    """Return the columns that were standardised over training and validation together: arrays (n, d) and (m, d).
+@dataclass(frozen=True)
+class Scaled:
+    """Columns that were scaled in one way over training and validation together.
+
+    how: what they have over both; columns: their numbers; threshold: they have it to within so much.
+
+    >>> Scaled("mean 0 and deviation 1", (0, 3), 1e-5).columns
+    (0, 3)
+    """
+
+    how: str
+    columns: tuple[int, ...]
+    threshold: float
+
+
+def scaled_together(train: np.ndarray, valid: np.ndarray) -> list[Scaled]:
+    """Return the columns that were scaled over training and validation together, by the way: arrays (n, d) and (m, d).
 
     Such a column has mean 0 and standard deviation 1 over both, to the precision of float32, and not over training alone; by
-    chance no column has. Scaling over a sealed test split as well does not show.
+    chance no column has. Or it has one value that is 0 (-1) and one that is 1, nothing beyond them, not both in training, and no
+    other value often: ends that are limits, as of shares or pixels, are reached more than once. Scaling over a sealed test split as well does not show.
 
     >>> x = np.random.default_rng(0).normal(5, 3, (100, 2)); z = (x - x.mean(0)) / x.std(0)
-    >>> scaled_together(z[:70], z[70:]), scaled_together((x[:70] - x[:70].mean(0)) / x[:70].std(0), z[70:])
-    ([0, 1], [])
+    >>> scaled_together(z[:70], z[70:])
+    [Scaled(how='mean 0 and deviation 1', columns=(0, 1), threshold=1e-05)]
+    >>> scaled_together((x[:70] - x[:70].mean(0)) / x[:70].std(0), z[70:])
+    []
     """
     both = np.concatenate([train, valid]).astype(np.float64)
     mean, alone = both.mean(0), train.astype(np.float64)
     spread = np.stack([both.std(0), both.std(0, ddof=1)])
-    whole = (np.abs(mean) < 1e-5) & (np.abs(spread - 1) < 1e-5).any(0)
+    whole = (np.abs(mean) < STANDARD) & (np.abs(spread - 1) < STANDARD).any(0)
     apart = (np.abs(alone.mean(0)) > 1e-4) | (np.abs(alone.std(0) - 1) > 1e-2)
-    return np.flatnonzero(whole & apart).tolist()
+    standard = whole & apart
+    ranged, at_zero = _ranged(both, alone) & ~standard, np.abs(both.min(0)) < RANGED
+    ways = (
+        ("mean 0 and deviation 1", standard, STANDARD),
+        ("the range 0 to 1", ranged & at_zero, RANGED),
+        ("the range -1 to 1", ranged & ~at_zero, RANGED),
+    )
+    return [Scaled(how, tuple(np.flatnonzero(of).tolist()), near) for how, of, near in ways if of.any()]
+
+
+def _ranged(both: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Return (d,) bool: which columns reach the ends of 0 to 1, or -1 to 1, once each in both (n, d), and not in training `alone`."""
+    low, high = both.min(0), both.max(0)
+    ends = ((np.abs(low) < RANGED) | (np.abs(low + 1) < RANGED)) & (np.abs(high - 1) < RANGED)
+    lacking = (alone.min(0) > low + RANGED) | (alone.max(0) < high - RANGED)
+    found = ends & lacking
+    for j in np.flatnonzero(found):
+        values, times = np.unique(both[:, j], return_counts=True)
+        found[j] = times[0] == times[-1] == 1 and 2 * len(values) > len(both)
+    return found

@@ -20,11 +20,12 @@ ALPHA = 1e-3
 AXES = 1000
 LISTED = 100
 REFERENCE = 2000
+ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of |a|^2 + |b|^2: a squared distance below it is what rounding left
 BLANK = 1 / 255  # of the range of values: a picture whose pixels vary less shows nothing
 
 
 def lone_distance(x: np.ndarray, *, k: int = 3, seed: int = 0) -> np.ndarray:
-    """Return (n,) the distance of each row of x (n, p) to its k-th nearest among 2,000 rows (itself left out).
+    """Return (n,) the distance of each row of x (n, p) to its k-th nearest among 2,000 rows (itself left out), 0 where it is lost in rounding.
 
     >>> lone_distance(np.array([[0.0], [1.0], [2.0], [3.0], [100.0]])).round(2).tolist()
     [3.0, 2.0, 2.0, 3.0, 99.0]
@@ -39,7 +40,9 @@ def lone_distance(x: np.ndarray, *, k: int = 3, seed: int = 0) -> np.ndarray:
     k = min(k, len(at) - 1)
     for i in range(0, n, 2048):
         block = x[i : i + 2048].astype(np.float32)
-        d = np.maximum((block**2).sum(1)[:, None] + square[None] - 2 * block @ some.T, 0)
+        size = (block**2).sum(1)[:, None] + square[None]
+        d = size - 2 * block @ some.T
+        d[d < ROUNDING * size] = 0
         own = column[i : i + len(block)]
         d[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf
         out[i : i + len(block)] = np.sqrt(np.partition(d, k - 1, axis=1)[:, k - 1])
@@ -75,16 +78,19 @@ def text_axes(v: View) -> dict[str, np.ndarray]:
     return {"length" if alone else f"length of {t.name}": np.where(t.missing, np.nan, t.length) for t in v.texts}
 
 
-def far_examples(v: View, encoding: Mapping[str, Any] | None = None, *, seed: int = 0) -> Outcome:
+def far_examples(
+    v: View, encoding: Mapping[str, Any] | None = None, *, cut: Mapping[str, np.ndarray] | None = None, seed: int = 0
+) -> Outcome:
     """Return outlying examples: per numeric column, brightness, contrast, and by the distance to the nearest others.
 
-    An axis has outliers where its tail has a gap (see `tails`), at 1e-3 over all axes; WARN when even a power law rules the gap
-    out, else INFO. Values of a table that was encoded are given as they were before.
+        An axis has outliers where its tail has a gap (see `tails`), at 1e-3 over all axes; WARN when even a power law rules the gap
+        out, else INFO. Values of a table that was encoded are given as they were before; cut: (n,) values as they were of those columns
+    that the encoding cut off.
 
-    >>> from whet.data.split import Data
-    >>> x = np.random.default_rng(0).normal(size=(300, 2)); x[7, 1] = 90
-    >>> far_examples(__import__("whet.data.seen.view", fromlist=["view"]).view(Data.from_arrays(x, x[:, 0]))).findings[0].code
-    'OUTLIER'
+        >>> from whet.data.split import Data
+        >>> x = np.random.default_rng(0).normal(size=(300, 2)); x[7, 1] = 90
+        >>> far_examples(__import__("whet.data.seen.view", fromlist=["view"]).view(Data.from_arrays(x, x[:, 0]))).findings[0].code
+        'OUTLIER'
     """
     axes = picture_axes(v) | text_axes(v)
     if v.kind == "table":
@@ -92,12 +98,16 @@ def far_examples(v: View, encoding: Mapping[str, Any] | None = None, *, seed: in
     if v.features.shape[1] > 1 and len(v) >= 100:
         axes["distance"] = lone_distance(v.features, seed=seed)
     raw = _scales(encoding)
+    for name, values in (cut or {}).items():
+        if name in axes:  # no value where one was imputed
+            mean, std = raw[name]
+            axes[name] = np.where(np.isnan(values), axes[name], (values - mean) / std)
     found: dict[str, list[Tail]] = {}
     for name, x in axes.items():
         side = "upper" if name == "distance" else "both"
         if ends := tails(x, alpha=ALPHA / max(1, len(axes)), sides=side, seed=seed):
             found[name] = ends
-    examples = _examples(v, axes, found, raw)
+    examples = _examples(v, axes, found, raw, set(cut or {}))
     findings = [_finding(axes, found, examples)] if found else []
     blank = _blank(v, axes)
     facts: dict[str, Any] = {"axes": len(axes), "outliers": {k: sum(len(t.index) for t in ends) for k, ends in found.items()},
@@ -135,7 +145,11 @@ def _scales(encoding: Mapping[str, Any] | None) -> dict[str, tuple[float, float]
 
 
 def _examples(
-    v: View, axes: Mapping[str, np.ndarray], found: Mapping[str, list[Tail]], raw: Mapping[str, tuple[float, float]]
+    v: View,
+    axes: Mapping[str, np.ndarray],
+    found: Mapping[str, list[Tail]],
+    raw: Mapping[str, tuple[float, float]],
+    known: set[str],
 ) -> list[Example]:
     out = []
     for name, ends in found.items():
@@ -144,7 +158,7 @@ def _examples(
             # Of a crowd at one place, as of a placeholder, the first few will do.
             for i, z in list(zip(end.index, end.z, strict=True))[: max(3, LISTED // len(found))]:
                 value = float(axes[name][i]) * std + mean
-                cut = " or beyond" if name in raw and abs(axes[name][i]) >= CLIP else ""
+                cut = " or beyond" if name in raw and name not in known and abs(axes[name][i]) >= CLIP else ""
                 reason = "far from every other example" if name == "distance" else f"{name} {value:.6g}{cut}"
                 score = min(abs(float(z)), 1e9)
                 out.append(Example("OUTLIER", *v.name(i), int(v.index[i]), v.label(i), reason, score))

@@ -142,10 +142,21 @@ def _blank(data: Data, look: Look, finding: Finding) -> list[Proposal]:
 
 
 def _outlier(data: Data, look: Look, finding: Finding) -> list[Proposal]:
+    if "series" in data.meta:
+        return _values(data, finding)
     own = _examples(look, finding)
     items = tuple((_id(e.split, e.id, look), e.reason) for e in own)
     left = max(0, sum(finding.evidence.get("axes", {}).values()) - len(own))
     return [Proposal("OUTLIER", "drop", items, False, _ids(data, "looked at: no example of its kind"), left)]
+
+
+def _values(data: Data, finding: Finding) -> list[Proposal]:
+    """Return the blanking of single values of a series: a row taken out would stay in the inputs of those after it."""
+    e, target = finding.evidence, data.meta["series"]["target"]
+    items = tuple((str(i), f"{v:.6g} at {t}") for i, v, t in zip(e["ids"], e["values"], e["times"], strict=True))
+    column = {} if finding.where == target else {"column": quoted(finding.where)}
+    left = max(0, int(e["count"]) - len(items))
+    return [Proposal("OUTLIER", "blank", items, False, column | _ids(data, "looked at: no value of its kind"), left)]
 
 
 def _label(data: Data, look: Look, finding: Finding) -> list[Proposal]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import keyword
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whet.data.column import as_dates
+from whet.data.seen.querydate import date_form, dated
 from whet.errors import UsageError, nearest, one_line
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ LONGEST = 2000  # characters of an expression
 
 _NODES = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.Invert, ast.BinOp, ast.Add,
-    ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,
+    ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,
     ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Attribute,
     ast.Call, ast.keyword,
 )  # fmt: skip
@@ -42,7 +45,8 @@ def where(table: pd.DataFrame, expression: str, *, what: str = "--where") -> np.
 
     Columns, numbers, texts and lists; + - * / // %, comparisons, in, and, or, not (also & | ~); the methods .isna()
     .notna() .isin() .between() .abs() and, of text, .str.contains() and its like. A column whose name is no plain word goes
-    in backticks. It is read before pandas sees it, so that an expression cannot call or reach anything else.
+    in backticks. A column of dates is compared as dates (see `whet.data.seen.querydate`). The expression is read before pandas
+    sees it, so that it cannot call or reach anything else.
 
     Raises UsageError, in one line, for all that cannot be read, an unknown column, and what is no filter.
 
@@ -58,8 +62,10 @@ def where(table: pd.DataFrame, expression: str, *, what: str = "--where") -> np.
     if not used:
         raise UsageError(f"{what} {expression!r}: names no column. Compare one, e.g. {_example(table)}.")
     frame = pd.DataFrame({n: table[stand_ins.get(n, n)].reset_index(drop=True) for n in used})
+    plain, dates, moments = dated(tree, plain, frame, lambda n: f"{what} {expression!r}: {stand_ins.get(n, n)}")
+    frame = frame.assign(**dates)
     try:
-        found = frame.eval(plain, engine="python")
+        found = frame.eval(plain, engine="python", resolvers=[dict(moments)])
     except Exception as e:  # pandas raises many kinds for what two columns cannot do together
         told = one_line(str(e))
         for stand_in, name in stand_ins.items():
@@ -95,7 +101,7 @@ def names_in(expression: str, columns: Sequence[str], *, what: str = "--where") 
 def order(table: pd.DataFrame, by: str, *, what: str = "--sort") -> np.ndarray:
     """Return the positions of the rows sorted by a column, (n,); "-column": the largest first. Missing values come last.
 
-    Raises UsageError for an unknown column.
+    Dates are sorted as dates, as they are read. Raises UsageError for an unknown column.
 
     >>> import pandas as pd
     >>> order(pd.DataFrame({"x": [2.0, None, 3.0, 2.0]}), "-x").tolist()
@@ -106,6 +112,8 @@ def order(table: pd.DataFrame, by: str, *, what: str = "--sort") -> np.ndarray:
     name = by[1:] if falling else by
     _known(name, columns, what)
     column = table[name].reset_index(drop=True)
+    if (form := date_form(column)) is not None:
+        column = as_dates(column, form)
     try:
         found = column.sort_values(ascending=not falling, kind="stable", na_position="last")
     except TypeError:  # numbers among texts
@@ -156,7 +164,8 @@ def _read(expression: str, columns: Sequence[str], what: str) -> tuple[str, dict
     words = iter(w for i in range(10**6) if (w := f"column_{i}") not in columns and w not in bare)
     stand_ins = {next(words): name for name in quoted}
     back = {name: word for word, name in stand_ins.items()}
-    plain = " ".join("".join(f" {back[t]} " if k == "column" else t for k, t in parts).split("\n")).strip()
+    plain = "".join(f" {back[t]} " if k == "column" else _joined(t) if k == "code" else t for k, t in parts)
+    plain = " ".join(plain.split("\n")).strip()
     try:
         tree = ast.parse(plain, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
@@ -165,6 +174,11 @@ def _read(expression: str, columns: Sequence[str], what: str) -> tuple[str, dict
         _allow(node, said)
     _names(tree, stand_ins, columns, said)
     return plain, stand_ins, tree
+
+
+def _joined(code: str) -> str:
+    """Return code with & and | as the words: pandas reads them as and, or, and Python, which gives the tree, binds them tighter."""
+    return re.sub(r"(?<!\|)\|(?!\|)", " or ", re.sub("(?<!&)&(?!&)", " and ", code))
 
 
 def _pieces(text: str, said: str) -> Iterator[tuple[str, str]]:

@@ -167,7 +167,7 @@ def _gaps(line: Line, facts: dict[str, Any]) -> Outcome:
     worst = int(ahead.argmax())
     share = lost / (len(line.times) + lost)
     text = f"{lost:,} of {len(line.times) + lost:,} steps have no row ({share:.2%}), in {stretches:,} gap{'s' * (stretches > 1)}; the longest "
-    text += f"{int(ahead[worst]):,} ({line.step}) after {line.at(worst)}"
+    text += f"{int(ahead[worst]):,} step{'s' * bool(ahead[worst] > 1)} after {line.at(worst)}"
     evidence = {**facts["gaps"], "share": share, "after": line.at(worst), "n": len(line.times)}
     severity = Severity.WARN if share > 0.05 else Severity.INFO
     fix = "lags keep to time, gaps are filled with the last value; find out why"
@@ -186,7 +186,7 @@ def _missing(line: Line) -> Outcome:
         worst = int(lengths.argmax())
         p = float(n * (lost / n) ** lengths[worst])  # so long a run of values missing one by one
         if p < ALPHA:
-            text = f"{lost:,} values are missing in {len(lengths):,} stretches, the longest {lengths[worst]:,} from {line.at(starts[worst])}"
+            text = f"{lost:,} values are missing in {len(lengths):,} stretch{'es' * (len(lengths) > 1)}, the longest {lengths[worst]:,} from {line.at(starts[worst])}"
             evidence = {
                 "missing": lost,
                 "stretches": len(lengths),
@@ -239,7 +239,8 @@ def _far(data: Data, line: Line, season: int) -> Outcome:
             f"{len(at):,} value{'s' * (len(at) > 1)} far from those around, robust z up to {abs(at[0][1]):.3g}: {shown}"
         )
         evidence = {"count": len(at), "z": abs(at[0][1]), "p": p, "shape_p": shape, "threshold": ALPHA / len(line.columns), "n": len(x),
-                    "times": [line.at(i) for i, _ in at[:20]], "ids": [int(line.ids[i]) for i, _ in at[:20]]}  # fmt: skip
+                    "times": [line.at(i) for i, _ in at[:20]], "ids": [int(line.ids[i]) for i, _ in at[:20]],
+                    "values": [float(x[i]) for i, _ in at[:20]]}  # fmt: skip
         severity = Severity.WARN if p < ALPHA else Severity.INFO
         fix = "look at them: a placeholder such as 9999, a unit, a typing error?"
         findings.append(Finding("OUTLIER", severity, name, evidence, text, fix))

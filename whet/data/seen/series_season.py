@@ -14,6 +14,8 @@ CYCLES = 3  # so many times a season must come round to be one
 BACKGROUND = 25  # frequencies on either side that say what the spectrum is like around one
 WORTH = 0.32  # what a value inside a median under a Hann window is worth, of one in a mean of independent ones
 HIGH = 0.1  # least autocorrelation at a season, and least rise of it above the valley before
+PEAKS = 8  # of the spectrum, the highest, are looked at
+WILD, FEW = 10.0, 0.01  # values so far out are left out, if they are at most this share
 MOST = 20_000  # values, the last ones; more say no more
 
 
@@ -46,14 +48,23 @@ def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) 
     A peak in the spectrum of the differences counts when its power over the background is past the F(2, 2k) quantile for
     `alpha` over all frequencies; background: the median of the 25 frequencies on either side, worth k means. The period is
     where the autocorrelation, less the linear trend, has its hill (Vlachos, Yu, Castelli, SDM 2005), at the peak's or at a
-    multiple, and comes round three times at least. A `natural` period (steps in a day, week, year) within the resolution is it.
+    multiple, and comes round three times at least. At most 1 % of the values, over 10 robust standard deviations out, are left out; when nothing is
+    found then, they are looked at too (what comes once a season is far out as well), each search at half of `alpha`. A `natural` period (steps in a day, week, year) within the resolution is it.
 
     >>> t = np.arange(240)
     >>> noise = np.random.default_rng(0).normal(size=240)
     >>> [p for p, r in periods(np.sin(t * 2 * np.pi / 12) + 0.1 * t + 0.3 * noise)], periods(noise)
     ([12], [])
     """
-    x = filled(np.asarray(x, float))[-MOST:]
+    whole = filled(np.asarray(x, float))[-MOST:]
+    calm = _calm(whole)
+    if calm is whole:
+        return _found(whole, natural, alpha)
+    return _found(calm, natural, alpha / 2) or _found(whole, natural, alpha / 2)
+
+
+def _found(x: np.ndarray, natural: Sequence[int], alpha: float) -> list[tuple[int, float]]:
+    """Return what `periods` does, of x (n,) without missing values."""
     n = len(x)
     if n < LEAST or x.std() == 0:
         return []
@@ -81,8 +92,18 @@ def periods(x: np.ndarray, natural: Sequence[int] = (), *, alpha: float = 1e-3) 
     return [(short, height), *[h for h in longer if h[1] > height + 2 / np.sqrt(n)][:1]]
 
 
+def _calm(x: np.ndarray) -> np.ndarray:
+    """Return x (n,) without its few values more than `WILD` robust standard deviations out: one 9999 hides every season."""
+    distance = np.abs(x - np.median(x))
+    wild = distance > WILD * 1.4826 * np.median(distance)
+    return filled(np.where(wild, np.nan, x)) if 0 < wild.sum() <= FEW * len(x) else x
+
+
 def _peaks(d: np.ndarray, alpha: float) -> list[float]:
-    """Return the periods at which the spectrum of d (n,) stands out of its surroundings, the highest above them first."""
+    """Return the periods at which the spectrum of d (n,) stands out of its surroundings, the highest above them first.
+
+    At most 8. Where there are more, as high harmonics of something short that comes round, a ninth: of the frequency from one to the next.
+    """
     n = len(d)
     power = np.abs(np.fft.rfft((d - d.mean()) * np.hanning(n))) ** 2
     power = power[1 : n // 2 + 1]
@@ -96,7 +117,8 @@ def _peaks(d: np.ndarray, alpha: float) -> list[float]:
     inner = np.pad(power, 1)
     at = np.arange(m)
     high = at[(p < alpha) & (inner[at + 1] >= inner[at]) & (inner[at + 1] >= inner[at + 2]) & (at + 1 >= CYCLES)]
-    return [n / (i + 1) for i in high[np.argsort(-ratio[high], kind="stable")][:8]]
+    first = [n / (i + 1) for i in high[np.argsort(-ratio[high], kind="stable")][:PEAKS]]
+    return [*first, n / float(np.median(np.diff(high)))] if len(high) > PEAKS else first
 
 
 def _hill(r: np.ndarray, period: float, natural: Sequence[int]) -> tuple[int, float] | None:

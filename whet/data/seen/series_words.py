@@ -20,10 +20,9 @@ def told(facts: Mapping[str, Any]) -> list[str]:
     to beat on valid: the last value again rmse 33.7, a season ago 36.3
     """
     lost = facts["gaps"]["missing"]
+    gaps = f"{lost:,} step{'s' * (lost > 1)} without a row" if lost else "no gaps"
     every = "irregular" if facts["step"] == "row" else f"every {facts['step']}"
-    out = [
-        f"series {facts['from']} to {facts['to']}, {every}, {facts['n']:,} visible rows, {f'{lost:,} missing' if lost else 'no gaps'}"
-    ]
+    out = [f"series {facts['from']} to {facts['to']}, {every}, {facts['n']:,} visible rows, {gaps}"]
     season = ", ".join(str(p) for p in facts["seasons"])
     said = [f"season {season} (strength {facts['season_strength']:.2f})" if season else "no season"]
     way = "up" if facts["trend"] > 0 else "down"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from whet.data.sample import Sample
 from whet.data.split import Data
+from whet.errors import one_line
 
 __all__ = ["clean_text", "described", "fields", "halves", "picture_of", "shades"]
 
@@ -78,12 +79,12 @@ def clean_text(value: object) -> str:
     """Return a value on one line, nothing in it that a terminal would act on; "-" for what is missing.
 
     >>> clean_text("two\\n lines\\x1b[31m"), clean_text(float("nan")), clean_text(0.1 + 0.2)
-    ('two lines?[31m', '-', '0.3')
+    ('two lines', '-', '0.3')
     """
     if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)) or str(value) in ("NaT", "<NA>"):
         return "-"
     text = f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return one_line(text)
 
 
 def fields(row: Mapping[str, Any], *, width: int = 70) -> list[str]:

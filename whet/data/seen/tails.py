@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -15,6 +15,7 @@ __all__ = ["Tail", "tails"]
 LEAST = 50  # values; fewer do not show what their tail is like
 FACTOR = 1.5  # the first value beyond the gap is so many times as far from the median as the last before it
 SHARE = 0.02  # at most this share of the values is called outlying
+CROWD = 0.1  # and of those that are not the one value that most are
 BODY = 30  # so many spacings next to a gap say what the tail is like there: farther in, light tails look heavier
 
 
@@ -22,8 +23,7 @@ BODY = 30  # so many spacings next to a gap say what the tail is like there: far
 class Tail:
     """Values beyond a gap on one side.
 
-    index: (m,) positions, the farthest first; z: (m,) their robust z-scores, (x - median) / (1.4826 MAD), where the middle
-    has any spread; gap: how many times farther out the first of them lies than the last that is not; p: how likely such a
+    index: (m,) positions, the farthest first; z: (m,) their robust z-scores, (x - median) / (1.4826 MAD); gap: how many times farther out the first of them lies than the last that is not; p: how likely such a
     gap anywhere in this tail is under a power law, the heaviest tail; shape: how likely it is under the side's own shape.
 
     >>> Tail(np.array([7]), np.array([88.0]), 12.0, 1e-9, 1e-20).gap
@@ -37,16 +37,19 @@ class Tail:
     shape: float
 
 
-def tails(x: np.ndarray, *, alpha: float = 1e-3, sides: str = "both", seed: int = 0) -> list[Tail]:
+def tails(
+    x: np.ndarray, *, alpha: float = 1e-3, sides: str = "both", share: float = SHARE, seed: int = 0
+) -> list[Tail]:
     """Return the outlying ends of x (n,), at most two: lower and upper ("upper": that alone); NaN is left out.
 
     What is outlying lies beyond a gap: a value at least 1.5 times as far from the median as the next, with at most 2 % of all
-    beyond it. Either of two nulls must rule the gap out. A power law: sorted distances from the median have independent
+    (`share`) beyond it. Either of two nulls must rule the gap out. A power law: sorted distances from the median have independent
     exponential spacings i (log d_i - log d_i+1) (Renyi), so the gap's, over the mean of the 30 within it, is past the F(2, 60)
     quantile that allows for all places looked at. Or the side's own shape: distances at the quantiles up to 98 % follow
     b z exp(c z + h z^2), with normal quantiles z and c, h >= 0 (Tukey's g and h; normal, log-normal and Cauchy values nearly do), and the gap
     ends past 1.5 times what that gives for z at probability alpha / n. And the robust z-scores are past that z. Ties are spread over the column's resolution first, so that
-    rounded values make no gaps.
+    rounded values make no gaps. Where over half of the values are one, the others are judged by themselves; where most of those are one as
+    well (a rare count, a flag), all are judged together, by the median distance of the others in place of the MAD.
 
     >>> x = np.random.default_rng(0).normal(size=500); x[7] = 60.0
     >>> [t.index.tolist() for t in tails(x)], tails(np.random.default_rng(1).lognormal(size=500))
@@ -58,14 +61,25 @@ def tails(x: np.ndarray, *, alpha: float = 1e-3, sides: str = "both", seed: int 
     values = np.asarray(x, float)[known]
     middle = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    if spread == 0:  # most are one value, such as 0, and say nothing of how far out the others lie
+        other = np.flatnonzero(values != middle)
+        if not len(other):
+            return []
+        rest = values[other]
+        if len(other) >= LEAST and np.median(np.abs(rest - np.median(rest))) > 0:
+            share = min(CROWD, share * len(values) / len(other))
+            found = tails(rest, alpha=alpha, sides=sides, share=share, seed=seed)
+            return [replace(t, index=known[other[t.index]]) for t in found]
+        # Most of the others are one value too, as of a rare count or a flag, or they are few: all together say more.
+        spread = float(np.median(np.abs(rest - middle)))
     loose = values + _resolution(values) * (rng(seed, "tails").random(len(values)) - 0.5)
     found = []
     for sign in (1,) if sides == "upper" else (-1, 1):
-        tail = _tail(sign * (loose - middle), alpha / 2, len(values))
+        tail = _tail(sign * (loose - middle), alpha / 2, len(values), share)
         if tail is None:
             continue
         at, gap, p, own = tail
-        z = (values[at] - middle) / spread if spread > 0 else np.full(len(at), sign * np.inf)
+        z = (values[at] - middle) / spread
         if np.abs(z).min() > -ndtri(alpha / len(values)):
             found.append(Tail(known[at], z, gap, min(1.0, 2 * p), min(1.0, 2 * own)))
     return found
@@ -82,10 +96,10 @@ def _resolution(values: np.ndarray) -> float:
     return float(np.median(steps))
 
 
-def _tail(side: np.ndarray, alpha: float, n: int) -> tuple[np.ndarray, float, float, float] | None:
+def _tail(side: np.ndarray, alpha: float, n: int, share: float) -> tuple[np.ndarray, float, float, float] | None:
     """Return (positions beyond the innermost gap, its factor, its p under either null) on the positive side, or None."""
     order = np.argsort(-side, kind="stable")
-    most = max(1, int(SHARE * n))
+    most = max(1, int(share * n))
     reach = min(most + BODY + 1, int((side > 0).sum()))
     if reach < BODY:
         return None

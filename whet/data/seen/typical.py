@@ -54,7 +54,7 @@ def groups(v: View, measures: Mapping[str, np.ndarray] | None = None, *, k: int 
     """
     if v.classes is not None:
         y = v.y.astype(np.int64)
-        counts = np.bincount(y, minlength=len(v.classes))
+        counts = np.bincount(y[y >= 0], minlength=len(v.classes))  # below 0: labels that do not count
         chosen = np.sort(np.argsort(-counts, kind="stable")[:most])
         parts = [(v.classes[c], np.flatnonzero(y == c)) for c in chosen if counts[c]]
     elif v.y.ndim == 1:

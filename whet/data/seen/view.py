@@ -89,7 +89,7 @@ def label_of(data: Data, split: str, index: int) -> str:
 
 def _words(y: np.ndarray, classes: tuple[str, ...] | None) -> str:
     if y.ndim:
-        return ", ".join(f"{v:.4g}" for v in y[:3])
+        return ", ".join(f"{v:.4g}" for v in y.reshape(-1)[:3])
     return classes[int(y)] if classes else f"{float(y):.6g}"
 
 
@@ -117,7 +117,7 @@ def view(data: Data, *, most: int = MOST, seed: int = 0) -> View:
     ids = np.concatenate([data.train.ids[index[~valid]], data.valid.ids[index[valid]]])
     kind = _kind(data)
     classes = None
-    if data.kind == "classification":
+    if data.kind == "classification" and y.ndim == 1 and y.dtype.kind != "f":  # one class an example
         classes = data.classes or tuple(str(i) for i in range(int(y.max()) + 1))
     numbers, codes = np.empty((len(at), 0), np.float32), np.empty((len(at), 0), np.int64)
     if kind == "table":
