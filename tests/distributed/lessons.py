@@ -103,7 +103,7 @@ class Spoilt(Blobs):
 
     def loss(self, params):
         def fails(outputs, targets):
-            if torch.is_grad_enabled():
+            if len(targets) > 2:
                 raise RuntimeError("spoilt on purpose")
             return nn.functional.cross_entropy(outputs, targets)
 

@@ -32,10 +32,9 @@ def killer(training, which, seed, *, number=signal.SIGKILL):
     """Send a signal to a process of the training at a random instant of its work; return the thread."""
 
     def strike():
-        while not training.status.get("merged"):
+        until = time.monotonic() + 120
+        while not training.status.get("merged") and time.monotonic() < until:
             time.sleep(0.005)
-            if training._pool is None:
-                return
         time.sleep(random.Random(seed).uniform(0, 1.0))
         try:
             os.kill(training._pool.pids()[which], number)
@@ -69,24 +68,24 @@ def test_every_example_is_applied_once_an_epoch():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_worker_loses_nothing_that_was_acknowledged(seed):
-    with Training(task("Tally"), {"pause": 0.01}, rule="async", workers=2) as training:
+    with Training(task("Tally"), {"pause": 0.02}, rule="async", workers=2) as training:
         thread = killer(training, 1 + seed % 2, seed)
         list(training)
         thread.join(5)
     assert weights(training).tolist() == [6.0] * 120
-    assert sum(training.deaths.values()) <= 1
+    assert training.deaths[f"worker {seed % 2}"] == 1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_server_begins_at_its_checkpoint_and_draws_again_what_was_lost(seed):
-    with Training(task("Tally"), {"pause": 0.01}, rule="async", workers=2) as training:
+    with Training(task("Tally"), {"pause": 0.02}, rule="async", workers=2) as training:
         thread = killer(training, 0, seed)
         points = list(training)
         thread.join(5)
     assert weights(training).tolist() == [6.0] * 120
     assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
-    if training.deaths["server"]:
-        assert 0 <= training.lost <= 30  # it is written after each epoch, so no more than one
+    assert training.deaths["server"] == 1
+    assert 0 <= training.lost <= 30  # it is written after each epoch, so no more than one
 
 
 @pytest.mark.soak
@@ -104,7 +103,7 @@ def test_no_rule_waits_for_the_dead(rule, which):
 
 
 def test_a_worker_that_hangs_is_replaced():
-    with Training(task("Tally"), {"pause": 0.01}, rule="bounded(s=1)", workers=2, deadline=3.0) as training:
+    with Training(task("Tally"), {"pause": 0.03}, rule="bounded(s=1)", workers=2, deadline=3.0) as training:
         thread = killer(training, 1, 0, number=signal.SIGSTOP)
         list(training)
         thread.join(5)
