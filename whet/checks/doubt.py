@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from whet.checks.initial import quiet
 from whet.checks.inside import alone
+from whet.checks.strays import nodes
 from whet.checks.subject import Answer, Subject, mapped, tensors
 
 __all__ = ["Astray", "astray", "doubt", "unknown"]
@@ -117,15 +118,7 @@ def astray(subject: Subject) -> Astray | None:
 
 def functions(loss: Tensor) -> set[type]:
     """Return the classes of torch.autograd.Function that the graph of `loss` was made with."""
-    seen: set[Any] = set()
-    todo = [loss.grad_fn]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        todo += [n for n, _ in node.next_functions]
-    return {type(n)._forward_cls for n in seen if hasattr(type(n), "_forward_cls")}
+    return {type(n)._forward_cls for n in nodes(loss) if hasattr(type(n), "_forward_cls")}
 
 
 def identity(function: Any) -> bool:

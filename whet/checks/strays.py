@@ -99,18 +99,20 @@ class _Slopes(TorchFunctionMode):
 
 def leaves(loss: Tensor) -> list[Tensor]:
     """Return the leaf tensors that have a gradient of the loss."""
-    seen: set[Any] = set()
-    found: list[Tensor] = []
+    return [leaf for node in nodes(loss) if isinstance(leaf := getattr(node, "variable", None), Tensor)]
+
+
+def nodes(loss: Tensor) -> list[Any]:
+    """Return the nodes of the graph of `loss`, each once."""
+    found: dict[Any, None] = {}
     todo = [loss.grad_fn]
     while todo:
         node = todo.pop()
-        if node is None or node in seen:
+        if node is None or node in found:
             continue
-        seen.add(node)
-        if isinstance(leaf := getattr(node, "variable", None), Tensor):
-            found.append(leaf)
+        found[node] = None
         todo += [n for n, _ in node.next_functions]
-    return found
+    return list(found)
 
 
 def _name(model: nn.Module, tensor: Tensor) -> str:

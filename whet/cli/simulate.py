@@ -122,11 +122,11 @@ class _Asked:
     """The words of the command, read."""
 
     def __init__(self, workers: str, rule: str, delays: str, straggler: str, seeds: int) -> None:
-        from whet.distributed.named import parse_rule
+        from whet.distributed.named import parse_rule, split
         from whet.errors import UsageError
 
         self.workers = [_whole("--workers", w) for w in workers.split(",") if w.strip()]
-        self.rules = split(rule)
+        self.rules = [r.strip() for r in split(rule, ",") if r.strip()]
         for name in self.rules:
             parse_rule(name)
         if not self.workers or not self.rules:
@@ -149,22 +149,6 @@ def _whole(flag: str, text: str) -> int:
     if found < 1:
         raise UsageError(f"{flag}: must be at least 1, got {found}.")
     return found
-
-
-def split(rules: str) -> list[str]:
-    """Return the names of rules between commas that are in no brackets.
-
-    >>> split("sync, clip(norm=1)+async,elastic(alpha=.2,every=4)")
-    ['sync', 'clip(norm=1)+async', 'elastic(alpha=.2,every=4)']
-    """
-    parts, depth = [""], 0
-    for c in rules:
-        depth += (c == "(") - (c == ")")
-        if c == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return [p.strip() for p in parts if p.strip()]
 
 
 def _delays(name: str, straggler: str) -> tuple[Delays, str]:

@@ -46,15 +46,19 @@ def parse_rule(text: str) -> Rule:
     >>> str(parse_rule("dc-asgd")), str(parse_rule("bounded(s=3)")), str(parse_rule("finite+dc-asgd-c(lambda=1)"))
     ('dc-asgd-a(lambda=2, decay=0.95)', 'bounded(s=3)', 'finite + dc-asgd-c(lambda=1)')
     """
-    return chain(*(_one(part, text) for part in _split(text)))
+    return chain(*(_one(part, text) for part in split(text, "+")))
 
 
-def _split(text: str) -> list[str]:
-    """Return the parts between "+" signs outside brackets."""
+def split(text: str, sign: str) -> list[str]:
+    """Return the parts between signs that are in no brackets.
+
+    >>> split("sync,elastic(alpha=.2,every=4)", ",")
+    ['sync', 'elastic(alpha=.2,every=4)']
+    """
     parts, depth = [""], 0
     for c in text:
         depth += (c == "(") - (c == ")")
-        if c == "+" and depth == 0:
+        if c == sign and depth == 0:
             parts.append("")
         else:
             parts[-1] += c
