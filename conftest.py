@@ -23,7 +23,26 @@ else:
     settings.load_profile("whet")
 
 
+_SEEDS = 2  # of each test that `make test` runs; `make soak` runs them all
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m "not soak"` is applied
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave all but the first seeds of a test to `make soak`, and skip what this machine cannot run."""
+    seeds: dict[tuple[str, str], list[object]] = {}
+    for item in items:
+        values = getattr(getattr(item, "callspec", None), "params", {})
+        if "seed" in values:
+            name = getattr(item, "originalname", item.name)
+            own = seeds.setdefault((str(item.path), name), [])
+            if values["seed"] not in own:
+                own.append(values["seed"])
+            if own.index(values["seed"]) >= _SEEDS:
+                item.add_marker(pytest.mark.soak)
+    _skip(items)
+
+
+def _skip(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run: `gpu` without CUDA, and never in CI `browser`, `postgres`, `ray` without them."""
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu:

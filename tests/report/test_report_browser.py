@@ -120,13 +120,13 @@ def look_at(browser: Chrome, report: Report) -> None:
     assert fetched(browser) == []
 
 
-@pytest.mark.parametrize("width", [400, 800, 1400])
+@pytest.mark.parametrize("width", [400, pytest.param(800, marks=pytest.mark.soak), 1400])
 def test_classification_is_drawn_at_any_width(show: Any, study: Any, width: int) -> None:
     report = study.report()
     look_at(show(report, width), report)
 
 
-@pytest.mark.parametrize("width", [800, 1400])
+@pytest.mark.parametrize("width", [800, pytest.param(1400, marks=pytest.mark.soak)])
 def test_regression_is_drawn(show: Any, regression: Any, width: int) -> None:
     report = regression.report()
     look_at(show(report, width, "dark"), report)
