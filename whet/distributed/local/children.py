@@ -16,7 +16,7 @@ from whet.distributed.local.frames import Frame, FrameError, Kind, connect, rece
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.region import Region
-from whet.distributed.local.serve import Desk
+from whet.distributed.local.serve import Listener
 from whet.distributed.rule import Local
 from whet.distributed.sampler import Sampler
 from whet.distributed.server import Given, Server
@@ -47,14 +47,14 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     region = job.region(flat)
     lost = max(0, int(region["counts"][0]) - server.held.version)
     keeper = _Keeper(server, path, job.often)
-    desk = Desk(
+    listener = Listener(
         server, region, Path(job.folder), workers=job.workers, epoch=epoch, deadline=job.deadline, told=link.emit,
         after=keeper.after,
     )  # fmt: skip
     link.emit({"listening": epoch, "lost": lost, "version": server.held.version, "epochs": server.epochs})
-    desk.serve(lambda: link.stopping)
+    listener.serve(lambda: link.stopping)
     keeper.write()
-    return {"done": desk.finished, **desk.status()}
+    return {"done": listener.desk.finished, **listener.desk.status()}
 
 
 class _Keeper:
