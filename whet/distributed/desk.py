@@ -1,0 +1,218 @@
+"""Where workers come to a server: who is at work, who waits, who is gone. It knows no channel, and any channel uses it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from whet.distributed.server import Given, Server
+from whet.distributed.update import Update
+
+__all__ = ["Channel", "Client", "Desk"]
+
+
+@dataclass(eq=False)
+class Client:
+    """A worker in one of its lives: the time from its HELLO until it is gone, late, or says HELLO again."""
+
+    worker: int
+    life: int
+    since: float  # when it was given what it is at
+    began: float
+    own: bool  # it has weights to go on from
+    asks: bool = False  # it waits to be given something
+    resting: bool = False  # there is nothing for it
+    updates: int = 0
+
+
+class Channel(Protocol):
+    """What a desk needs of the way to its workers."""
+
+    def into(self, worker: int) -> Tensor:
+        """Return the vector (p,) that a worker's weights go into, which stays as it is until its push."""
+        ...
+
+    def give(self, client: Client, given: Given) -> None:
+        """Let a worker go on, with what it was given. Its weights lie in `into`, unless it goes on from its `own`."""
+        ...
+
+    def drop(self, client: Client) -> None:
+        """Speak no more to a worker in this life."""
+        ...
+
+    def merged(self) -> None:
+        """Note that the weights changed, before the worker whose update it was hears of it."""
+        ...
+
+    def whole(self, epoch: int) -> None:
+        """Show the owner the weights, that have taken an epoch's batches; nothing is given out until `Desk.seen` is told."""
+        ...
+
+
+class Desk:
+    """Serves the workers of a `Server`, one call at a time.
+
+    workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
+    seconds after which a worker that was given something and does not answer counts as gone; shown: the last whole epoch that the
+    owner was shown (None: all that were merged before); clock: in seconds.
+    """
+
+    def __init__(
+        self, server: Server, channel: Channel, *, workers: int, epoch: int, deadline: float, shown: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.server, self.channel, self.workers, self.epoch, self.deadline = server, channel, workers, epoch, deadline
+        self.clients: dict[int, Client] = {}  # worker -> its present life
+        self.events: Counter[str] = Counter()
+        self._clock = clock
+        self._lives = int(epoch) << 16  # numbers of lives never come twice, over all servers
+        self._step = int(server.epochs) if shown is None else shown
+        self._seen = self._step  # the last whole epoch that the owner has read
+        self._started = clock()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every batch of every epoch was merged."""
+        return self.server.merged >= self.server.sampler.limit
+
+    @property
+    def over(self) -> bool:
+        """Whether all is merged and its owner has seen it."""
+        return self.finished and self._seen >= self._step
+
+    # -- workers
+
+    def hello(self, worker: int, *, own: bool) -> tuple[Client, int] | None:
+        """Take in a worker, own: that has weights to go on from; return its life and next step, or None when it is none of ours."""
+        if not 0 <= worker < self.workers:
+            return None
+        if worker in self.clients:
+            self.leave(self.clients[worker])
+        self._lives += 1
+        now = self._clock()
+        client = self.clients[worker] = Client(worker, self._lives, now, now, own)
+        self.events["joined"] += 1
+        return client, self.server.join(worker, own=own)
+
+    def ask(self, client: Client) -> None:
+        """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
+        if not client.asks and not self.server.at(client.worker):
+            client.asks = True
+            self._give(client)
+
+    def push(
+        self, client: Client, step: int, vector: Tensor, buffers: Tensor, *, examples: int, pulled: int, loss: float
+    ) -> None:
+        """Merge what a worker sends, and give it something as soon as it may go on. vector: stays as it is until its next."""
+        worker, sends = client.worker, self.server.local.sends
+        update = Update(
+            worker, step, vector, sends, max(1, examples), min(pulled, self.server.held.version), self.server.at(worker), loss,
+            buffers,
+        )  # fmt: skip
+        client.updates += 1
+        client.asks = True
+        if self.server.push(update):
+            self._merged()
+            self.give_all()
+        else:
+            self._give(client)
+            if self.server.rule.admit is not None:
+                self.give_all()
+
+    def leave(self, client: Client) -> None:
+        """Count a worker as gone, in this life."""
+        if self.clients.get(client.worker) is not client:
+            return
+        del self.clients[client.worker]
+        self.channel.drop(client)
+        self.events["left"] += 1
+        if self.server.leave(client.worker):
+            self._merged()
+        self.give_all()
+
+    def expire(self) -> list[Client]:
+        """Count those as gone that had their time; return them."""
+        now = self._clock()
+        late = [
+            c for c in self.clients.values() if not c.asks and not c.resting and now - c.since > self.deadline
+        ]  # fmt: skip
+        for client in late:
+            self.events["late"] += 1
+            self.leave(client)
+        return late
+
+    def seen(self, epoch: int) -> None:
+        """Go on: the owner has read the weights of this whole epoch."""
+        self._seen = max(self._seen, epoch)
+        self.give_all()
+
+    def give_all(self) -> None:
+        """Give something to each that waits and may go on."""
+        for worker in sorted(self.clients):
+            client = self.clients.get(worker)
+            if client is not None and client.asks:
+                self._give(client)
+
+    def _give(self, client: Client) -> None:
+        if self._seen < self._step or self.finished:  # the owner has to read the weights first
+            return
+        worker = client.worker
+        if client.resting:
+            if not self.server.sampler.waiting(worker):
+                return
+            client.resting = False
+            self.server.join(worker, own=client.own)
+        if not self.server.admits(worker):
+            return
+        given = self.server.pull(worker, self.channel.into(worker))
+        if given is None:
+            client.resting = True
+            if self.server.rest(worker):
+                self._merged()
+                self.give_all()
+            return
+        client.asks, client.since = False, self._clock()
+        self.channel.give(client, given)
+        client.own = True
+
+    def _merged(self) -> None:
+        self.show()
+        self.channel.merged()
+
+    def show(self) -> None:
+        """Show the owner each whole epoch that it was not shown."""
+        while self._step + 1 <= self.server.epochs:
+            self._step += 1
+            self.server.settle_buffers()
+            self.channel.whole(self._step)
+
+    # -- what is known
+
+    def epoch_status(self) -> dict[str, Any]:
+        """Return `status` with what is known of the epoch that was merged last: its loss, time, and whose models there are."""
+        return {
+            "epoch": self._step, "loss": self.server.mean_loss(), "seconds": self._clock() - self._started,
+            "models": [w for w, _ in self.server.models], **self.status(),
+        }  # fmt: skip
+
+    def status(self) -> dict[str, Any]:
+        """Return how the training stands, as JSON values."""
+        now, server = self._clock(), self.server
+        slowest = server.held.slowest
+        return {
+            "version": server.held.version, "merged": server.merged, "epochs": server.epochs,
+            "drawn_again": server.sampler.drawn_again, "refused": dict(server.refused), "events": dict(self.events),
+            "staleness": {str(k): v for k, v in sorted(server.staleness.items())[:200]},
+            "workers": {
+                str(w): {
+                    "updates": c.updates, "rate": c.updates / max(now - c.began, 1e-9), "waits": c.asks,
+                    "ahead": server.held.clocks.get(w, slowest) - slowest,
+                }
+                for w, c in sorted(self.clients.items())
+            },
+        }  # fmt: skip
