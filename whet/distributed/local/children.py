@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -20,7 +20,7 @@ from whet.distributed.local.region import Region
 from whet.distributed.local.serve import Listener
 from whet.distributed.rule import Local
 from whet.distributed.server import Given
-from whet.distributed.shuffle import Shuffle
+from whet.distributed.update import Update
 from whet.distributed.worker import Parts, Worker
 from whet.execute.child import Link
 
@@ -55,26 +55,45 @@ def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     run = job.run(device=job.device)
     parts, shuffle = Parts.of(run), job.shuffled(run)
     region = job.region(Flat(copy.deepcopy(run.model)))
-    hand = _Hand(job, number, parts, shuffle=shuffle, region=region, link=link)
-    while not link.stopping:
-        connection = hand.reach()
-        if connection is None:
-            break
-        with connection:
-            if hand.live(connection):
-                break
-    return {"updates": hand.sent}
+    local = job.made_rule().local or Local()
+
+    def begin(step: int) -> Worker:
+        gradient = region[f"{number}/gradient"] if local.sends == "gradient" else None
+        return Worker(
+            number, parts, shuffle, local=local, weights=region[f"{number}/weights"], gradient=gradient, step=step
+        )
+
+    return Hand(job, number, region, begin=begin, link=link).work()
 
 
-class _Hand:
-    """A worker and its connections, one after the other."""
+class Works(Protocol):
+    """What a worker does with what it was given: `whet.distributed.worker.Worker` trains."""
 
-    def __init__(self, job: Job, number: int, parts: Parts, *, shuffle: Shuffle, region: Region, link: Link) -> None:
-        self.job, self.number, self.parts = job, number, parts
-        self.shuffle, self.region, self.link = shuffle, region, link
-        self.local = job.made_rule().local or Local()
-        self.worker: Worker | None = None
+    step: int
+
+    def work(self, given: Given) -> Update:
+        """Return the update to push."""
+        ...
+
+
+class Hand:
+    """A worker and its connections, one after the other. begin: makes the worker, whose next step it is given."""
+
+    def __init__(self, job: Job, number: int, region: Region, *, begin: Callable[[int], Works], link: Link) -> None:
+        self.job, self.number, self.region, self.begin, self.link = job, number, region, begin, link
+        self.worker: Works | None = None
         self.sent = 0
+
+    def work(self) -> dict[str, Any]:
+        """Work until all is done or the owner says stop; return how many updates were sent."""
+        while not self.link.stopping:
+            connection = self.reach()
+            if connection is None:
+                break
+            with connection:
+                if self.live(connection):
+                    break
+        return {"updates": self.sent}
 
     def reach(self) -> socket.socket | None:
         """Return a connection to the server, or None when there is none within the deadline."""
@@ -114,14 +133,10 @@ class _Hand:
         return True
 
     def _begin(self, step: int) -> None:
-        if self.worker is not None:
+        if self.worker is None:
+            self.worker = self.begin(step)
+        else:
             self.worker.step = step
-            return
-        name = str(self.number)
-        self.worker = Worker(
-            self.number, self.parts, self.shuffle, local=self.local, weights=self.region[f"{name}/weights"],
-            gradient=self.region[f"{name}/gradient"] if self.local.sends == "gradient" else None, step=step,
-        )  # fmt: skip
 
     def _step(self, frame: Frame, life: int) -> Frame:
         worker = self.worker
@@ -129,7 +144,7 @@ class _Hand:
         models: tuple[tuple[int, torch.Tensor], ...] = ()
         if frame.b:
             peers, who = self.region[f"{self.number}/peers"], self.region[f"{self.number}/who"].tolist()
-            size = worker.flat.size
+            size = len(peers) // self.job.workers
             models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
         update = worker.work(Given(frame.a, frame.tickets, models))
         if update.buffers is not None:
