@@ -15,6 +15,7 @@ from whet.distributed.server import Given, Server, lived, plain
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Ticket, Update
 from whet.distributed.worker import Parts, Worker
+from whet.errors import UsageError
 from whet.task import Task
 from whet.train.run import Run
 from whet.tune.space import Params
@@ -68,6 +69,12 @@ class Simulation:
             shuffle if isinstance(shuffle, Shuffle)
             else Shuffle(len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone)  # type: ignore[arg-type]
         )  # fmt: skip
+        batches = self.run.steps * self.shuffle.per_epoch
+        if workers > batches:
+            raise UsageError(
+                f"workers: {workers} for {batches} batches ({self.run.steps} epochs of {self.shuffle.per_epoch}); "
+                "some would never have one. Give fewer workers, smaller batches or more epochs."
+            )
         self.parts = Parts.of(self.run)
         self.server = Server(
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
@@ -93,10 +100,15 @@ class Simulation:
 
     def __iter__(self) -> Iterator[Point]:
         """Go on until every epoch's batches are merged; yield a point after each epoch's worth of them."""
+        return (point for point in self.beats() if point is not None)
+
+    def beats(self) -> Iterator[Point | None]:
+        """As iterating it, with a None after every event: for an owner who shows how far it is, or stops in mid-epoch."""
         while self.run.step < self.run.steps and not self.run.over and self._events:
             self._next()
             while self.run.step + 1 <= self.server.epochs and not self.run.over:
                 yield self._point()
+            yield None
 
     def _point(self) -> Point:
         self.server.settle_buffers()
