@@ -145,7 +145,7 @@ def check(task: Task, params: Params, rules: Sequence[str], workers: Sequence[in
     for name in rules:
         _rule(name)
     most = max(workers)
-    stragglers = dict((setting.get("delays") or Delays()).stragglers or {})
+    stragglers = (setting.get("delays") or Delays()).stragglers or {}
     for what, numbers in (("straggler", stragglers), ("fail", [f.worker for f in setting.get("failures", ())])):
         for worker in numbers:
             if not 0 <= worker < most:
