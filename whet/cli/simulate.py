@@ -208,7 +208,7 @@ class _Far:
 
     def block(self, found: Sequence[Outcome]) -> Block:
         """Return what came of it."""
-        from whet.distributed.compare import summary
+        from whet.distributed.summary import summary
         from whet.recipe.block import Block
 
         rows = summary(found)

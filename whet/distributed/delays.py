@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from whet.errors import UsageError, nearest
 from whet.seed import rng
@@ -30,7 +29,7 @@ class Delays:
 
     name: str = "gamma"
     shape: float | None = None
-    stragglers: Any = None
+    stragglers: Mapping[int, float] | None = None
     trace: Sequence[Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
@@ -41,13 +40,21 @@ class Delays:
         least = 1.0 if self.name == "pareto" else 0.0
         if self.shape is not None and not self.shape > least:
             raise UsageError(f"delays: the shape of {self.name} must be > {least:g}, got {self.shape!r}.")
-        for worker, factor in dict(self.stragglers or {}).items():
+        for worker, factor in (self.stragglers or {}).items():
             if not 0 < factor < float("inf"):
                 raise UsageError(f"straggler: worker {worker}: the factor must be > 0, got {factor!r}. Use e.g. 3.")
 
+    def factor(self, worker: int) -> float:
+        """Return how many times as long as others a worker takes.
+
+        >>> Delays(stragglers={1: 3.0}).factor(1), Delays().factor(1)
+        (3.0, 1.0)
+        """
+        return float(self.stragglers.get(worker, 1.0)) if self.stragglers else 1.0
+
     def seconds(self, seed: int, worker: int, step: int) -> float:
         """Return how long a worker's step takes."""
-        factor = float(dict(self.stragglers or {}).get(worker, 1.0))
+        factor = self.factor(worker)
         if self.trace is not None:
             own = self.trace[worker % len(self.trace)]
             return float(own[step % len(own)]) * factor

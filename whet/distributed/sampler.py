@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,19 +33,26 @@ class Sampler:
         self._position = [0] * shards
         self._back: list[deque[Ticket]] = [deque() for _ in range(shards)]
         self._owner: dict[int, int] = {}  # worker -> shard
+        self._taken: Counter[int] = Counter()  # shard -> its owners
 
     def join(self, worker: int) -> None:
         """Give a worker its shard: its own number's when that is free, else the first free one, else its own number's, shared."""
         if self.shuffle.how == "global":
             return
-        taken, count = set(self._owner.values()), self.shuffle.workers
-        own = worker % count
-        free = [s for s in range(count) if s not in taken]
-        self._owner[worker] = own if own in free or not free else free[0]
+        own = worker % self.shuffle.workers
+        if own in self._taken:  # by itself, say: then it moves on to one that nobody draws from
+            own = next((s for s in range(self.shuffle.workers) if s not in self._taken), own)
+        self.leave(worker)
+        self._owner[worker] = own
+        self._taken[own] += 1
 
     def leave(self, worker: int) -> None:
         """Free the worker's shard."""
-        self._owner.pop(worker, None)
+        shard = self._owner.pop(worker, None)
+        if shard is not None:
+            self._taken[shard] -= 1
+            if not self._taken[shard]:
+                del self._taken[shard]
 
     @property
     def orphans(self) -> list[int]:
@@ -91,3 +98,4 @@ class Sampler:
         self._position = list(state["position"])
         self._back = [deque(Ticket(*t) for t in q) for q in state["back"]]
         self._owner = {int(w): int(s) for w, s in state["owner"]}
+        self._taken = Counter(self._owner.values())

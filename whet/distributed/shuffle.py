@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -41,7 +42,7 @@ class Shuffle:
     seed: int = 0
     alone: bool = True
     shards: list[Tensor] | None = None
-    _orders: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
+    _orders: dict[int, dict[int, Tensor]] = field(default_factory=dict, repr=False)  # shard -> epoch -> (n,)
 
     def __post_init__(self) -> None:
         if self.how not in HOWS:
@@ -62,6 +63,7 @@ class Shuffle:
                 f"workers: {self.workers} for {self.n} training examples leave some one example, which batch normalisation cannot "
                 f"train on. Give at most {self.n // 2}."
             )
+        self._starts = [list(accumulate(each, initial=0)) for each in self._sizes]
 
     @property
     def per_epoch(self) -> int:
@@ -78,23 +80,23 @@ class Shuffle:
 
     def indices(self, ticket: Ticket) -> Tensor:
         """Return the numbers (b,) int64 of the ticket's examples."""
-        each = self._sizes[ticket.shard]
-        start = sum(each[: ticket.batch])
-        return self._order(ticket.shard, ticket.epoch)[start : start + each[ticket.batch]]
+        starts = self._starts[ticket.shard]
+        return self._order(ticket.shard, ticket.epoch)[starts[ticket.batch] : starts[ticket.batch + 1]]
 
     def _order(self, shard: int, epoch: int) -> Tensor:
         assert self.shards is not None
         if self.how == "once":
             epoch = 0
-        found = self._orders.get((shard, epoch))
+        orders = self._orders.setdefault(shard, {})
+        found = orders.get(epoch)
         if found is None:
             name = (self.seed, "order", epoch) if self.how == "global" else (self.seed, "order", epoch, shard)
             own = self.shards[shard]
             found = torch.randperm(len(own), generator=_generator(*name))
             found = found if self.how == "global" else own[found]
-            for old in [k for k in self._orders if k[0] == shard and k[1] < epoch - 1]:
-                del self._orders[old]
-            self._orders[shard, epoch] = found
+            for old in [e for e in orders if e < epoch - 1]:
+                del orders[old]
+            orders[epoch] = found
         return found
 
 

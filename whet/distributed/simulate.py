@@ -11,10 +11,12 @@ from whet.distributed.delays import Delays, Network
 from whet.distributed.flat import Flat
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
+from whet.distributed.seat import Seat, Stage
 from whet.distributed.server import Given, Server, lived, plain
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Ticket, Update
-from whet.distributed.worker import Parts, Worker
+from whet.distributed.worker import Parts
+from whet.errors import UsageError
 from whet.task import Task
 from whet.train.run import Run
 from whet.tune.space import Params
@@ -68,13 +70,20 @@ class Simulation:
             shuffle if isinstance(shuffle, Shuffle)
             else Shuffle(len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone)  # type: ignore[arg-type]
         )  # fmt: skip
+        batches = self.run.steps * self.shuffle.per_epoch
+        if workers > batches:
+            raise UsageError(
+                f"workers: {workers} for {batches} batches ({self.run.steps} epochs of {self.shuffle.per_epoch}); "
+                "some would never have one. Give fewer workers, smaller batches or more epochs."
+            )
         self.parts = Parts.of(self.run)
         self.server = Server(
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
             rate=self.run.rate,
         )  # fmt: skip
         self.clock = 0.0
-        self.workers: dict[int, Worker] = {}
+        self.stage = Stage(self.parts, self.server.local)
+        self.workers: dict[int, Seat] = {}
         self._given: dict[int, Given] = {}
         self._updates: dict[int, Update] = {}  # on their way
         self._waiting: list[int] = []  # not admitted, in the order they asked
@@ -82,6 +91,7 @@ class Simulation:
         self._events: list[tuple[float, int, str, int, int]] = []
         self._lives: dict[int, int] = {}  # worker -> how many times it joined
         self._planned = 0
+        self._slowest = 0  # clock, when those that wait were last asked
         self._free = 0.0  # when the server has merged what it has
         self._size = self.server.flat.size * self.server.flat.weights.element_size()
         for w in range(workers):
@@ -93,10 +103,15 @@ class Simulation:
 
     def __iter__(self) -> Iterator[Point]:
         """Go on until every epoch's batches are merged; yield a point after each epoch's worth of them."""
+        return (point for point in self.beats() if point is not None)
+
+    def beats(self) -> Iterator[Point | None]:
+        """As iterating it, with a None after every event: for an owner who shows how far it is, or stops in mid-epoch."""
         while self.run.step < self.run.steps and not self.run.over and self._events:
             self._next()
             while self.run.step + 1 <= self.server.epochs and not self.run.over:
                 yield self._point()
+            yield None
 
     def _point(self) -> Point:
         self.server.settle_buffers()
@@ -132,8 +147,11 @@ class Simulation:
     def _join(self, worker: int) -> None:
         self._lives[worker] = self._lives.get(worker, 0) + 1
         step = self.server.join(worker)
-        self.workers[worker] = Worker(worker, self.parts, self.shuffle, local=self.server.local, step=step)
+        self.workers[worker] = self._seat(worker, step)
         self._ask(worker)
+
+    def _seat(self, worker: int, step: int = 0) -> Seat:
+        return Seat(worker, self.parts, self.shuffle, local=self.server.local, stage=self.stage, step=step)
 
     def _die(self, worker: int) -> None:
         if self.workers.pop(worker, None) is None:
@@ -154,7 +172,7 @@ class Simulation:
         if not self.server.admits(worker):
             self._waiting.append(worker)
             return
-        given = self.server.pull(worker, self.workers[worker].flat.weights)
+        given = self.server.pull(worker, self.workers[worker].weights)
         if given is None:
             self._resting.append(worker)
             if self.server.rest(worker):
@@ -167,14 +185,14 @@ class Simulation:
         self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
 
     def _steps(self, worker: int) -> int:
-        return self.workers[worker].step * self.server.local.every
+        return self.workers[worker].worker.step * self.server.local.every
 
     def _computed(self, worker: int) -> None:
         """The gradient is there: computed now, at the weights that were pulled then."""
         own = self.workers[worker]
         update = own.work(self._given.pop(worker))
         self._updates[worker] = update
-        extra = own.cost * float(dict(self.delays.stragglers or {}).get(worker, 1.0))
+        extra = own.worker.cost * self.delays.factor(worker)
         arrives = max(self.clock + extra + self.network.seconds(self._size), self._free) + self.network.service
         self._free = arrives if self.network.service else self._free
         self._plan(arrives, "arrived", worker)
@@ -182,10 +200,12 @@ class Simulation:
     def _arrived(self, worker: int) -> None:
         self.server.push(self._updates.pop(worker))
         self._ask(worker)
-        self._wake()
+        if self.server.held.slowest != self._slowest:  # else `admit` says of them what it said before
+            self._wake()
 
     def _wake(self) -> None:
         """Ask again for those that wait."""
+        self._slowest = self.server.held.slowest
         waiting, self._waiting = self._waiting, []
         for worker in waiting:
             self._ask(worker)
@@ -209,7 +229,7 @@ class Simulation:
         self.server.load(state["server"])
         self.workers = {}
         for w, own in state["workers"]:
-            self.workers[w] = Worker(w, self.parts, self.shuffle, local=self.server.local)
+            self.workers[w] = self._seat(w)
             self.workers[w].load(own)
         self._given = {
             w: Given(version, tuple(Ticket(*t) for t in tickets), tuple((k, m.clone()) for k, m in models))

@@ -71,17 +71,21 @@ class Held:
 
     def tick(self, worker: int, clock: int | None) -> None:
         """Set a worker's clock, or take the worker out; for the server alone."""
-        before = self.clocks.pop(worker, None)
-        if before is not None:
-            self._at[before] -= 1
-        if clock is not None:
+        before = self.clocks.get(worker)
+        if clock is None:
+            self.clocks.pop(worker, None)
+        else:
             self.clocks[worker] = clock
             self._at[clock] += 1
-        if before is None and clock is not None and len(self.clocks) > 1:
-            self._slowest = min(self._slowest, clock)
-        elif not self._at[self._slowest]:
-            self._at = Counter(self.clocks.values())
-            self._slowest = min(self._at, default=self._slowest)
+            self._slowest = clock if len(self.clocks) == 1 else min(self._slowest, clock)
+        if before is not None:
+            self._at[before] -= 1
+            if not self._at[before]:
+                del self._at[before]
+        while (
+            self.clocks and self._slowest not in self._at
+        ):  # it only rises, with the clocks: a step of it for many a tick
+            self._slowest += 1
 
     @property
     def slowest(self) -> int:

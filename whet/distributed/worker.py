@@ -57,47 +57,55 @@ class Parts:
 class Worker:
     """One worker: its model, its optimizer when the rule has it take steps of its own, and what it remembers of others.
 
-    weights, gradient: (p,) vectors for its model to live in, in shared memory say; None makes new ones. cost: what the last `work`
-    cost beside its steps, in steps (a forward pass is a third of one).
+    weights, gradient: (p,) vectors for its model to live in, in shared memory say; None makes new ones. flat, teacher: models that it
+    uses in place of its own, when many workers take turns (`whet.distributed.seat`). cost: what the last `work` cost beside its steps, in
+    steps (a forward pass is a third of one).
     """
 
     def __init__(
         self, number: int, parts: Parts, shuffle: Shuffle, *, local: Local,
         weights: Tensor | None = None, gradient: Tensor | None = None, step: int = 0,
+        flat: Flat | None = None, teacher: nn.Module | None = None,
     ) -> None:  # fmt: skip
         self.number, self.parts, self.shuffle, self.local = number, parts, shuffle, local
         self.step = step  # of the next update
         self.steps = 0  # of its own optimizer
         self.cost = 0.0
-        model = parts.model()
-        if weights is not None:
-            weights.copy_(Flat(copy.deepcopy(model)).weights)
-        self.flat = Flat(model, weights=weights, gradient=gradient)
-        self.optimizer = parts.optimizer(model) if local.sends == "weights" else None
+        if flat is None:
+            model = parts.model()
+            if weights is not None:
+                weights.copy_(Flat(copy.deepcopy(model)).weights)
+            flat = Flat(model, weights=weights, gradient=gradient)
+        self.flat = flat
+        self.optimizer = parts.optimizer(flat.model) if local.sends == "weights" else None
         self._rates = [float(g["lr"]) for g in self.optimizer.param_groups] if self.optimizer else []
-        self._teacher = parts.model() if local.peers else None
-        self._sum = torch.empty_like(self.flat.weights) if local.sends == "gradient" and local.every > 1 else None
+        self._teacher = parts.model() if local.peers and teacher is None else teacher
 
     def work(self, given: Given) -> Update:
         """Train on what was given; return the update to push. The weights (p,) were put into `flat.weights` before."""
         self.cost = 0.0
         self.flat.model.train()
         losses, counts = [], []
+        total: Tensor | None = None  # (p,) of the gradients, by examples
         peers = [(w, m) for w, m in given.models if self._teaches(w)]
         distil = self.local.distil
         if distil is not None and distil.steps and len(given.models) > 1:
             self._compress(distil, peers, given.tickets[0])
-        for i, ticket in enumerate(given.tickets):
+        for ticket in given.tickets:
             _, targets, loss = self._backward(ticket, peers if distil is not None and not distil.steps else ())
             if self.optimizer is not None:
                 self._own_step(ticket)
-            elif self._sum is not None:
-                self._sum.mul_(0.0 if i == 0 else 1.0).add_(self.flat.gradient, alpha=len(targets))
+            elif len(given.tickets) > 1:
+                total = (
+                    self.flat.gradient * len(targets)
+                    if total is None
+                    else total.add_(self.flat.gradient, alpha=len(targets))
+                )
             losses.append(loss)
             counts.append(len(targets))
         n = sum(counts)
-        if self._sum is not None and len(counts) > 1:
-            torch.div(self._sum, n, out=self.flat.gradient)
+        if total is not None:
+            torch.div(total, n, out=self.flat.gradient)
         vector = self.flat.weights if self.local.sends == "weights" else self.flat.gradient
         buffers = torch.empty(self.flat.buffer_size, dtype=torch.float64)
         self.flat.read_buffers(buffers)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from whet.distributed.compare import Outcome, Summary, summary
+from whet.distributed.compare import Outcome
+from whet.distributed.summary import Summary, summary
 from whet.report.block import Code, Facts, Headline, Plot, Section, Table, label
 from whet.report.document import Report
 from whet.report.quantity import Id, count, show
