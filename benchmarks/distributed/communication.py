@@ -1,0 +1,150 @@
+"""Averaging against ensemble-compression when workers talk rarely: every 1, 4 or 16 epochs, on like and on unlike shards.
+
+K workers have a shard each (local reshuffling) and take steps of their own between two exchanges. MA goes on from the mean of the
+weights. EC exchanges the models, teaches their mean output to each of them, and goes on; EC-L is one of the workers' models, the one with
+the lowest training loss in its last stretch (the rule's own choice, it needs no other images), EC-G the ensemble of them all, K times
+as big. Shards are drawn at random (skew 0), or a part `skew` of the images is dealt sorted by class.
+
+The rate is tuned for each rule, skew and period with four trials, on a seed and images that are not reported: four rates for MA;
+for EC two rates times two strengths (share 0.5 weight 1; share 1 weight 4), judged by EC-L. Both train `--epochs` epochs; the
+rate falls to a tenth at half and at 80 % of them. EC's compression is extra: every / 2 steps after an exchange, and K forward passes over
+what is relabelled; "seconds" has it, in virtual seconds (a step takes 1). Intervals: 95 %, Student's t over seeds.
+
+"bound" counts exchanges after which the ensemble's loss was at most the members' mean, as it must be (test images).
+Targets: EC below MA at the rarest exchange; the bound always.
+
+The network and images are in `evidence/images.py`; it needs an IDX image set (`--data`, or WHET_DATA).
+Run: python benchmarks/distributed/communication.py [--workers 4] [--every 1,4,16] [--skews 0,0.5] [--epochs 32] [--seeds 5]
+[--json FILE] [--kept FILE]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from evidence.commands import TUNING, finish, options
+from evidence.figures import apart, interval, paired, table
+from evidence.images import Images, folder
+from evidence.kept import Kept
+from evidence.training import end, train
+from evidence.tuning import tuned
+
+from whet.distributed.ensemble import member_losses
+from whet.distributed.simulate import Simulation
+from whet.train.predict import forward
+
+BATCH, IMAGES, HELD_OUT = 32, 1200, 2000
+RATES = (0.05, 0.1, 0.2, 0.4)
+STRENGTHS = ("share=0.5,weight=1", "share=1,weight=4")
+
+
+def trials(rule: str, every: int) -> list[tuple[str, float]]:
+    """Return four pairs (rule, rate) for "average" or "ec".
+
+    >>> trials("average", 8)[0], trials("ec", 8)[-1]
+    (('average(every=8)', 0.05), ('ec(every=8,share=1,weight=4)', 0.2))
+    """
+    if rule == "average":
+        return [(f"average(every={every})", lr) for lr in RATES]
+    return [(f"ec(every={every},{s})", lr) for s in STRENGTHS for lr in RATES[1:3]]
+
+
+def look(simulation: Simulation, row: dict[str, Any]) -> None:
+    """Add to a row of EC what the members and their ensemble are worth, at the last epoch and, when reported, after each exchange."""
+    server, run = simulation.server, simulation.run
+    last = row["epoch"] == run.steps
+    if not server.models or not (last or run.params["report"]) or getattr(server, "seen", -1) == server.held.version:
+        return
+    server.seen = server.held.version  # type: ignore[attr-defined]
+    members = member_losses(run, server.models)
+    row["ensemble_loss"], row["member_loss"] = members.ensemble, members.mean
+    if last:
+        row |= errors(simulation)
+
+
+def errors(simulation: Simulation) -> dict[str, float]:
+    """Return the error in % of the ensemble of the last exchange, and the mean of its members'."""
+    run = simulation.run
+    own = torch.nn.utils.parameters_to_vector(run.model.parameters()).detach().clone()
+    said = []
+    with torch.no_grad():
+        for _, weights in simulation.server.models:
+            torch.nn.utils.vector_to_parameters(weights, run.model.parameters())
+            said.append(forward(run.model, run.valid).softmax(1))
+        torch.nn.utils.vector_to_parameters(own, run.model.parameters())
+
+    def error(p: torch.Tensor) -> float:
+        return 100 * float((p.argmax(1) != run.valid.targets).double().mean())
+
+    return {"ensemble_error": error(torch.stack(said).mean(0)), "member_error": sum(map(error, said)) / len(said)}
+
+
+def bound(results: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return after how many exchanges the ensemble's loss was at most the members' mean, and how many were looked at."""
+    seen = [row for r in results for row in r["curve"] if "ensemble_loss" in row]
+    return sum(row["ensemble_loss"] <= row["member_loss"] + 1e-6 for row in seen), len(seen)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--every", default="1,4,16", help="epochs between exchanges")
+    parser.add_argument("--skews", default="0,0.5", help="parts of the images that are dealt sorted by class")
+    parser.add_argument("--epochs", type=int, default=32)
+    given = parser.parse_args()
+    place = folder(given.data, "communication")
+    task = Images(place, 256, 256) if given.quick else Images(place, IMAGES, HELD_OUT)
+    kept = Kept(given.kept, lambda s: train(task, s, look))
+    k, epochs, periods = given.workers, given.epochs, [int(e) for e in given.every.split(",")]
+    if given.quick:
+        epochs, periods = 2, [1]
+    seeds = range(min(2, given.seeds) if given.quick else given.seeds)
+    batches = -(-task.sizes[0] // k // BATCH)  # of a shard, in an epoch
+    print(f"{place.name}, {task.sizes[0]} images, {k} workers, {epochs} epochs, {len(seeds)} seeds\n")
+    rows, found, lines = [], [], []
+    for skew in (float(x) for x in given.skews.split(",")):
+        for period in periods:
+            ends: dict[str, list[float]] = {}
+            for rule in ("average", "ec"):
+                common = {"workers": k, "epochs": epochs, "batch": BATCH, "shuffle": "local", "skew": skew}
+                tried = [{**common, "rule": r, "lr": lr} for r, lr in trials(rule, period * batches)]
+                tried = tried[1:2] if given.quick else tried
+                where = f"{rule} {period} {skew:g}"
+                best = tuned(kept, tried, TUNING[:1], f"tune {where}")
+                results = kept.all([{**best.setting, "seed": s, "report": True} for s in seeds], where)
+                seconds = interval([r["curve"][-1]["seconds"] for r in results]).mean
+                names = {"MA": "error"} if rule == "average" else {
+                    "EC-L": "error", "EC members": "member_error", "EC-G": "ensemble_error"}  # fmt: skip
+                for name, what in names.items():
+                    ends[name] = [end(r, what) for r in results]
+                    kind = best.setting["rule"].partition(",")[2].rstrip(")")
+                    rows.append([
+                        f"{skew:g}", period, name, f"{best.setting['lr']:g}", kind, interval(ends[name]),
+                        "" if name == "MA" else paired(ends[name], ends["MA"]), f"{seconds:.0f}",
+                    ])  # fmt: skip
+                found.append({
+                    "skew": skew, "every": period, "rule": rule, "setting": best.setting, "trials": best.errors,
+                    "test": {n: ends[n] for n in names}, "bound": bound(results), "seconds": seconds,
+                })  # fmt: skip
+            if period == max(periods):
+                ma = interval(ends["MA"])
+                for name in ("EC-L", "EC-G"):
+                    own = interval(ends[name])
+                    state = "met" if own.mean < ma.mean else "missed"
+                    clear = "apart" if apart(own, ma) else "overlapping"
+                    lines.append(
+                        f"skew {skew:g}, every {period} epochs: {name} {own} below MA {ma}: {state}, intervals {clear}"
+                    )
+    print(table(["skew", "every", "model", "rate", "EC's options", "test error %", "- MA's, paired", "seconds"], rows))
+    held, looked = (sum(f["bound"][i] for f in found) for i in (0, 1))
+    print("\n" + "\n".join(lines))
+    print(
+        f"bound: ensemble loss <= mean member loss after {held} of {looked} exchanges: {'met' if held == looked else 'missed'}"
+    )
+    finish(given.json, {"data": place.name, "workers": k, "epochs": epochs, "found": found})
+
+
+if __name__ == "__main__":
+    main()

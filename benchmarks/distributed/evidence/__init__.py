@@ -1,0 +1,1 @@
+"""What the programs of benchmarks/distributed share: the task, one simulated training, what was finished before, and intervals."""
