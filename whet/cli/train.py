@@ -56,7 +56,18 @@ def train(
         metavar="HOW",
         help="global (the default: all examples anew each epoch), local (each worker its own shard), once.",
     ),
-    on: str | None = typer.Option(None, "--on", metavar="PLACE", help="Where workers are: processes (the default)."),
+    on: str | None = typer.Option(
+        None,
+        "--on",
+        metavar="PLACE",
+        help="Where workers are: processes (the default); ray or ray://HOST:PORT, a cluster; torch, rule sync over torch.distributed.",
+    ),
+    stages: int | None = typer.Option(
+        None,
+        "--stages",
+        metavar="S",
+        help="Cut the model into S parts of consecutive layers, each with a worker of its own (--on torch).",
+    ),
     runs: o.Runs = Path("runs"),
     name: o.Name = "",
     resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint of the same command."),
@@ -80,7 +91,7 @@ def train(
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
 
-    team = _team(workers, rule, shuffle, on)
+    team = _team(workers, rule, shuffle, on=on, stages=stages)
     check_page(html)
     _check_watch(watch, html, team)
     one_thread()
@@ -110,14 +121,16 @@ def train(
     return kept.code(int(block.failed))
 
 
-def _team(workers: int | None, rule: str | None, shuffle: str | None, on: str | None) -> Team | None:
+def _team(
+    workers: int | None, rule: str | None, shuffle: str | None, *, on: str | None, stages: int | None
+) -> Team | None:
     """Return who trains together, or None for one process; raise UsageError when they cannot."""
     from whet.errors import UsageError
 
     if workers is not None:
         o.check_workers(workers, on or "processes")
     if rule is None and (workers or 1) == 1:
-        for flag, given in (("--shuffle", shuffle), ("--on", on)):
+        for flag, given in (("--shuffle", shuffle), ("--on", on), ("--stages", stages)):
             if given is not None:
                 raise UsageError(f"{flag} {given}: is about several workers. Give --workers N or --rule NAME as well.")
         return None
@@ -127,9 +140,13 @@ def _team(workers: int | None, rule: str | None, shuffle: str | None, on: str | 
     from whet.errors import nearest
     from whet.recipe.many import Team
 
-    found = Team(workers or 1, rule or "sync", shuffle or "global", on or "processes")
+    found = Team(workers or 1, rule or "sync", shuffle or "global", on or "processes", 1 if stages is None else stages)
+    if found.stages < 1 or found.workers % found.stages:
+        raise UsageError(
+            f"--stages {found.stages}: must be at least 1 and divide --workers {found.workers}. Use e.g. --stages 2 --workers 4."
+        )
     parse_rule(found.rule)
-    channel(found.on)
+    channel(found.on, stages=found.stages)
     if found.shuffle not in HOWS:
         raise UsageError(
             f"--shuffle {found.shuffle}: no such way.{nearest(found.shuffle, HOWS)} Use {', '.join(HOWS)}."

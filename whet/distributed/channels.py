@@ -20,6 +20,8 @@ __all__ = ["CHANNELS", "Channel", "channel"]
 # name -> where its Training is; by name, since each stands above what it is made of
 CHANNELS: dict[str, str] = {
     "processes": "whet.distributed.local.train:Training",
+    "ray": "whet.distributed.cluster.train:Training",
+    "torch": "whet.distributed.collective.train:Training",
 }
 
 
@@ -70,10 +72,11 @@ class Channel(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def channel(name: str) -> Callable[..., Channel]:
+def channel(name: str, *, stages: int = 1) -> Callable[..., Channel]:
     """Return how to make a training on the channel `name`, or on that of an address "name://host:port".
 
-    Raises UsageError when there is none of that name, or it takes no address.
+    stages: into how many parts of consecutive layers the model is cut. Raises UsageError when there is no channel of that name, it takes no
+    address, or it does not cut models.
 
     >>> channel("processes").__name__
     'Training'
@@ -83,6 +86,10 @@ def channel(name: str) -> Callable[..., Channel]:
         raise UsageError(f"--on {name or repr(name)}: no such place.{nearest(kind, CHANNELS)} Use {_listed()}.")
     module, _, attribute = CHANNELS[kind].partition(":")
     made: Callable[..., Channel] = getattr(importlib.import_module(module), attribute)
+    if stages != 1:
+        if "stages" not in inspect.signature(made).parameters:
+            raise UsageError(f"--stages {stages}: {kind} does not cut models into layers. Use --on torch.")
+        made = functools.partial(made, stages=stages)
     if not address:
         return made
     if "address" not in inspect.signature(made).parameters:

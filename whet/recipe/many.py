@@ -31,12 +31,13 @@ _END = object()
 
 @dataclass(frozen=True)
 class Team:
-    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name."""
+    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name, parts of the model."""
 
     workers: int
     rule: str = "sync"
     shuffle: str = "global"
     on: str = "processes"
+    stages: int = 1
 
 
 def train_many(
@@ -55,12 +56,12 @@ def train_many(
 
     Raises UsageError when there is nothing to resume, it was another configuration or team, or the team cannot be.
     """
-    make, rule = channel(team.on), parse_rule(team.rule)
+    make, rule = channel(team.on, stages=team.stages), parse_rule(team.rule)
     yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle")
     path = job.folder / "train" / "last.safetensors"
     what = {
         **about(job, params, job.data(params)), "rule": str(rule), "workers": team.workers, "shuffle": team.shuffle,
-        "on": team.on.partition("://")[0],
+        "on": team.on.partition("://")[0], "stages": team.stages,
     }  # fmt: skip
     saved = saved_before(path, what) if resume else None
     with blaming(job.task):
