@@ -25,6 +25,7 @@ class Client:
     since: float  # when it was given what it is at
     began: float
     own: bool  # it has weights to go on from
+    step: int = 0  # of its next update
     asks: bool = False  # it waits to be given something
     resting: bool = False  # there is nothing for it
     updates: int = 0
@@ -87,8 +88,8 @@ class Desk:
 
     # -- workers
 
-    def hello(self, worker: int, *, own: bool) -> tuple[Client, int] | None:
-        """Take in a worker, own: that has weights to go on from; return its life and next step, or None when it is none of ours."""
+    def hello(self, worker: int, *, own: bool) -> Client | None:
+        """Take in a worker, own: that has weights to go on from; return its life, or None when it is none of ours."""
         if not 0 <= worker < self.workers:
             return None
         if worker in self.clients:
@@ -97,7 +98,8 @@ class Desk:
         now = self._clock()
         client = self.clients[worker] = Client(worker, self._lives, now, now, own)
         self.events["joined"] += 1
-        return client, self.server.join(worker, own=own)
+        client.step = self.server.join(worker, own=own)
+        return client
 
     def ask(self, client: Client) -> None:
         """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
@@ -108,13 +110,20 @@ class Desk:
     def push(
         self, client: Client, step: int, vector: Tensor, buffers: Tensor, *, examples: int, pulled: int, loss: float
     ) -> None:
-        """Merge what a worker sends, and give it something as soon as it may go on. vector: stays as it is until its next."""
+        """Merge what a worker sends, and give it something as soon as it may go on. vector: stays as it is until its next.
+
+        What is `expected` of it is merged, nothing else: not what it sends twice, nor what it was not asked for.
+        """
+        if not self.expected(client, step):
+            self.events["again"] += 1
+            return
         worker, sends = client.worker, self.server.local.sends
         update = Update(
             worker, step, vector, sends, max(1, examples), min(pulled, self.server.held.version), self.server.at(worker), loss,
             buffers,
         )  # fmt: skip
         client.updates += 1
+        client.step += 1
         client.asks = True
         if self.server.push(update):
             self._merged()
@@ -123,6 +132,10 @@ class Desk:
             self._give(client)
             if self.server.rule.admit is not None:
                 self.give_all()
+
+    def expected(self, client: Client, step: int) -> bool:
+        """Return whether this is the update that the worker is at."""
+        return step == client.step and bool(self.server.at(client.worker))
 
     def leave(self, client: Client) -> None:
         """Count a worker as gone, in this life."""

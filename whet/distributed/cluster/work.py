@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.distributed.cluster.parcel import unwrap, wrap
-from whet.distributed.cluster.serve import Answer, said
+from whet.distributed.cluster.parcel import Answer, said, unwrap, wrap
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Local
 from whet.distributed.server import Given
