@@ -171,7 +171,7 @@ def test_no_rule_waits_for_the_dead(cluster, rule):
 @pytest.mark.soak
 def test_a_worker_joins_when_a_node_does_and_goes_with_it(cluster):
     node = None
-    with Training(task("Tally"), {"pause": 0.05}, rule="async", workers=2, steps=60, cpus=2) as training:
+    with Training(task("Tally"), {"pause": 0.05}, rule="async", workers=2, steps=60, cpus=2, deadline=10) as training:
         for event in training.events():
             there = training.look().get("workers", {})
             if event is not None and node is None:

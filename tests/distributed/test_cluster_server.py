@@ -12,7 +12,7 @@ from whet.distributed.local.job import Job
 from whet.tasks import reference
 
 
-def job(folder, rule="async", workers=2, *, steps=1, deadline=60.0):
+def job(folder, rule="async", workers=1, *, steps=1, deadline=60.0):
     return Job(
         reference(task("Tally")), {}, rule, workers, steps, 0, "global", str(folder), deadline=deadline,
         checkpoint=str(folder / "server.safetensors"),
@@ -28,6 +28,12 @@ async def started(folder, epoch=0, *, resume=False, shown=None, **options):
 async def joined(service, worker, *, own=False):
     life, step = await service.hello(worker, 0, own=own)
     return life, step, await service.pull(worker, life, seconds=5.0)
+
+
+async def both(service):
+    """Have two workers begin together; return of each its life and what it was given."""
+    (one, _), (two, _) = await service.hello(0, 0, own=False), await service.hello(1, 0, own=False)
+    return (one, await service.pull(0, one, seconds=5.0)), (two, await service.pull(1, two, seconds=5.0))
 
 
 def push(service, worker, life, step, answer, *, seconds=5.0):
@@ -100,8 +106,8 @@ def test_a_server_that_was_given_up_merges_and_writes_nothing_more(tmp_path):
 
 def test_who_may_not_go_on_waits_without_keeping_others(tmp_path):
     async def main():
-        service, _ = await started(tmp_path, rule="sync")
-        (life, _, first), (other, _, second) = await joined(service, 0), await joined(service, 1)
+        service, _ = await started(tmp_path, rule="sync", workers=2)
+        (life, first), (other, second) = await both(service)
         assert (await push(service, 0, life, 0, first, seconds=0.01)).kind == "wait"
         waits = asyncio.create_task(service.pull(0, life, seconds=60.0))
         given = await push(service, 1, other, 0, second)
@@ -113,8 +119,8 @@ def test_who_may_not_go_on_waits_without_keeping_others(tmp_path):
 
 def test_what_a_worker_was_given_is_its_backup_and_stays_as_it_is(tmp_path):
     async def main():
-        service, _ = await started(tmp_path, rule="dc-asgd")
-        (_, _, given), (other, _, second) = await joined(service, 0), await joined(service, 1)
+        service, _ = await started(tmp_path, rule="dc-asgd", workers=2)
+        (_, given), (other, second) = await both(service)
         for step in range(3):
             second = await push(service, 1, other, step, second)
         assert service.server.held.version == 3
@@ -129,9 +135,8 @@ def test_what_a_worker_was_given_is_its_backup_and_stays_as_it_is(tmp_path):
 
 def test_a_worker_that_ends_is_known_by_its_process(tmp_path):
     async def main():
-        service, _ = await started(tmp_path, rule="sync")
-        life, _, given = await joined(service, 0)
-        await joined(service, 1)
+        service, _ = await started(tmp_path, rule="sync", workers=2)
+        (life, given), _ = await both(service)
         waits = asyncio.create_task(push(service, 0, life, 0, given, seconds=60.0))
         await asyncio.sleep(0)
         await service.left(1, 7)  # another process than the one that said hello
@@ -144,7 +149,7 @@ def test_a_worker_that_ends_is_known_by_its_process(tmp_path):
 
 def test_the_owner_hears_of_each_epoch_and_of_the_end(tmp_path):
     async def main():
-        service, _ = await started(tmp_path, workers=1)
+        service, _ = await started(tmp_path)
         life, _, given = await joined(service, 0)
         for step in range(29):
             given = await push(service, 0, life, step, given)
@@ -152,7 +157,7 @@ def test_the_owner_hears_of_each_epoch_and_of_the_end(tmp_path):
         (news,) = (await service.hear(0, seconds=60.0))["told"]
         assert (news["epoch"], news["merged"]) == (1, 30)
         assert unwrap(news["weights"], torch.empty(120)).tolist() == [1.0] * 120
-        again, found = await started(tmp_path, 1, workers=1, resume=True, shown=0)  # had it died before it was heard
+        again, found = await started(tmp_path, 1, resume=True, shown=0)  # had it died before it was heard
         assert found["lost"] == 0
         (same,) = (await again.hear(0, seconds=60.0))["told"]
         assert same["weights"].tolist() == news["weights"].tolist()

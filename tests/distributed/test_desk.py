@@ -138,3 +138,21 @@ def test_a_newcomer_that_had_to_wait_for_work_gets_the_weights_whatever_the_rule
     table.desk.leave(first)
     assert table.given[1].tickets
     assert table.weights[1].item() == 0.0
+
+
+def test_workers_begin_together_but_wait_for_none_for_long():
+    table = Table(sync(), together=2)
+    first = table.join(0)
+    assert not table.given
+    table.join(1)
+    assert sorted(table.given) == [0, 1]
+    table.push(first, 0)
+    assert table.server.held.version == 0  # it did not go ahead
+    alone = Table(sync(), together=2, deadline=10.0)
+    alone.join(0)
+    alone.now = 10.0
+    assert not alone.desk.expire()
+    assert not alone.given
+    alone.now = 11.0
+    assert not alone.desk.expire()
+    assert sorted(alone.given) == [0]

@@ -15,6 +15,8 @@ from whet.distributed.update import Update
 
 __all__ = ["Channel", "Client", "Desk"]
 
+_TOGETHER = 60.0  # seconds that the first worker waits for the others, at most
+
 
 @dataclass(eq=False)
 class Client:
@@ -59,13 +61,14 @@ class Desk:
     """Serves the workers of a `Server`, one call at a time.
 
     workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
-    seconds after which a worker that was given something and does not answer counts as gone; shown: the last whole epoch that the
+    seconds after which a worker that was given something and does not answer counts as gone; together: how many begin together, so that the first does
+    not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that the
     owner was shown (None: all that were merged before); clock: in seconds.
     """
 
     def __init__(
-        self, server: Server, channel: Channel, *, workers: int, epoch: int, deadline: float, shown: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, server: Server, channel: Channel, *, workers: int, epoch: int, deadline: float, together: int = 1,
+        shown: int | None = None, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.server, self.channel, self.workers, self.epoch, self.deadline = server, channel, workers, epoch, deadline
         self.clients: dict[int, Client] = {}  # worker -> its present life
@@ -75,6 +78,8 @@ class Desk:
         self._step = int(server.epochs) if shown is None else shown
         self._seen = self._step  # the last whole epoch that the owner has read
         self._started = clock()
+        self._together = together
+        self._until = float("inf")  # when they begin, however many there are
 
     @property
     def finished(self) -> bool:
@@ -99,7 +104,15 @@ class Desk:
         client = self.clients[worker] = Client(worker, self._lives, now, now, own)
         self.events["joined"] += 1
         client.step = self.server.join(worker, own=own)
+        self._until = min(self._until, now + min(_TOGETHER, self.deadline))
+        if len(self.clients) >= self._together:
+            self._begin()
         return client
+
+    def _begin(self) -> None:
+        if self._together:
+            self._together = 0
+            self.give_all()
 
     def ask(self, client: Client) -> None:
         """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
@@ -151,6 +164,8 @@ class Desk:
     def expire(self) -> list[Client]:
         """Count those as gone that had their time; return them."""
         now = self._clock()
+        if now > self._until:
+            self._begin()
         late = [
             c for c in self.clients.values() if not c.asks and not c.resting and now - c.since > self.deadline
         ]  # fmt: skip
@@ -172,7 +187,7 @@ class Desk:
                 self._give(client)
 
     def _give(self, client: Client) -> None:
-        if self._seen < self._step or self.finished:  # the owner has to read the weights first
+        if self._together or self._seen < self._step or self.finished:  # the owner has to read the weights first
             return
         worker = client.worker
         if client.resting:

@@ -67,8 +67,9 @@ class Service:
         except Exception as e:
             return {"error": said(e)}
         self.desk = Desk(
-            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline, shown=shown
-        )
+            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline, shown=shown,
+            together=1 if self.epoch else self.job.workers,
+        )  # fmt: skip
         held = self.server.held
         lost = max(0, int(self._counts[0]) - held.version)
         self._counts[0] = held.version
