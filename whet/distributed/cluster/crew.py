@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ class Crew:
     def _serve(self) -> None:
         self.serving = False
         self._server = self.nodes.server(self.job.json(), self._epoch)
-        self._await(self._server.where.remote(), "where", _SERVER)
+        self._await(self._server.where.remote(os.getcwd()), "where", _SERVER)
         self._await(self._server.start.remote(resume=self._resume, shown=self.shown), "start", _SERVER, seconds=_BEGIN)
 
     def go(self, shown: int) -> None:
@@ -142,7 +143,7 @@ class Crew:
     def _work(self, worker: int) -> None:
         """Start a worker; it says where it is once there is room for it."""
         actor = self._workers[worker] = self.nodes.worker(self.job.json(), worker, self._births[worker])
-        self._await(actor.where.remote(), "where", worker)
+        self._await(actor.where.remote(os.getcwd()), "where", worker)
 
     def _set_to_work(self) -> None:
         while self.serving and self._idle:

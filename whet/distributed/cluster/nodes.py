@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from whet.distributed.cluster.serve import Service
 from whet.distributed.cluster.work import Labour
-from whet.errors import MissingExtra, UsageError
-from whet.execute.nodes import alive, connect, leave, room
+from whet.errors import UsageError
+from whet.execute.nodes import alive, connect, environment, leave, room
 
-__all__ = ["Nodes", "need_ray", "share"]
+__all__ = ["Nodes", "share"]
 
 _CALLS = 1000  # that an actor takes at once, at least: each worker's may wait at the server
-
-
-def need_ray() -> None:
-    """Raise MissingExtra when Ray is not installed."""
-    try:
-        import ray  # noqa: F401
-    except ImportError as e:
-        raise MissingExtra('--on ray: needs Ray, which is not installed. Run: pip install "whet[ray]".') from e
 
 
 def share(nodes: list[Mapping[str, float]], workers: int, *, gpus: float = 0.0) -> float:
@@ -97,10 +87,7 @@ class Nodes:
     def _actor(self, of: type[Any], **options: Any) -> Any:
         import ray
 
-        # what this process can import, the actor can, where the same folders exist on its node
-        path = os.pathsep.join(dict.fromkeys(p or os.getcwd() for p in sys.path if not p.endswith(".zip")))
-        environment = {"env_vars": {"PYTHONPATH": path}}
-        return ray.remote(of).options(max_restarts=0, max_task_retries=0, runtime_env=environment, **options)
+        return ray.remote(of).options(max_restarts=0, max_task_retries=0, runtime_env=environment(), **options)
 
     def _at(self, node: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +18,7 @@ from whet.distributed.keeper import Keeper
 from whet.distributed.local.job import Job
 from whet.distributed.local.region import Area, Region
 from whet.distributed.server import Given
+from whet.execute.nodes import here
 
 __all__ = ["Service"]
 
@@ -169,9 +168,9 @@ class Service:
         """Remove the folder, checkpoint and all."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def where(self) -> tuple[int, str]:
-        """Return the number of this process, and the name of its node."""
-        return os.getpid(), platform.node()
+    async def where(self, folder: str) -> tuple[int, str]:
+        """Go to `folder`, where the paths that people give begin, if the node has it; return the number of this process, and the node's name."""
+        return here(folder)
 
     # -- its own
 

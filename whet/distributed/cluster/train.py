@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from whet.distributed.cluster.crew import Crew
-from whet.distributed.cluster.nodes import Nodes, need_ray
+from whet.distributed.cluster.nodes import Nodes
 from whet.distributed.cluster.parcel import unwrap
 from whet.distributed.flat import Flat
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Rule
+from whet.execute.nodes import need
 from whet.task import Task
 from whet.tasks import reference
 from whet.train.run import Run
@@ -64,7 +65,7 @@ class Training:
         shuffle: str = "global", folder: Path | None = None, resume: bool = False, address: str | None = None,
         **limits: Unpack[Limits],
     ) -> None:  # fmt: skip
-        need_ray()
+        need("--on ray")
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
         self.workers, self.lost, self.address, self.limits = workers, 0, address, limits
         self.status: dict[str, Any] = {}
