@@ -5,6 +5,7 @@ from torch import nn
 
 from whet.distributed.desk import Desk
 from whet.distributed.flat import Flat
+from whet.distributed.rules.ensemble import ensemble_compress
 from whet.distributed.rules.gather import sync
 from whet.distributed.rules.gradient import asynchronous
 from whet.distributed.sampler import Sampler
@@ -42,9 +43,9 @@ class Table:
         self.epochs.append((epoch, float(self.server.held.weights)))
 
     def join(self, worker):
-        client, step = self.desk.hello(worker, own=False)
+        client = self.desk.hello(worker, own=False)
         self.desk.ask(client)
-        return client, step
+        return client
 
     def push(self, client, step):
         given = self.given.pop(client.worker)
@@ -53,8 +54,8 @@ class Table:
 
 def test_a_worker_that_does_not_answer_is_late_and_one_that_waits_is_not():
     table = Table(sync())
-    first, _ = table.join(0)
-    second, _ = table.join(1)
+    first = table.join(0)
+    second = table.join(1)
     table.now = 5.0
     table.push(first, 0)  # and waits for the second
     assert first.asks
@@ -68,10 +69,10 @@ def test_a_worker_that_does_not_answer_is_late_and_one_that_waits_is_not():
 
 def test_a_life_ends_with_the_next_and_its_tickets_are_given_again():
     table = Table()
-    first, step = table.join(0)
+    first = table.join(0)
     lost = table.given[0].tickets
-    second, again = table.join(0)
-    assert (step, again) == (0, 0)
+    second = table.join(0)
+    assert (first.step, second.step) == (0, 0)
     assert second.life > first.life
     assert table.dropped == [first.life]
     assert table.given[0].tickets == lost
@@ -80,7 +81,7 @@ def test_a_life_ends_with_the_next_and_its_tickets_are_given_again():
 
 def test_nothing_is_given_until_the_owner_has_seen_a_whole_epoch():
     table = Table()
-    client, _ = table.join(0)
+    client = table.join(0)
     for step in range(4):
         table.push(client, step)
     assert table.epochs == [(1, 4.0)]
@@ -97,7 +98,7 @@ def test_nothing_is_given_until_the_owner_has_seen_a_whole_epoch():
 
 def test_an_owner_is_shown_again_what_it_missed():
     table = Table()
-    client, _ = table.join(0)
+    client = table.join(0)
     for step in range(4):
         table.push(client, step)
     later = Table(shown=0)
@@ -109,3 +110,49 @@ def test_an_owner_is_shown_again_what_it_missed():
     assert not later.given
     later.desk.seen(1)
     assert later.given[0].version == 4
+
+
+def test_what_is_sent_twice_or_was_not_asked_for_changes_nothing():
+    table = Table()
+    client = table.join(0)
+    table.push(client, 0)
+    given, at = table.given[0], table.server.at(0)
+    table.push(client, 0)
+    table.given[0] = given
+    table.push(client, 2)
+    assert table.desk.events["again"] == 2
+    assert table.server.held.version == 1
+    assert table.server.at(0) == at  # what it is at was not given up for something new
+    idle = table.desk.hello(1, own=False)
+    table.given[1] = given
+    table.push(idle, 0)
+    assert table.server.held.version == 1
+
+
+def test_a_newcomer_that_had_to_wait_for_work_gets_the_weights_whatever_the_rule():
+    table = Table(ensemble_compress(every=8), workers=2)
+    first = table.join(0)  # takes all there is
+    second = table.join(1)
+    assert second.resting
+    table.weights[1].fill_(7.0)
+    table.desk.leave(first)
+    assert table.given[1].tickets
+    assert table.weights[1].item() == 0.0
+
+
+def test_workers_begin_together_but_wait_for_none_for_long():
+    table = Table(sync(), together=2)
+    first = table.join(0)
+    assert not table.given
+    table.join(1)
+    assert sorted(table.given) == [0, 1]
+    table.push(first, 0)
+    assert table.server.held.version == 0  # it did not go ahead
+    alone = Table(sync(), together=2, deadline=10.0)
+    alone.join(0)
+    alone.now = 10.0
+    assert not alone.desk.expire()
+    assert not alone.given
+    alone.now = 11.0
+    assert not alone.desk.expire()
+    assert sorted(alone.given) == [0]

@@ -131,9 +131,8 @@ class Listener:
         if found is None:
             self._gone(line)
             return
-        line.client, step = found
-        self._lines[line.client.life] = line
-        self._say(line, Frame(Kind.WELCOME, line.client.life, step, self.desk.epoch))
+        line.client, self._lines[found.life] = found, line
+        self._say(line, Frame(Kind.WELCOME, found.life, found.step, self.desk.epoch))
 
     def _push(self, line: Line, client: Client, frame: Frame) -> None:
         worker = client.worker
