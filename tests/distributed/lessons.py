@@ -108,3 +108,33 @@ class Spoilt(Blobs):
             return nn.functional.cross_entropy(outputs, targets)
 
         return fails
+
+
+class Dropped(Blobs):
+    """With dropout, and a layer that the loss never sees."""
+
+    def model(self, params):
+        net = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, 3))
+        net[0].spare = nn.Linear(2, 2)
+        return net
+
+
+class Deep(Blobs):
+    """With three layers that have weights, and normalisation of each example."""
+
+    def model(self, params):
+        return nn.Sequential(
+            nn.Linear(6, 12), nn.LayerNorm(12), nn.Tanh(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)
+        )
+
+
+class Slow(Deep):
+    """Takes its time."""
+
+    def loss(self, params):
+        def late(outputs, targets):
+            if torch.is_grad_enabled():
+                time.sleep(0.01)
+            return nn.functional.cross_entropy(outputs, targets)
+
+        return late

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import logging
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -15,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from whet.distributed.collective.kept import kept
 from whet.errors import TaskError
 
-__all__ = ["cut", "passed"]
+__all__ = ["cut", "parted", "passed"]
 
 
 def cut(model: nn.Module, example: tuple[Tensor, ...], stages: int) -> Pipe:
@@ -40,9 +43,12 @@ def cut(model: nn.Module, example: tuple[Tensor, ...], stages: int) -> Pipe:
         chosen = choose(places, stages)
         if chosen is None:
             most = next(k for k in itertools.count(1) if choose(places, k + 1) is None)
+            at_most = (
+                f"can be cut into at most {most} stages, got {stages}" if most > 1 else "cannot be cut into stages"
+            )
             raise TaskError(
-                f"model: {name} can be cut into at most {most} stages, got {stages}: a cut needs a place where one tensor passes "
-                f"and layers with weights on both sides. Use --stages {most}, or fewer skip connections and shared weights."
+                f"model: {name} {at_most}: a cut needs a place where one tensor passes, and layers with weights of their own on both "
+                f"sides. Use --stages {most}, or a model with fewer connections across its layers."
             )
         for node in chosen:
             with graph.graph.inserting_after(node):
@@ -50,9 +56,11 @@ def cut(model: nn.Module, example: tuple[Tensor, ...], stages: int) -> Pipe:
         graph.recompile()
         return graph
 
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # what PyTorch says to itself meanwhile; an error comes as one
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PyTorch to itself
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
             return pipeline(model, example, split_policy=split)
     except TaskError:
         raise
@@ -62,6 +70,30 @@ def cut(model: nn.Module, example: tuple[Tensor, ...], stages: int) -> Pipe:
             f"model: {name} cannot be cut into {stages} stages: torch.export cannot trace it ({why}). Use --stages 1, or take branches on "
             "values and code that is not PyTorch's out of forward()."
         ) from e
+    finally:
+        logging.disable(before)
+
+
+def parted(pipe: Pipe, stages: int) -> list[nn.Module]:
+    """Return the parts of what `cut` gave; the first takes the inputs of the model, each gives one tensor."""
+    graph = pipe.info().graph
+    inputs = [n for n in graph.nodes if n.op == "placeholder"]
+    first = next(n for n in graph.nodes if n.op == "call_module")
+    order = [inputs.index(a) for a in first.args]  # of use, not of the model's
+    return [Part(pipe.get_stage_module(i), order if i == 0 else [0]) for i in range(stages)]
+
+
+class Part(nn.Module):
+    """A traced part that takes the model's inputs in their order, and whose output lies row by row, as it has to for sending."""
+
+    def __init__(self, graph: nn.Module, order: Sequence[int]) -> None:
+        super().__init__()
+        self.graph, self.order = graph, tuple(order)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return one tensor."""
+        out: Tensor = self.graph(*(inputs[i] for i in self.order))
+        return out.contiguous()
 
 
 def passed(parts: Sequence[nn.Module], example: tuple[Tensor, ...], model: nn.Module) -> list[tuple[Tensor, ...]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
-from whet.distributed.collective.cut import cut, passed
+from whet.distributed.collective.cut import cut, parted, passed
 from whet.distributed.collective.place import Place
 from whet.distributed.collective.replica import parallel
 from whet.distributed.shuffle import Shuffle
@@ -38,7 +40,7 @@ class Layers:
         run.model.train()
         with stream(run.seed, "try", device=place.device):
             pipe = cut(run.model, example, place.stages)
-            parts = [Part(pipe.get_stage_module(i)) for i in range(place.stages)]
+            parts = parted(pipe, place.stages)
             between = passed(parts, example, run.model)
         # this also moves the part to its device, with the devices that tracing wrote into it
         pipe.build_stage(place.stage, place.device, group=place.layers)
@@ -69,7 +71,7 @@ class Layers:
         if self.place.stage == 0:
             filled = rows.clamp(min=0).to(self.place.device)
             given = tuple(x[filled] for x in inputs)
-        last = {"target": rows, "losses": losses} if self.place.last else {}
+        last: dict[str, Any] = {"target": rows, "losses": losses} if self.place.last else {}
         try:
             self._schedule.step(*given, **last, return_outputs=False)
         except RuntimeError as e:
@@ -84,18 +86,6 @@ class Layers:
         targets = self._targets[rows[:n].to(self._targets.device)]
         loss: Tensor = self.run.loss(outputs[:n], targets)
         return loss * (self._weight * n / len(self._targets))
-
-
-class Part(nn.Module):
-    """A traced part whose output lies row by row, as it has to for sending."""
-
-    def __init__(self, graph: nn.Module) -> None:
-        super().__init__()
-        self.graph = graph
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        out: Tensor = self.graph(*inputs)
-        return out.contiguous()
 
 
 def spread(n: int, count: int, size: int) -> Tensor:
