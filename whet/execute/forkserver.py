@@ -141,10 +141,12 @@ class ForkServer:
         """End the process that forks; its workers live on, and end when their owner ends them."""
         if not hasattr(self, "_process"):
             return
+        if not self._prepared.is_set():
+            self._process.kill()  # it has nothing to end yet
         self._owner.shutdown(socket.SHUT_RDWR)
         try:
             self._process.wait(_END)
-        except subprocess.TimeoutExpired:  # it is still preparing
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._reader.join(_END)

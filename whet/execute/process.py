@@ -52,7 +52,7 @@ def died_of(code: int | None) -> str:
 
 def environment(threads: int) -> dict[str, str]:
     """Return the environment of a Python that this process starts, for work on so many threads."""
-    found = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUNBUFFERED": "1", "WHET_WORKER": who()}
+    found = {**os.environ, **_shared(threads), "PYTHONUNBUFFERED": "1", "WHET_WORKER": who()}
     # threads that spin while they wait make others wait: with more threads than cores all get many times slower
     found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # what this process can import, the worker can: also an uninstalled package, or a script's folder
@@ -60,6 +60,10 @@ def environment(threads: int) -> dict[str, str]:
         dict.fromkeys([*(p or os.getcwd() for p in sys.path if not p.endswith(".zip"))])
     )
     return found
+
+
+def _shared(threads: int) -> dict[str, str]:
+    return dict.fromkeys(_THREADS, str(threads))
 
 
 class Process:
@@ -89,9 +93,9 @@ class Process:
         if devices is not None:
             own["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         out = open(log, "ab") if log else None  # noqa: SIM115
-        forked = (
-            None if forks is None else forks.fork(own, out=out.fileno() if out else 2, faults=self._faults.fileno())
-        )
+        forked = None
+        if forks is not None:
+            forked = forks.fork(own | _shared(threads), out=out.fileno() if out else 2, faults=self._faults.fileno())
         # a group of its own: what the work starts is ended with it
         self._process = forked or subprocess.Popen(
             [sys.executable, "-m", "whet.execute.child"],
