@@ -22,6 +22,7 @@ from whet.distributed.local.layout import region_path, socket_path
 from whet.distributed.local.region import Region
 from whet.distributed.rule import Rule
 from whet.errors import TaskError, UsageError
+from whet.execute.forkserver import ForkServer
 from whet.execute.process import died_of
 from whet.execute.processes import Message, Pool
 from whet.task import Task
@@ -66,6 +67,7 @@ class Training:
         self._resume, self._epoch, self._began = resume, 0, 0.0
         self._row: Counter[int] = Counter()
         self._owner: socket.socket | None = None
+        self._forks: ForkServer | None = None
         self._pool: Pool | None = None
         checkpoint = (self._meet if folder is None else folder) / "server.safetensors"
         self.job = Job(
@@ -92,7 +94,13 @@ class Training:
         if self._pool is None:
             if not self._resume:  # what another training left there is nothing that a server may begin at
                 Path(self.job.checkpoint).unlink(missing_ok=True)
-            self._pool = Pool(self.workers + 1, threads=None)
+            if self._forks is None:
+                self._forks = ForkServer("whet.distributed.local.children:prepare", {"job": self.job.json()})
+            while not self._forks.ready(seconds):
+                yield None
+                if self._halting:
+                    return
+            self._pool = Pool(self.workers + 1, threads=None, forks=self._forks)
             self._serve()
             for w in range(self.workers):
                 self._work(w)
@@ -112,7 +120,7 @@ class Training:
 
     def _serve(self) -> None:
         assert self._pool is not None
-        payload = {"job": self.job.json(), "epoch": self._epoch, "resume": self._resume}
+        payload = {"job": self.job.json(), "epoch": self._epoch, "resume": self._resume, "threads": self._pool.threads}
         self._pool.call(_SERVER, "whet.distributed.local.children:serve", payload)
 
     def _work(self, worker: int) -> None:
@@ -214,6 +222,9 @@ class Training:
         if self._pool is not None:
             self._pool.kill()
             self._pool = None
+        if self._forks is not None:
+            self._forks.close()
+            self._forks = None
         shutil.rmtree(self._meet, ignore_errors=True)
 
     def __enter__(self) -> Training:
