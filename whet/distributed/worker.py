@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from whet.data.split import Split
 from whet.distributed.flat import Flat
@@ -75,8 +76,8 @@ class Worker:
         self.flat = Flat(model, weights=weights, gradient=gradient)
         self.optimizer = parts.optimizer(model) if local.sends == "weights" else None
         self._rates = [float(g["lr"]) for g in self.optimizer.param_groups] if self.optimizer else []
-        self._teacher = parts.model() if local.peers else None
-        self._sum = torch.empty_like(self.flat.weights) if local.sends == "gradient" and local.every > 1 else None
+        self._teacher = Flat(parts.model()) if local.peers else None
+        self._sum: Tensor | None = None  # of gradients, when they are of several batches
 
     def work(self, given: Given) -> Update:
         """Train on what was given; return the update to push. The weights (p,) were put into `flat.weights` before."""
@@ -86,17 +87,17 @@ class Worker:
         peers = [(w, m) for w, m in given.models if self._teaches(w)]
         distil = self.local.distil
         if distil is not None and distil.steps and len(given.models) > 1:
-            self._compress(distil, peers, given.tickets[0])
+            self._compress(distil, peers, given)
         for i, ticket in enumerate(given.tickets):
             _, targets, loss = self._backward(ticket, peers if distil is not None and not distil.steps else ())
             if self.optimizer is not None:
-                self._own_step(ticket)
-            elif self._sum is not None:
-                self._sum.mul_(0.0 if i == 0 else 1.0).add_(self.flat.gradient, alpha=len(targets))
+                self._own_step(self._progress(given, i))
+            elif len(given.tickets) > 1:
+                self._add(len(targets), first=i == 0)
             losses.append(loss)
             counts.append(len(targets))
         n = sum(counts)
-        if self._sum is not None and len(counts) > 1:
+        if self._sum is not None and self.optimizer is None and len(counts) > 1:
             torch.div(self._sum, n, out=self.flat.gradient)
         vector = self.flat.weights if self.local.sends == "weights" else self.flat.gradient
         buffers = torch.empty(self.flat.buffer_size, dtype=torch.float64)
@@ -139,10 +140,23 @@ class Worker:
                 if g is not None and p.grad is not None:
                     p.grad.copy_(g)
 
-    def _own_step(self, ticket: Ticket) -> None:
+    def _add(self, examples: int, *, first: bool) -> None:
+        """Add the gradient of one more batch to those of the stretch, by its examples."""
+        if self._sum is None:
+            self._sum = torch.empty_like(self.flat.gradient)
+        if first:  # nothing of the last stretch may stay, NaN least of all
+            torch.mul(self.flat.gradient, examples, out=self._sum)
+        else:
+            self._sum.add_(self.flat.gradient, alpha=examples)
+
+    def _progress(self, given: Given, i: int) -> float:
+        """Return how many epochs were handed out before the i-th ticket, to whomever: a fast worker's own shard may be far ahead."""
+        return self.shuffle.progress(given.tickets[i]) if given.handed is None else self.shuffle.done(given.handed + i)
+
+    def _own_step(self, progress: float) -> None:
         assert self.optimizer is not None
         if self.parts.rate is not None:
-            factor = self.parts.rate(self.shuffle.progress(ticket))
+            factor = self.parts.rate(progress)
             for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = lr * factor
         self.optimizer.step()
@@ -151,31 +165,32 @@ class Worker:
     def _taught(self, peers: Sequence[tuple[int, Tensor]], inputs: tuple[Tensor, ...]) -> Tensor:
         """Return the mean of what the peers say: probabilities (n, ..., classes), or outputs."""
         assert self._teacher is not None
-        self._teacher.eval()
+        model = self._teacher.model.eval()
+        for module in model.modules():  # members exchange weights, not statistics: each takes those of the batch
+            if isinstance(module, _BatchNorm):
+                module.train()
         total: Tensor | None = None
-        place = nn.utils.vector_to_parameters
-        trained = [p for p in self._teacher.parameters() if p.requires_grad]
         with torch.no_grad():
             for _, weights in peers:
-                place(weights, trained)
-                said = self._teacher(*inputs)
+                self._teacher.weights.copy_(weights)
+                said = model(*inputs)
                 said = said.softmax(1) if self.parts.classes else said
                 total = said if total is None else total + said
         assert total is not None
         return total / len(peers)
 
-    def _compress(self, distil: Distil, members: Sequence[tuple[int, Tensor]], first: Ticket) -> None:
+    def _compress(self, distil: Distil, members: Sequence[tuple[int, Tensor]], given: Given) -> None:
         """Relabel a share of the worker's examples by the ensemble, and learn from them for some steps."""
         assert self.optimizer is not None
         parts = self.parts
         shards = self.shuffle.shards
         assert shards is not None
-        own = shards[first.shard]
+        own = shards[given.tickets[0].shard]
         generator = torch.Generator().manual_seed(key(parts.seed, "relabel", self.number, self.step))
         own = own[torch.randperm(len(own), generator=generator)]
         if self.shuffle.how == "global":  # it has no shard: as many as one would be
             own = own[: max(1, len(own) // self.shuffle.workers)]
-        own = own[: max(1, round(distil.share * len(own)))]
+        own = own[: max(1 if self.shuffle.alone else 2, round(distil.share * len(own)))]
         batch = self.shuffle.batch
         labelled = min(len(own), batch * distil.steps)  # no more than will be looked at
         inputs, targets = parts.train.batch(own[:labelled].to(parts.device))
@@ -192,7 +207,7 @@ class Worker:
                 )
                 loss.backward()
             self._check()
-            self._own_step(first)
+            self._own_step(self._progress(given, 0))
 
     def state(self) -> dict[str, Any]:
         """Return what another worker needs to go on from here, copied."""

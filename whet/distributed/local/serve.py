@@ -240,7 +240,9 @@ class Desk:
             return
         client.asks, client.since = False, time.monotonic()
         self._write_models(worker, given)
-        self._say(client, Frame(Kind.GIVEN, client.life, given.version, len(given.models), tickets=given.tickets))
+        self._say(client, Frame(
+            Kind.GIVEN, client.life, given.version, len(given.models), given.handed or 0, tickets=given.tickets
+        ))  # fmt: skip
 
     def _write_models(self, worker: int, given: Given) -> None:
         size = self.server.flat.size
