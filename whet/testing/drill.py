@@ -183,8 +183,8 @@ class Drill:
 def history(seed: int, workers: int, events: int, *, bad: bool = False) -> list[tuple[What, int]]:
     """Return events drawn at random: most are pushes, beside them workers that join, leave, and, when `bad`, send nonsense.
 
-    >>> history(0, 2, 6)[:2]
-    [('join', 0), ('join', 1)]
+    >>> history(0, 3, 6)[:2], len(history(0, 3, 6))
+    ([('join', 0), ('join', 1)], 8)
     """
     draw = streams.rng(seed, "history", workers)
     kinds: list[What] = ["push", "join", "leave", "spoil"]

@@ -27,7 +27,7 @@ def finite(*, huge: float = 1000.0, quarantine: int = 10) -> Rule:
 
     >>> held, rule = Held(torch.zeros(1)), finite()
     >>> rule.merge(rule.init(held), Update(0, 0, torch.tensor([float("nan")])), held)[1]
-    Refused(why='nan')
+    Refused(why='nan', tickets=None)
     """
     if not huge > 1 or not isinstance(quarantine, int) or quarantine < 1:
         raise UsageError(
