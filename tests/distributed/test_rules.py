@@ -19,7 +19,14 @@ def held(weights, clocks=(), backups=None, version=0):
     found = Held(torch.as_tensor(weights), version, backups or {})
     for worker, clock in enumerate(clocks):
         found.tick(worker, clock)
+        found.here.add(worker)
     return found
+
+
+def sent(rule, memory, update, held):
+    """Merge as the server does: the clock of the worker says that it has sent something."""
+    held.tick(update.worker, held.clocks[update.worker] + 1)
+    return rule.merge(memory, update, held)
 
 
 def update(worker, vector, **more):
@@ -90,9 +97,9 @@ def test_synchronous_waits_for_all_and_takes_the_mean_by_examples_whoever_came_f
         rule, h = sync(), held(torch.zeros(50), (0, 0, 0))
         memory = rule.init(h)
         for w in order[:-1]:
-            memory, out = rule.merge(memory, update(w, vectors[w], examples=sizes[w]), h)
+            memory, out = sent(rule, memory, update(w, vectors[w], examples=sizes[w]), h)
             assert out is None
-        memory, out = rule.merge(memory, update(order[-1], vectors[order[-1]], examples=sizes[order[-1]]), h)
+        memory, out = sent(rule, memory, update(order[-1], vectors[order[-1]], examples=sizes[order[-1]]), h)
         results.append(out.vector.clone())
         assert out.examples == 26
     assert torch.equal(*results)
@@ -102,7 +109,7 @@ def test_synchronous_waits_for_all_and_takes_the_mean_by_examples_whoever_came_f
 def test_a_round_is_complete_when_the_one_it_waited_for_has_left():
     rule, h = sync(), held([0.0], (0, 0))
     memory = rule.init(h)
-    memory, out = rule.merge(memory, update(0, [4.0]), h)
+    memory, out = sent(rule, memory, update(0, [4.0]), h)
     assert out is None
     h.tick(1, None)
     memory, out = rule.merge(memory, None, h)
@@ -123,8 +130,8 @@ def test_who_may_go_on():
 def test_averaging_sets_the_mean_of_the_weights():
     rule, h = average(4), held([9.0, 9.0], (0, 0))
     memory = rule.init(h)
-    memory, _ = rule.merge(memory, update(0, [1.0, 2.0], kind="weights", examples=30), h)
-    _, out = rule.merge(memory, update(1, [3.0, 6.0], kind="weights", examples=10), h)
+    memory, _ = sent(rule, memory, update(0, [1.0, 2.0], kind="weights", examples=30), h)
+    _, out = sent(rule, memory, update(1, [3.0, 6.0], kind="weights", examples=10), h)
     assert out.kind == "weights"
     assert out.vector.tolist() == [1.5, 3.0]
     assert rule.local.every == 4
@@ -140,7 +147,7 @@ def test_diloco_is_nesterov_on_what_the_workers_moved():
     for _ in range(4):
         moved = torch.randn(2, 2)
         for k in range(2):
-            memory, out = rule.merge(memory, update(k, h.weights - moved[k], kind="weights"), h)
+            memory, out = sent(rule, memory, update(k, h.weights - moved[k], kind="weights"), h)
         h.weights.copy_(out.vector)
         w.grad = moved.mean(0)
         reference.step()
@@ -157,9 +164,9 @@ def test_elastic_moves_centre_and_worker_by_the_same_pull():
 def test_ensemble_compression_gives_all_models_and_keeps_the_best_member():
     rule, h = ensemble_compress(4), held([0.0], (0, 0))
     memory = rule.init(h)
-    memory, out = rule.merge(memory, update(1, [1.0], kind="weights", loss=0.2, examples=3), h)
+    memory, out = sent(rule, memory, update(1, [1.0], kind="weights", loss=0.2, examples=3), h)
     assert out is None
-    _, out = rule.merge(memory, update(0, [2.0], kind="weights", loss=0.5, examples=1), h)
+    _, out = sent(rule, memory, update(0, [2.0], kind="weights", loss=0.5, examples=1), h)
     assert out.vector.item() == 1.0
     assert [(w, m.item()) for w, m in out.models] == [(0, 2.0), (1, 1.0)]
     assert out.loss == pytest.approx(0.275)
@@ -168,9 +175,9 @@ def test_ensemble_compression_gives_all_models_and_keeps_the_best_member():
 def test_codistillation_waits_for_nobody_and_knows_each_ones_last_model():
     rule, h = codistil(4), held([0.0], (0, 0))
     memory = rule.init(h)
-    memory, out = rule.merge(memory, update(1, [1.0], kind="weights", loss=0.2), h)
+    memory, out = sent(rule, memory, update(1, [1.0], kind="weights", loss=0.2), h)
     assert [(w, m.item()) for w, m in out.models] == [(1, 1.0)]
-    memory, out = rule.merge(memory, update(0, [2.0], kind="weights", loss=0.5), h)
+    memory, out = sent(rule, memory, update(0, [2.0], kind="weights", loss=0.5), h)
     assert out.vector.item() == 1.0
     assert [(w, m.item()) for w, m in out.models] == [(0, 2.0), (1, 1.0)]
 
@@ -208,11 +215,13 @@ def test_a_chain_hands_on_and_stops_at_what_is_refused_or_held_back():
     rule = chain(finite(), clip(1.0), sync())
     h = held([0.0, 0.0], (0, 0))
     memory = rule.init(h)
-    memory, out = rule.merge(memory, update(0, [math.nan, 0.0]), h)
+    memory, out = sent(rule, memory, update(0, [math.nan, 0.0]), h)
     assert out == Refused("nan")
-    memory, out = rule.merge(memory, update(0, [3.0, 4.0]), h)
+    memory, out = sent(rule, memory, update(1, [0.0, 0.5]), h)
+    assert out.vector.tolist() == [0.0, 0.5]  # what was refused is not waited for
+    memory, out = sent(rule, memory, update(0, [3.0, 4.0]), h)
     assert out is None
-    memory, out = rule.merge(memory, update(1, [0.0, 0.5]), h)
+    memory, out = sent(rule, memory, update(1, [0.0, 0.5]), h)
     assert out.vector.tolist() == pytest.approx([0.3, 0.65])
     assert not rule.admit(held([0.0], (1, 0)), 0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whet.distributed.flat import views
+from whet.distributed.flat import Flat, views
 from whet.train.predict import forward
 from whet.train.run import Run
 
@@ -29,28 +31,24 @@ class Members(NamedTuple):
 
 
 def member_losses(run: Run, models: Sequence[tuple[int, Tensor]]) -> Members:
-    """Return the losses of `models` (worker, weights (p,)) in the place of the run's weights, which are put back after.
+    """Return the losses of `models` (worker, weights (p,) as a `Flat` lays them) in the place of the run's weights, which stay.
 
     Outputs are averaged as probabilities and the loss is the cross-entropy where the data are classes, else outputs and the
-    squared error; both are convex in what is averaged, so the ensemble's is at most the mean of the members'.
+    squared error; both are convex in what is averaged, so the ensemble's is at most the mean of the members'. Probabilities stay
+    logarithms all along: one that is too small for a number would else count for less than it is. All members are looked at
+    with the statistics of batch normalisation that the run's model has.
     """
-    trained = _trained(run)
-    own = [p.detach().clone() for p in trained]
+    flat = Flat(copy.deepcopy(run.model))  # a model of its own: its parameters may be views of what others write
     classes, targets = run.data.kind == "classification", run.valid.targets
     said, each = [], []
-    try:
-        for _, weights in models:
-            with torch.no_grad():
-                for p, part in zip(trained, views(trained, weights), strict=True):
-                    p.copy_(part)
-            out = forward(run.model, run.valid)
-            said.append(out.softmax(1) if classes else out)
-            each.append(_loss(said[-1], targets, classes=classes))
-    finally:
-        with torch.no_grad():
-            for p, value in zip(trained, own, strict=True):
-                p.copy_(value)
-    return Members(_loss(torch.stack(said).mean(0), targets, classes=classes), tuple(each))
+    for _, weights in models:
+        flat.weights.copy_(weights)
+        out = forward(flat.model, run.valid).double()
+        said.append(out.log_softmax(1) if classes else out)
+        each.append(_loss(said[-1], targets, classes=classes))
+    stacked = torch.stack(said)
+    together = stacked.logsumexp(0) - math.log(len(said)) if classes else stacked.mean(0)
+    return Members(_loss(together, targets, classes=classes), tuple(each))
 
 
 def whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
@@ -65,5 +63,5 @@ def _trained(run: Run) -> list[Tensor]:
 
 def _loss(said: Tensor, targets: Tensor, *, classes: bool) -> float:
     if not classes:
-        return float(F.mse_loss(said.reshape(targets.shape), targets))
-    return float(F.nll_loss(said.clamp_min(1e-12).log(), targets))
+        return float(F.mse_loss(said.reshape(targets.shape), targets.double()))
+    return float(F.nll_loss(said, targets))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -13,7 +14,7 @@ from typing import Any
 from whet.distributed.rule import Rule, chain
 from whet.errors import UsageError, nearest
 
-__all__ = ["RULES", "parse_rule"]
+__all__ = ["RULES", "made_by", "parse_rule"]
 
 # name -> (where its function is, options it presets)
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -30,6 +31,7 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "elastic": ("whet.distributed.rules.elastic:elastic", {}),
     "ec": ("whet.distributed.rules.ensemble:ensemble_compress", {}),
     "codistil": ("whet.distributed.rules.ensemble:codistil", {}),
+    "accumulate": ("whet.distributed.rules.gradient:accumulate", {}),
     "finite": ("whet.distributed.rules.guard:finite", {}),
     "clip": ("whet.distributed.rules.guard:clip", {}),
 }
@@ -70,7 +72,7 @@ def _one(part: str, text: str) -> Rule:
     if match is None:
         raise UsageError(f"rule {text!r}: cannot read {part.strip()!r}. Use NAME or NAME(option=value), joined by +.")
     name, inside = match.groups()
-    make, preset = _find(name)
+    make, preset = made_by(name)
     options = dict(preset)
     known = {p.rstrip("_"): p for p in inspect.signature(make).parameters}
     for key in preset:
@@ -84,11 +86,12 @@ def _one(part: str, text: str) -> Rule:
                 f"rule {name}: no option {key!r}.{nearest(key, known)} Allowed: {', '.join(known) or 'none'}."
             )
         try:
-            options[known[key]] = ast.literal_eval(value)
+            number = math.inf if value == "inf" else ast.literal_eval(value)
         except (ValueError, SyntaxError):
             raise UsageError(f"rule {name}: {key}: cannot read {value!r}. Use a number.") from None
-        if not isinstance(options[known[key]], (int, float)):
+        if not isinstance(number, (int, float)) or isinstance(number, bool):
             raise UsageError(f"rule {name}: {key}: must be a number, got {value}.")
+        options[known[key]] = number
     missing = [
         known[p.rstrip("_")] for p, about in inspect.signature(make).parameters.items()
         if about.default is inspect.Parameter.empty and p not in options
@@ -99,7 +102,12 @@ def _one(part: str, text: str) -> Rule:
     return found
 
 
-def _find(name: str) -> tuple[Callable[..., Rule], dict[str, Any]]:
+def made_by(name: str) -> tuple[Callable[..., Rule], dict[str, Any]]:
+    """Return the function that makes rules of this name, and the options that the name sets; UsageError when there is none.
+
+    >>> made_by("dc-asgd-c")[0].__name__, made_by("dc-asgd-c")[1]
+    ('delay_compensated', {'adaptive': False})
+    """
     if name in RULES:
         where, preset = RULES[name]
         module, _, function = where.partition(":")

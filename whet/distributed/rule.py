@@ -68,10 +68,12 @@ class Rule:
 
     init: held -> memory. merge: (memory, update, held) -> (memory, what to apply); pure in meaning, though it may reuse the buffers
     of its memory and write into the update's vector. It returns an `Update` to apply, None while it waits for others, or
-    `Refused`; it is called with update None when a worker has left, since what was waited for may be complete then.
+    `Refused`; it is called with update None when a worker has left or its update was refused, since what was waited for may be complete
+    then.
     admit: (held, worker) -> whether the worker may take its next step; of one that waits it may change its answer only when
     `held.slowest` moves or a worker leaves, as those that wait are asked again then. local: the worker's part. backup: whether it looks at
-    `held.backups`; memory of one vector for each worker where the channel keeps none anyway.
+    `held.backups`; memory of one vector for each worker where the channel keeps none anyway. gathers: whether it makes one update
+    of several workers'. gradients: whether it is for gradients only.
 
     A rule receives values only: never the server, a channel, or a clock. So the simulator and real processes run the same.
 
@@ -88,23 +90,28 @@ class Rule:
     admit: Admit = always
     local: Local | None = None
     backup: bool = False
+    gathers: bool = False
+    gradients: bool = False
     options: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        return self.name + (f"({', '.join(f'{k}={_number(v)}' for k, v in self.options)})" if self.options else "")
+        return self.name + (f"({', '.join(f'{k}={_text(v)}' for k, v in self.options)})" if self.options else "")
 
 
-def _number(value: Any) -> str:
-    """Return a number as short as it can be read back."""
+def _text(value: float) -> str:
+    """Return a number as the shortest text that is read back as the same."""
     short = f"{value:g}"
-    return short if float(short) == value else repr(value)
+    return short if isinstance(value, float) and float(short) == value else repr(value)
 
 
 def chain(*rules: Rule) -> Rule:
     """Return the rule that hands an update through `rules`, first to last.
 
-    What one refuses or holds back does not reach the next; a worker goes on when all admit it. At most one may have a worker's part.
-    Raises UsageError when there are none, or two with a worker's part.
+    What one refuses or holds back does not reach the next; a worker goes on when all admit it. So guards stand first: what they refuse
+    then leaves no trace in the memory of the others.
+
+    Raises UsageError when there are none, two with a worker's part, one for gradients where workers send weights, or one that has to
+    know whose update it sees behind one that makes a single update of all.
 
     >>> from whet.distributed.rules.gradient import asynchronous, delay_compensated
     >>> from whet.distributed.rules.guard import finite
@@ -120,6 +127,7 @@ def chain(*rules: Rule) -> Rule:
         raise UsageError(
             f"chain: {own[0].name} and {own[1].name} both say what a worker does between exchanges. Use one of them."
         )
+    _fit(rules)
     return Rule(
         " + ".join(str(r) for r in rules),
         merge=_Through(rules),
@@ -127,7 +135,26 @@ def chain(*rules: Rule) -> Rule:
         admit=lambda held, worker: all(r.admit(held, worker) for r in rules),
         local=own[0].local if own else None,
         backup=any(r.backup for r in rules),
+        gathers=any(r.gathers for r in rules),
+        gradients=any(r.gradients for r in rules),
     )
+
+
+def _fit(rules: Sequence[Rule]) -> None:
+    sends = next((r for r in rules if r.local is not None and r.local.sends == "weights"), None)
+    only = next((r for r in rules if r.gradients), None)
+    if sends is not None and only is not None:
+        raise UsageError(
+            f"chain: {only.name} is for gradients, and under {sends.name} workers send weights. Leave one out."
+        )
+    for i, first in enumerate(rules):
+        for later in rules[i + 1 :]:
+            single = later.backup or later.gathers or (later.local is not None and later.local.sends == "weights")
+            if first.gathers and single:
+                raise UsageError(
+                    f"chain: {later.name} stands behind {first.name}, which makes one update of all: it cannot know whose. "
+                    f"Put it first, or leave one out."
+                )
 
 
 class _Through:
@@ -140,10 +167,12 @@ class _Through:
         self, memory: list[Memory], update: Update | None, held: Held
     ) -> tuple[Memory, Update | Refused | None]:
         left = update is None  # then each is asked, until one has something
-        out: Update | Refused | None = update
+        out: Update | None = update
         for i, rule in enumerate(self.rules):
-            assert not isinstance(out, Refused)
-            memory[i], out = rule.merge(memory[i], out, held)
-            if isinstance(out, Refused) or (out is None and not left):
-                return memory, out
+            memory[i], said = rule.merge(memory[i], out, held)
+            if isinstance(said, Refused):
+                return memory, said if out is update or out is None else said._replace(tickets=out.tickets)
+            out = said
+            if out is None and not left:
+                return memory, None
         return memory, out

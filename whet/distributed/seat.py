@@ -25,7 +25,7 @@ class Stage:
         self.first = self.flat.weights.clone()  # (p,) of the seed
         self.buffers = torch.empty(self.flat.buffer_size, dtype=torch.float64)
         self.flat.read_buffers(self.buffers)
-        self.teacher = parts.model() if local.peers else None
+        self.teacher = Flat(parts.model()) if local.peers else None
 
 
 class Seat:

@@ -19,11 +19,17 @@ __all__ = ["Given", "Server"]
 
 
 class Given(NamedTuple):
-    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked."""
+    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked.
+
+    handed: tickets handed out before these, by which the learning rates of its own steps go; None to go by the tickets themselves.
+    fresh: whether weights were put there; else it goes on from its own.
+    """
 
     version: int
     tickets: tuple[Ticket, ...]
     models: tuple[tuple[int, Tensor], ...] = ()
+    handed: int | None = None
+    fresh: bool = True
 
 
 class Server:
@@ -51,6 +57,7 @@ class Server:
         self._mean = float("nan")
         self.buffers: dict[int, Tensor] = {}
         self.models: tuple[tuple[int, Tensor], ...] = ()
+        self._statistics: Tensor | None = None  # those that go with the weights, where these are one worker's
         self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
@@ -67,6 +74,7 @@ class Server:
         """
         self._fresh.discard(worker) if own else self._fresh.add(worker)
         self.held.tick(worker, self.held.slowest)
+        self.held.here.add(worker)
         self.sampler.join(worker)
         return self._last.get(worker, -1) + 1
 
@@ -74,6 +82,7 @@ class Server:
         """Count a worker as gone: what it was at is drawn again; return whether the weights changed, since none waits for it now."""
         self.sampler.lost(self._out.pop(worker, ()))
         self.sampler.leave(worker)
+        self.held.here.discard(worker)
         self._replies.pop(worker, None)
         self.buffers.pop(worker, None)
         return self.rest(worker)
@@ -84,8 +93,7 @@ class Server:
         if worker not in self.held.clocks:
             return False
         self.held.tick(worker, None)
-        self.memory, out = self.rule.merge(self.memory, None, self.held)
-        return self._apply(out)
+        return self._without()
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is at."""
@@ -102,22 +110,25 @@ class Server:
 
         `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
         """
+        self.sampler.lost(self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
         tickets: list[Ticket] = []
-        for _ in range(self.local.every):
+        handed = self.sampler.given
+        for _ in range(self.local.every * self.sampler.shuffle.share(worker)):
             ticket = None if worker in self.banned else self.sampler.next(worker)
             if ticket is None:
                 break
             tickets.append(ticket)
         if not tickets:
             return None
-        if self.local.takes == "weights" or worker in self._fresh:
-            self._fresh.discard(worker)
-            reply = self._replies.pop(worker, None)
+        reply = self._replies.pop(worker, None)
+        fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
+        if fresh:
             into.copy_(self.held.weights if reply is None else reply)
+        self._fresh.discard(worker)
         if self.rule.backup:
             self.held.backups[worker] = into
         self._out[worker] = tuple(tickets)
-        return Given(self.held.version, tuple(tickets), self.models if self.local.peers else ())
+        return Given(self.held.version, tuple(tickets), self.models if self.local.peers else (), handed, fresh)
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
@@ -130,16 +141,29 @@ class Server:
         if update.buffers is not None:
             self.buffers[update.worker] = update.buffers
         self.memory, out = self.rule.merge(self.memory, update, self.held)
+        if not isinstance(out, Refused):
+            return self._apply(out)
+        self._refuse(out, update.tickets)
+        if out.why == "quarantine":
+            self.banned.add(update.worker)
+        if update.kind == "weights":  # its own are spoilt: it goes on from the server's
+            self._fresh.add(update.worker)
+        return self._without()
+
+    def _without(self) -> bool:
+        """Ask the rule whether what it waits for is complete, one fewer being waited for; return whether the weights changed."""
+        self.memory, out = self.rule.merge(self.memory, None, self.held)
         if isinstance(out, Refused):
-            self.refused[out.why] += 1
-            if out.why == "quarantine":
-                self.banned.add(update.worker)
-            self.merged += len(update.tickets)  # seen, though it taught nothing
+            self._refuse(out)
             return False
         return self._apply(out)
 
-    def _apply(self, update: Update | Refused | None) -> bool:
-        if update is None or isinstance(update, Refused):
+    def _refuse(self, refused: Refused, tickets: tuple[Ticket, ...] = ()) -> None:
+        self.refused[refused.why] += 1
+        self.merged += len(tickets if refused.tickets is None else refused.tickets)  # seen, though it taught nothing
+
+    def _apply(self, update: Update | None) -> bool:
+        if update is None:
             return False
         if update.kind == "gradient":
             self._step(update)
@@ -149,6 +173,8 @@ class Server:
             self._replies[update.worker] = update.reply
         if update.models is not None:
             self.models = update.models
+        if update.statistics is not None:
+            self._statistics = update.statistics
         self.held.version += 1
         self.merged += len(update.tickets)
         self.loss_sum += update.loss * update.examples
@@ -157,7 +183,7 @@ class Server:
 
     def _step(self, update: Update) -> None:
         if self._rate is not None and update.tickets:
-            factor = self._rate(self.sampler.shuffle.progress(update.tickets[0]))
+            factor = self._rate(self.sampler.shuffle.done(self.merged))
             for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = lr * factor
         self.flat.point(update.vector)
@@ -178,8 +204,8 @@ class Server:
         return self._mean
 
     def settle_buffers(self) -> None:
-        """Set the model's buffers to the mean of the workers' last ones; one worker's are taken as they are."""
-        found = [b for _, b in sorted(self.buffers.items())]
+        """Set the model's buffers to those that a rule named, else to the mean of the workers' last ones."""
+        found = [b for _, b in sorted(self.buffers.items())] if self._statistics is None else [self._statistics]
         if found and self.flat.buffer_size:
             self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
 
@@ -199,6 +225,8 @@ class Server:
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
             "mean": self._mean,
             "fresh": sorted(self._fresh),
+            "here": sorted(self.held.here),
+            "statistics": None if self._statistics is None else self._statistics.clone(),
             "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
         }  # fmt: skip
 
@@ -220,10 +248,12 @@ class Server:
         self.loss_sum, self.loss_count = state["loss"]
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
         self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
+        self.held.here = set(state["here"])
+        self._statistics = None if state["statistics"] is None else state["statistics"].clone()
 
     def alone(self) -> None:
         """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
-        for worker in {*self.held.clocks, *self._out}:
+        for worker in {*self.held.clocks, *self.held.here, *self._out}:
             self.leave(worker)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
@@ -26,7 +27,10 @@ class Shuffle:
 
     how: "global" shuffles all of them anew for each epoch, whoever is free takes the next batch; "local" divides them once into
     a shard for each worker, reshuffled within itself for each epoch; "once" as "local" without reshuffling. shards: for local and
-    once, the examples' numbers of each shard; None divides at random into equal parts. alone: whether a last batch may be of one example.
+    once, the examples' numbers of each shard; None divides at random, into equal parts. alone: whether a last batch may be of one example.
+    shares: for workers of unlike speed, how many batches each takes between two exchanges where one of share 1 takes one; its shard is as
+    many times as big. Its gradient is the mean over all of them, and rules that wait weigh by examples: so shares (2, 1, 1) with
+    batches of 8 take the step of one batch of 32.
 
     Everything follows from `seed`: with one worker the order is that of `whet.train.run.Run`.
 
@@ -42,6 +46,7 @@ class Shuffle:
     seed: int = 0
     alone: bool = True
     shards: list[Tensor] | None = None
+    shares: tuple[int, ...] = ()
     _orders: dict[int, dict[int, Tensor]] = field(default_factory=dict, repr=False)  # shard -> epoch -> (n,)
 
     def __post_init__(self) -> None:
@@ -51,11 +56,17 @@ class Shuffle:
             raise UsageError(f"workers: must be >= 1, got {self.workers}.")
         if self.workers > self.n:
             raise UsageError(f"workers: {self.workers} for {self.n} training examples; give at most one for each.")
+        self.shares = tuple(self.shares)
+        if self.shares and (len(self.shares) != self.workers or not all(_counts(s) for s in self.shares)):
+            raise UsageError(
+                f"shares: needs a whole number >= 1 for each of {self.workers} workers, got {self.shares}. Use e.g. "
+                f"{(2, *[1] * (self.workers - 1))}."
+            )
         if self.how == "global":
             self.shards = [torch.arange(self.n)]
         elif self.shards is None:
             order = torch.randperm(self.n, generator=_generator(self.seed, "shards"))
-            self.shards = [part.sort().values for part in order.tensor_split(self.workers)]
+            self.shards = [part.sort().values for part in _divided(order, self.shares or (1,) * self.workers)]
         assert self.shards is not None
         self._sizes = [sizes(len(s), self.batch, alone=self.alone) for s in self.shards]
         if not self.alone and any(1 in each for each in self._sizes):
@@ -73,6 +84,15 @@ class Shuffle:
     def batches(self, shard: int) -> int:
         """Return how many batches an epoch of a shard has."""
         return len(self._sizes[shard])
+
+    def done(self, tickets: int) -> float:
+        """Return how many epochs so many tickets are, as `whet.train.run.Run` counts them: whole ones and a fraction."""
+        epochs, rest = divmod(tickets, self.per_epoch)
+        return epochs + rest / self.per_epoch
+
+    def share(self, worker: int) -> int:
+        """Return how many batches the worker takes where one of share 1 takes one."""
+        return self.shares[worker] if worker < len(self.shares) else 1
 
     def progress(self, ticket: Ticket) -> float:
         """Return how many epochs of its shard are done before the ticket."""
@@ -98,6 +118,22 @@ class Shuffle:
                 del orders[old]
             orders[epoch] = found
         return found
+
+
+def _counts(share: object) -> bool:
+    return isinstance(share, int) and not isinstance(share, bool) and share >= 1
+
+
+def _divided(order: Tensor, shares: Sequence[int]) -> list[Tensor]:
+    """Return `order` in parts as large as the shares, each of at least one; equal shares part it as `Tensor.tensor_split` does."""
+    if len(set(shares)) == 1:
+        return list(order.tensor_split(len(shares)))
+    n, whole, last = len(order), sum(shares), 0
+    ends = []
+    for i in range(1, len(shares)):
+        last = min(max(round(n * sum(shares[:i]) / whole), last + 1), n - len(shares) + i)
+        ends.append(last)
+    return list(order.tensor_split(ends))
 
 
 def by_label(targets: Tensor, workers: int, *, seed: int = 0, skew: float = 1.0) -> list[Tensor]:

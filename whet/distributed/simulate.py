@@ -185,7 +185,7 @@ class Simulation:
         self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
 
     def _steps(self, worker: int) -> int:
-        return self.workers[worker].worker.step * self.server.local.every
+        return self.workers[worker].worker.step * self.server.local.every * self.shuffle.share(worker)
 
     def _computed(self, worker: int) -> None:
         """The gradient is there: computed now, at the weights that were pulled then."""
@@ -217,7 +217,10 @@ class Simulation:
         return {
             "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
-            "given": [[w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models]] for w, g in self._given.items()],
+            "given": [
+                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed]
+                for w, g in self._given.items()
+            ],
             "updates": [[w, plain(u)] for w, u in self._updates.items()],
             "waiting": list(self._waiting), "resting": list(self._resting), "events": [list(e) for e in self._events],
             "lives": [list(pair) for pair in self._lives.items()],
@@ -232,8 +235,8 @@ class Simulation:
             self.workers[w] = self._seat(w)
             self.workers[w].load(own)
         self._given = {
-            w: Given(version, tuple(Ticket(*t) for t in tickets), tuple((k, m.clone()) for k, m in models))
-            for w, version, tickets, models in state["given"]
+            w: Given(version, tuple(Ticket(*t) for t in tickets), tuple((k, m.clone()) for k, m in models), handed)
+            for w, version, tickets, models, handed in state["given"]
         }
         self._updates = {w: lived(u) for w, u in state["updates"]}
         self._waiting, self._resting = list(state["waiting"]), list(state["resting"])

@@ -32,7 +32,8 @@ class Update(NamedTuple):
     `Flat.read_buffers` gives them.
 
     A rule may add to what it lets through: reply, what this worker is given at its next pull in place of the server's weights;
-    models, what every worker is given as its peers from now on, by number.
+    models, what every worker is given as its peers from now on, by number; statistics, the buffers (b,) that belong to its vector, where
+    one worker's model stands for all (else the server takes the mean of the workers').
     """
 
     worker: int
@@ -46,12 +47,17 @@ class Update(NamedTuple):
     buffers: Tensor | None = None
     reply: Tensor | None = None
     models: tuple[tuple[int, Tensor], ...] | None = None
+    statistics: Tensor | None = None
 
 
 class Refused(NamedTuple):
-    """An update that must not reach the weights, and why: "nan", "huge", "quarantine"."""
+    """An update that must not reach the weights, and why: "nan", "huge", or "quarantine", which means its worker for good.
+
+    tickets: what it was made from, where that is not what its worker sent (a chain says so); they count as seen.
+    """
 
     why: str
+    tickets: tuple[Ticket, ...] | None = None
 
 
 @dataclass
@@ -59,13 +65,15 @@ class Held:
     """What the server holds, for rules to look at and none to change.
 
     weights: (p,) now; version: how many updates they have taken; backups: by worker, the weights (p,) it pulled, as they
-    were then; clocks: by living worker, how many of its updates were merged, a late joiner beginning at the lowest.
+    were then; clocks: by worker that is waited for, how many updates it has sent, this one included, a late joiner beginning at the
+    lowest; here: those that are there, also when nothing is left for them to do.
     """
 
     weights: Tensor
     version: int = 0
     backups: dict[int, Tensor] = field(default_factory=dict)
     clocks: dict[int, int] = field(default_factory=dict)
+    here: set[int] = field(default_factory=set)
     _at: Counter[int] = field(default_factory=Counter, repr=False)  # how many clocks stand at each value
     _slowest: int = field(default=0, repr=False)
 

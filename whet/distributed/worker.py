@@ -10,9 +10,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from whet.data.split import Split
-from whet.distributed.flat import Flat, views
+from whet.distributed.flat import Flat
 from whet.distributed.rule import Distil, Local
 from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
@@ -65,7 +66,7 @@ class Worker:
     def __init__(
         self, number: int, parts: Parts, shuffle: Shuffle, *, local: Local,
         weights: Tensor | None = None, gradient: Tensor | None = None, step: int = 0,
-        flat: Flat | None = None, teacher: nn.Module | None = None,
+        flat: Flat | None = None, teacher: Flat | None = None,
     ) -> None:  # fmt: skip
         self.number, self.parts, self.shuffle, self.local = number, parts, shuffle, local
         self.step = step  # of the next update
@@ -79,7 +80,7 @@ class Worker:
         self.flat = flat
         self.optimizer = parts.optimizer(flat.model) if local.sends == "weights" else None
         self._rates = [float(g["lr"]) for g in self.optimizer.param_groups] if self.optimizer else []
-        self._teacher = parts.model() if local.peers and teacher is None else teacher
+        self._teacher = Flat(parts.model()) if local.peers and teacher is None else teacher
 
     def work(self, given: Given) -> Update:
         """Train on what was given; return the update to push. The weights (p,) were put into `flat.weights` before."""
@@ -90,11 +91,11 @@ class Worker:
         peers = [(w, m) for w, m in given.models if self._teaches(w)]
         distil = self.local.distil
         if distil is not None and distil.steps and len(given.models) > 1:
-            self._compress(distil, peers, given.tickets[0])
-        for ticket in given.tickets:
+            self._compress(distil, peers, given)
+        for i, ticket in enumerate(given.tickets):
             _, targets, loss = self._backward(ticket, peers if distil is not None and not distil.steps else ())
             if self.optimizer is not None:
-                self._own_step(ticket)
+                self._own_step(self._progress(given, i))
             elif len(given.tickets) > 1:
                 total = (
                     self.flat.gradient * len(targets)
@@ -147,10 +148,14 @@ class Worker:
                 if g is not None and p.grad is not None:
                     p.grad.copy_(g)
 
-    def _own_step(self, ticket: Ticket) -> None:
+    def _progress(self, given: Given, i: int) -> float:
+        """Return how many epochs were handed out before the i-th ticket, to whomever: a fast worker's own shard may be far ahead."""
+        return self.shuffle.progress(given.tickets[i]) if given.handed is None else self.shuffle.done(given.handed + i)
+
+    def _own_step(self, progress: float) -> None:
         assert self.optimizer is not None
         if self.parts.rate is not None:
-            factor = self.parts.rate(self.shuffle.progress(ticket))
+            factor = self.parts.rate(progress)
             for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = lr * factor
         self.optimizer.step()
@@ -159,31 +164,32 @@ class Worker:
     def _taught(self, peers: Sequence[tuple[int, Tensor]], inputs: tuple[Tensor, ...]) -> Tensor:
         """Return the mean of what the peers say: probabilities (n, ..., classes), or outputs."""
         assert self._teacher is not None
-        self._teacher.eval()
+        model = self._teacher.model.eval()
+        for module in model.modules():  # members exchange weights, not statistics: each takes those of the batch
+            if isinstance(module, _BatchNorm):
+                module.train()
         total: Tensor | None = None
-        trained = [p for p in self._teacher.parameters() if p.requires_grad]
         with torch.no_grad():
             for _, weights in peers:
-                for p, part in zip(trained, views(trained, weights), strict=True):
-                    p.copy_(part)
-                said = self._teacher(*inputs)
+                self._teacher.weights.copy_(weights)
+                said = model(*inputs)
                 said = said.softmax(1) if self.parts.classes else said
                 total = said if total is None else total + said
         assert total is not None
         return total / len(peers)
 
-    def _compress(self, distil: Distil, members: Sequence[tuple[int, Tensor]], first: Ticket) -> None:
+    def _compress(self, distil: Distil, members: Sequence[tuple[int, Tensor]], given: Given) -> None:
         """Relabel a share of the worker's examples by the ensemble, and learn from them for some steps."""
         assert self.optimizer is not None
         parts = self.parts
         shards = self.shuffle.shards
         assert shards is not None
-        own = shards[first.shard]
+        own = shards[given.tickets[0].shard]
         generator = torch.Generator().manual_seed(key(parts.seed, "relabel", self.number, self.step))
         own = own[torch.randperm(len(own), generator=generator)]
         if self.shuffle.how == "global":  # it has no shard: as many as one would be
             own = own[: max(1, len(own) // self.shuffle.workers)]
-        own = own[: max(1, round(distil.share * len(own)))]
+        own = own[: max(1 if self.shuffle.alone else 2, round(distil.share * len(own)))]
         batch = self.shuffle.batch
         labelled = min(len(own), batch * distil.steps)  # no more than will be looked at
         inputs, targets = parts.train.batch(own[:labelled].to(parts.device))
@@ -200,7 +206,7 @@ class Worker:
                 )
                 loss.backward()
             self._check()
-            self._own_step(first)
+            self._own_step(self._progress(given, 0))
 
     def state(self) -> dict[str, Any]:
         """Return what another worker needs to go on from here, copied."""

@@ -12,17 +12,21 @@ a package that brings a searcher of its own, one test runs them all (pytest is n
 
 `assert_healthy(task)` fails a test with the findings of every check of a task.
 
-`SCHEDULER` is the same for schedulers, `JOURNAL` for journals. `play` runs strategies against an objective in memory, with as many workers as one
-likes and no clock, for tests of one's own.
+`SCHEDULER` is the same for schedulers, `RULE` for rules of aggregation, `JOURNAL` for journals. `play` runs strategies against an objective in memory, with as many workers as one
+likes and no clock, for tests of one's own; `Drill` has a rule and a server answer workers the same way.
 """
 
 from __future__ import annotations
 
+from whet.testing.drill import Drill, history
 from whet.testing.health import assert_healthy
 from whet.testing.journal import JOURNAL
 from whet.testing.play import Decision, Play, play
+from whet.testing.rule import RULE
 from whet.testing.schedule import SCHEDULER
 from whet.testing.search import SEARCHER
 from whet.testing.spaces import SPACES
 
-__all__ = ["JOURNAL", "SCHEDULER", "SEARCHER", "SPACES", "Decision", "Play", "assert_healthy", "play"]
+__all__ = [
+    "JOURNAL", "RULE", "SCHEDULER", "SEARCHER", "SPACES", "Decision", "Drill", "Play", "assert_healthy", "history", "play",
+]  # fmt: skip

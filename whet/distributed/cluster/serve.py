@@ -233,10 +233,14 @@ class Service:
 
     def give(self, client: Client, given: Given) -> None:
         """Have the answer ready for the worker's call, which waits or will come."""
-        fresh = self.server.local.takes == "weights" or not client.own
-        weights = wrap(self._pulled[client.worker]) if fresh else None
+        weights = wrap(self._pulled[client.worker]) if given.fresh else None
         self._answers[client.life] = Answer(
-            "given", given.version, given.tickets, weights, tuple((w, self._store(w, m)) for w, m in given.models)
+            "given",
+            given.version,
+            given.tickets,
+            weights,
+            tuple((w, self._store(w, m)) for w, m in given.models),
+            given.handed,
         )
         self._woken[client.life].set()
 

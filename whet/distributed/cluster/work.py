@@ -98,7 +98,9 @@ class Labour:
             if w not in self._peers:
                 self._peers[w] = torch.empty_like(worker.flat.weights)
             unwrap(model, self._peers[w])
-        return Given(answer.version, answer.tickets, tuple((w, self._peers[w]) for w, _ in answer.models))
+        return Given(
+            answer.version, answer.tickets, tuple((w, self._peers[w]) for w, _ in answer.models), answer.handed
+        )
 
     def _get(self, references: Any) -> Any:
         import ray

@@ -152,7 +152,7 @@ class Hand:
             peers, who = self.region[f"{self.number}/peers"], self.region[f"{self.number}/who"].tolist()
             size = len(peers) // self.job.workers
             models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
-        update = worker.work(Given(frame.a, frame.tickets, models))
+        update = worker.work(Given(frame.a, frame.tickets, models, frame.c))
         if update.buffers is not None:
             self.region[f"{self.number}/buffers"].copy_(update.buffers)
         self.sent += 1

@@ -31,7 +31,7 @@ class Kind(IntEnum):
     HELLO = 1  # a: worker, b: whether it has weights to go on from
     WELCOME = 2  # life; a: the worker's next step, b: the server's epoch
     PULL = 3
-    GIVEN = 4  # a: version, b: models given; tickets
+    GIVEN = 4  # a: version, b: models given, c: tickets handed out before; tickets
     PUSH = 5  # life; a: step, b: examples, c: pulled, real: loss
     DONE = 6  # nothing is left to do
     STALE = 7  # the life or epoch is over: say HELLO again

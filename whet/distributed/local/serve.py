@@ -159,7 +159,7 @@ class Listener:
             self.region[f"{client.worker}/who"][i] = other
         self._say(
             self._lines[client.life],
-            Frame(Kind.GIVEN, client.life, given.version, len(given.models), tickets=given.tickets),
+            Frame(Kind.GIVEN, client.life, given.version, len(given.models), given.handed or 0, tickets=given.tickets),
         )
 
     def drop(self, client: Client) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from whet.distributed.rule import Local, Memory, Rule
-from whet.distributed.rules.gather import steps
-from whet.distributed.rules.gradient import Merged
+from whet.distributed.rules.gradient import Merged, steps
 from whet.distributed.update import Held, Update
 from whet.errors import UsageError
 
@@ -28,6 +27,6 @@ def elastic(alpha: float = 0.225, *, every: int = 10) -> Rule:
         return memory, update._replace(vector=held.weights + pull, reply=update.vector - pull)
 
     return Rule(
-        "elastic", merge=merge, local=Local(steps(every, "elastic"), "weights"),
+        "elastic", merge=merge, local=Local(steps(every, "elastic"), "weights", "own"),
         options=(("alpha", alpha), ("every", every)),
     )  # fmt: skip

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from whet.distributed.rule import Distil, Local, Rule
-from whet.distributed.rules.gather import gathered, joint, level, steps
-from whet.distributed.rules.gradient import Merged
+from whet.distributed.rules.gather import gathered, joint, level, seats
+from whet.distributed.rules.gradient import Merged, steps
 from whet.distributed.update import Held, Update
 from whet.errors import UsageError
 
@@ -27,9 +25,10 @@ def ensemble_compress(every: int = 16, *, share: float = 0.5, weight: float = 1.
     The server's weights are those of the member whose loss was lowest in its last stretch. Raises UsageError for values outside
     0 < share <= 1, weight >= 0, compress >= 1.
     """
-    compress = max(1, steps(every, "ec") // 2) if compress is None else compress
+    half = max(1, steps(every, "ec") // 2)
+    compress = half if compress is None else compress
     _within("ec", share, weight)
-    if not isinstance(compress, int) or compress < 1:
+    if not isinstance(compress, int) or isinstance(compress, bool) or compress < 1:
         raise UsageError(f"ec: compress must be a whole number of steps >= 1, got {compress!r}. Use e.g. {every}.")
     distil = Distil(weight, share, compress)
 
@@ -38,11 +37,11 @@ def ensemble_compress(every: int = 16, *, share: float = 0.5, weight: float = 1.
         if not found:
             return memory, None
         best = min(found, key=lambda u: (u.loss, u.worker))
-        models = tuple((u.worker, u.vector.clone()) for u in found)
-        return memory, joint(found)._replace(vector=best.vector, models=models)
+        models = {u.worker: u.vector.clone() for u in found}  # of one that was here twice in the round, its last
+        return memory, joint(found)._replace(vector=best.vector, models=tuple(models.items()), statistics=best.buffers)
 
     return Rule(
-        "ec", merge=merge, init=lambda held: {"waiting": {}, "left": []}, admit=level,
+        "ec", merge=merge, init=lambda held: seats(), admit=level, gathers=True,
         local=Local(every, "weights", "own", peers=True, distil=distil),
         options=(("every", every), ("share", share), ("weight", weight), ("compress", compress)),
     )  # fmt: skip
@@ -52,27 +51,31 @@ def codistil(every: int = 50, *, weight: float = 1.0, burn_in: int = 500) -> Rul
     """Codistillation (Anil et al. 2018, arXiv:1804.03235): each worker also learns from the others' last known models.
 
     Worker i minimises phi(y, F_i) + weight psi(mean_{j != i} F_j, F_i), psi the cross-entropy to the mean of the peers' outputs, from
-    step `burn_in` of its own on. Nobody waits: the peers' models are as old as their last exchange, one in `every` steps. It costs the
+    step `burn_in` of its own on. The model of a worker that left is forgotten. Nobody waits: the peers' models are as old as their last exchange, one in `every` steps. It costs the
     forward passes of the peers in each step.
 
     The server's weights are those of the member whose loss was lowest in its last stretch. Raises UsageError for values outside weight >= 0,
     burn_in >= 0.
     """
     _within("codistil", 1.0, weight)
-    if not isinstance(burn_in, int) or burn_in < 0:
+    if not isinstance(burn_in, int) or isinstance(burn_in, bool) or burn_in < 0:
         raise UsageError(f"codistil: burn_in must be a whole number of steps >= 0, got {burn_in!r}. Use e.g. 500.")
 
     def merge(memory: dict[str, Any], update: Update | None, held: Held) -> Merged:
-        models: dict[int, Tensor] = memory["models"]
-        losses: dict[int, float] = memory["losses"]
+        members: dict[int, Update] = memory["members"]
+        for gone in (
+            set(members) - held.here
+        ):  # a model that nobody trains any more would be a teacher for ever, or the best
+            del members[gone]
         if update is None:
             return memory, None
-        models[update.worker], losses[update.worker] = update.vector.clone(), update.loss
-        best = min(losses, key=lambda w: (losses[w], w))
-        return memory, update._replace(vector=models[best], models=tuple(sorted(models.items())))
+        members[update.worker] = update._replace(vector=update.vector.clone())
+        best = min(members.values(), key=lambda u: (u.loss, u.worker))
+        models = tuple((w, members[w].vector) for w in sorted(members))
+        return memory, update._replace(vector=best.vector, models=models, statistics=best.buffers)
 
     return Rule(
-        "codistil", merge=merge, init=lambda held: {"models": {}, "losses": {}},
+        "codistil", merge=merge, init=lambda held: {"members": {}},
         local=Local(steps(every, "codistil"), "weights", "own", peers=True, distil=Distil(weight, 1.0, 0, burn_in)),
         options=(("every", every), ("weight", weight), ("burn_in", burn_in)),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from whet.distributed.rule import Local, Memory, Rule
-from whet.distributed.rules.gradient import Merged, ahead
+from whet.distributed.rules.gradient import Merged, ahead, steps
 from whet.distributed.update import Held, Update
 from whet.errors import UsageError
 
@@ -43,7 +43,8 @@ def gather(finish: Callable[[Memory, Tensor, Held], Tensor] | None = None) -> Ca
 def gathered(memory: dict[str, Any], update: Update | None, held: Held) -> list[Update]:
     """Remember `update`; return the round's updates once every living worker's is there, in order of their numbers.
 
-    What a worker sent before it left counts with the round, and does not stand for what it sends when it is back.
+    What a worker sent before it left counts with the round, and does not stand for what it sends when it is back. The clocks say
+    who has sent something: an update that was refused before it came here is not waited for.
     """
     waiting, left = memory["waiting"], memory["left"]
     if update is not None and len(waiting) + 1 < len(held.clocks):  # the most frequent case, and it takes no search
@@ -54,7 +55,8 @@ def gathered(memory: dict[str, Any], update: Update | None, held: Held) -> list[
         left.append(gone._replace(vector=gone.vector.clone()))
     if update is not None:
         waiting[update.worker] = update
-    if not (waiting or left) or any(w not in waiting for w in held.clocks):
+        memory["clock"] = held.clocks[update.worker]  # what each has come to when the round is complete
+    if not (waiting or left) or (held.clocks and held.slowest < memory["clock"]):
         return []
     found = sorted([*waiting.values(), *left], key=lambda u: (u.worker, u.step))
     waiting.clear()
@@ -82,7 +84,12 @@ def mean(updates: list[Update], out: Tensor) -> Tensor:
 
 def room(held: Held) -> dict[str, Any]:
     """Return the memory of `gather`."""
-    return {"waiting": {}, "left": [], "sum": torch.empty_like(held.weights)}
+    return {**seats(), "sum": torch.empty_like(held.weights)}
+
+
+def seats() -> dict[str, Any]:
+    """Return the memory of `gathered`: who waits, who has left, and the clock of the round."""
+    return {"waiting": {}, "left": [], "clock": 0}
 
 
 def sync() -> Rule:
@@ -91,7 +98,7 @@ def sync() -> Rule:
     w <- w - eta sum_k n_k g_k / sum_k n_k. The step is that of one worker on the union of the batches, so the effective batch is M times
     as big; it waits for the slowest.
     """
-    return Rule("sync", merge=gather(), init=room, admit=level)
+    return Rule("sync", merge=gather(), init=room, admit=level, gathers=True)
 
 
 def average(every: int = 1) -> Rule:
@@ -101,7 +108,7 @@ def average(every: int = 1) -> Rule:
     their momentum. Raises UsageError when every is not a whole number >= 1.
     """
     return Rule(
-        "average", merge=gather(), init=room, admit=level, local=Local(steps(every, "average"), "weights"),
+        "average", merge=gather(), init=room, admit=level, gathers=True, local=Local(steps(every, "average"), "weights"),
         options=(("every", every),),
     )  # fmt: skip
 
@@ -112,7 +119,7 @@ def diloco(every: int = 500, *, lr: float = 0.7, momentum: float = 0.9) -> Rule:
     D = w - mean_k w_k after `every` local steps; v <- momentum v + D; w <- w - lr (D + momentum v). Defaults are the paper's;
     its inner optimizer is AdamW. Raises UsageError for values outside lr > 0, 0 <= momentum < 1.
     """
-    if not lr > 0 or not 0 <= momentum < 1:
+    if not 0 < lr < float("inf") or not 0 <= momentum < 1:
         raise UsageError(f"diloco: needs lr > 0 and 0 <= momentum < 1, got {lr!r} and {momentum!r}. Use 0.7 and 0.9.")
 
     def outer(memory: dict[str, Any], whole: Tensor, held: Held) -> Tensor:
@@ -124,13 +131,6 @@ def diloco(every: int = 500, *, lr: float = 0.7, momentum: float = 0.9) -> Rule:
         return {**room(held), "velocity": torch.zeros_like(held.weights)}
 
     return Rule(
-        "diloco", merge=gather(outer), init=init, admit=level, local=Local(steps(every, "diloco"), "weights"),
+        "diloco", merge=gather(outer), init=init, admit=level, gathers=True, local=Local(steps(every, "diloco"), "weights"),
         options=(("every", every), ("lr", lr), ("momentum", momentum)),
     )  # fmt: skip
-
-
-def steps(every: Any, name: str) -> int:
-    """Return `every` when it is a whole number >= 1; raise UsageError else."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise UsageError(f"{name}: every must be a whole number of steps >= 1, got {every!r}. Use e.g. 16.")
-    return every

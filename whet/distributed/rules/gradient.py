@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from whet.distributed.rule import Memory, Rule
+from whet.distributed.rule import Local, Memory, Rule
 from whet.distributed.update import Held, Refused, Update
 from whet.errors import UsageError
 
-__all__ = ["asynchronous", "bounded", "delay_compensated", "discount", "weighted"]
+__all__ = ["accumulate", "asynchronous", "bounded", "delay_compensated", "discount", "weighted"]
 
 Merged = tuple[Memory, Update | Refused | None]
 
@@ -53,7 +53,26 @@ def discount() -> Rule:
             update.vector.div_(tau)
         return memory, update
 
-    return Rule("discount", merge=merge)
+    return Rule("discount", merge=merge, gradients=True)
+
+
+def accumulate(every: int) -> Rule:
+    """Add up the gradients of `every` batches before they are sent: `accumulate(4) + sync`, `accumulate(2) + dc-asgd`.
+
+    g = sum_i n_i g_i / sum_i n_i over the worker's batches, all at the weights it pulled: the gradient of one batch `every` times as big,
+    in the memory of a small one, and an exchange for every `every` batches. It is only the worker's part of a rule, for any that merges
+    gradients. Raises UsageError when every is not a whole number >= 1.
+    """
+    return Rule(
+        "accumulate", local=Local(steps(every, "accumulate")), gradients=True, options=(("every", every),)
+    )  # fmt: skip
+
+
+def steps(every: Any, name: str) -> int:
+    """Return `every` when it is a whole number >= 1; raise UsageError else."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise UsageError(f"{name}: every must be a whole number of steps >= 1, got {every!r}. Use e.g. 16.")
+    return every
 
 
 def weighted() -> Rule:
@@ -70,21 +89,25 @@ def weighted() -> Rule:
                 update.vector.mul_(factor)
         return memory, update
 
-    return Rule("weighted", merge=merge, init=lambda held: {"n": 0, "updates": 0})
+    return Rule("weighted", merge=merge, init=lambda held: {"n": 0, "updates": 0}, gradients=True)
 
 
-def delay_compensated(lambda_: float | None = None, *, adaptive: bool = False, decay: float = 0.95) -> Rule:
+def delay_compensated(
+    lambda_: float | None = None, *, adaptive: bool = False, decay: float | None = None
+) -> Rule:  # fmt: skip
     """DC-ASGD (Zheng et al. 2017, arXiv:1609.08326): the gradient is moved to where the weights are by now.
 
     g <- g + lambda_t g*g*(w - w_bak), elementwise: a Taylor step with lambda g g^T, diagonal, in place of the Hessian. w_bak is what
     this worker pulled, taken when it pulled. Constant (DC-ASGD-c): lambda_t = lambda_, 0.04 unless given. Adaptive (DC-ASGD-a):
-    lambda_t = lambda_ / sqrt(MS + 1e-7), MS <- decay MS + (1 - decay) g*g, lambda_ 2 unless given, MS zero at first and one for each
-    worker. With one worker, w = w_bak and it is SGD bit for bit; with lambda_ 0 it is ASGD.
+    lambda_t = lambda_ / sqrt(MS + 1e-7), MS <- decay MS + (1 - decay) g*g, lambda_ 2 and decay 0.95 unless given, MS zero at first and
+    one for each worker, so that a worker's first update is compensated 1 / sqrt(1 - decay) = 4.5 times as strongly as a steady gradient. With one worker, w = w_bak and it is SGD bit for bit; with lambda_ 0 it is ASGD.
 
     A mean over b examples makes g*g up to b times smaller, so a good lambda_ of the constant form depends on the batch and on how the
     loss is reduced; the adaptive one less so.
 
-    Raises UsageError when lambda_ < 0 or decay is outside [0, 1).
+    Momentum and weight decay are the server's optimizer's: they come after, at the present weights, and g is the loss's gradient alone.
+
+    Raises UsageError when lambda_ < 0, or decay is outside [0, 1) or given for the constant form, which has none.
 
     >>> held = Held(torch.tensor([1.0]), backups={0: torch.tensor([0.5])})
     >>> rule = delay_compensated(0.1)
@@ -96,7 +119,10 @@ def delay_compensated(lambda_: float | None = None, *, adaptive: bool = False, d
         raise UsageError(
             f"dc-asgd: lambda must be a number >= 0, got {lambda_!r}. Use e.g. {2.0 if adaptive else 0.04}."
         )
-    if not 0 <= decay < 1:
+    if decay is not None and not adaptive:
+        raise UsageError(f"dc-asgd-c: has no decay, got {decay!r}. Use dc-asgd-a, or leave it out.")
+    kept = 0.95 if decay is None else decay
+    if not 0 <= kept < 1:
         raise UsageError(f"dc-asgd: decay must be in [0, 1), got {decay!r}. Use e.g. 0.95.")
 
     def merge(memory: dict[str, Any], update: Update | None, held: Held) -> Merged:
@@ -106,8 +132,11 @@ def delay_compensated(lambda_: float | None = None, *, adaptive: bool = False, d
         torch.sub(held.weights, held.backups[update.worker], out=drift)
         drift.mul_(g).mul_(g)
         if adaptive:
-            squares = memory["squares"].setdefault(str(update.worker), torch.zeros_like(g))
-            squares.mul_(decay).addcmul_(g, g, value=1 - decay)
+            worker = str(update.worker)
+            if worker not in memory["squares"]:
+                memory["squares"][worker] = torch.zeros_like(g)
+            squares = memory["squares"][worker]
+            squares.mul_(kept).addcmul_(g, g, value=1 - kept)
             drift.div_(squares.add(1e-7).sqrt_())
         g.add_(drift, alpha=strength)
         return memory, update
@@ -115,5 +144,7 @@ def delay_compensated(lambda_: float | None = None, *, adaptive: bool = False, d
     def init(held: Held) -> dict[str, Any]:
         return {"drift": torch.empty_like(held.weights), "squares": {}}
 
-    options = (("lambda", strength), *((("decay", decay),) if adaptive else ()))
-    return Rule(f"dc-asgd-{'a' if adaptive else 'c'}", merge=merge, init=init, backup=True, options=options)
+    options = (("lambda", strength), *((("decay", kept),) if adaptive else ()))
+    return Rule(
+        f"dc-asgd-{'a' if adaptive else 'c'}", merge=merge, init=init, backup=True, gradients=True, options=options
+    )

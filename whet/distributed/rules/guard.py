@@ -27,16 +27,18 @@ def finite(*, huge: float = 1000.0, quarantine: int = 10) -> Rule:
 
     >>> held, rule = Held(torch.zeros(1)), finite()
     >>> rule.merge(rule.init(held), Update(0, 0, torch.tensor([float("nan")])), held)[1]
-    Refused(why='nan')
+    Refused(why='nan', tickets=None)
     """
-    if not huge > 1 or quarantine < 1:
-        raise UsageError(f"finite: needs huge > 1 and quarantine >= 1, got {huge!r} and {quarantine!r}.")
+    if not huge > 1 or not isinstance(quarantine, int) or quarantine < 1:
+        raise UsageError(
+            f"finite: needs huge > 1 and a whole number quarantine >= 1, got {huge!r} and {quarantine!r}. Use 1000 and 10."
+        )
 
     def merge(memory: dict[str, Any], update: Update | None, held: Held) -> Merged:
         if update is None:
             return memory, None
         worker, row, norms = str(update.worker), memory["row"], memory["norms"]
-        if row.get(worker, 0) >= quarantine:
+        if update.worker >= 0 and row.get(worker, 0) >= quarantine:  # -1: of all, and none of them is to blame
             return memory, Refused("quarantine")
         norm = float(torch.linalg.vector_norm(update.vector))
         bad = ""
@@ -51,12 +53,15 @@ def finite(*, huge: float = 1000.0, quarantine: int = 10) -> Rule:
         row[worker] = row.get(worker, 0) + 1 if bad else 0
         return memory, Refused(bad) if bad else update
 
-    return Rule("finite", merge=merge, init=lambda held: {"row": {}, "norms": []})
+    return Rule(
+        "finite", merge=merge, init=lambda held: {"row": {}, "norms": []},
+        options=() if (huge, quarantine) == (1000.0, 10) else (("huge", huge), ("quarantine", quarantine)),
+    )  # fmt: skip
 
 
 def clip(norm: float) -> Rule:
     """Scale a gradient down to the Euclidean norm `norm` when it is longer. Raises UsageError when norm <= 0."""
-    if not norm > 0:
+    if not 0 < norm < math.inf:
         raise UsageError(f"clip: norm must be > 0, got {norm!r}. Use e.g. 1.0.")
 
     def merge(memory: Any, update: Update | None, held: Held) -> Merged:
@@ -66,4 +71,4 @@ def clip(norm: float) -> Rule:
                 update.vector.mul_(norm / length)
         return memory, update
 
-    return Rule("clip", merge=merge, options=(("norm", norm),))
+    return Rule("clip", merge=merge, gradients=True, options=(("norm", norm),))
