@@ -93,8 +93,9 @@ def reached(outcomes: Sequence[Outcome], seconds: float) -> list[Reached]:
 
 
 def quickest(outcomes: Sequence[Outcome]) -> float:
-    """Return the virtual time at which the quickest rule had all its epochs, in the mean of its seeds; nan when none had."""
-    return min((s.seconds for s in summary(outcomes) if math.isfinite(s.seconds)), default=math.nan)
+    """Return the virtual time at which the quickest rule had all its epochs, with every seed that came to its end; nan when none had."""
+    ends = ([o.points[-1].cost for o in own if o.complete] for own in groups(outcomes).values())
+    return min((max(costs) for costs in ends if costs), default=math.nan)
 
 
 def groups(outcomes: Sequence[Outcome]) -> dict[tuple[str, int], list[Outcome]]:

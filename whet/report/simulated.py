@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from whet.distributed.compare import Outcome
+from whet.distributed.rates import Rate
 from whet.distributed.summary import Summary, summary
 from whet.report.block import Code, Facts, Headline, Plot, Section, Table, label
 from whet.report.document import Report
@@ -26,7 +27,7 @@ _AXES = {
 
 def simulation_report(
     name: str, outcomes: Sequence[Outcome], *, metric: str, better: str, params: Mapping[str, Any], command: str = "",
-    setting: Mapping[str, Any] | None = None,
+    setting: Mapping[str, Any] | None = None, rates: Mapping[tuple[str, int], Rate] | None = None, until: float | None = None,
 ) -> Report:  # fmt: skip
     """Return the report of simulated trainings.
 
