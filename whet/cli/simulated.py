@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from whet.cli.asked import Asked
-from whet.cli.standing import Far, at_equal_time, chosen_rates, ends, moments
+from whet.cli.standing import Far, at_equal_time, chosen_rates, ends
 from whet.recipe.block import WIDTH
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Simulated:
 
     def say(self, screen: Screen) -> None:
         """Show what came of it."""
-        from whet.distributed.summary import summary
+        from whet.distributed.summary import moments, summary
         from whet.report.simulated import sentence
 
         if self.rates:
@@ -63,13 +63,15 @@ class Simulated:
             done = f"{len(self.outcomes)} of {self.total} trainings were finished; they are what is shown"
             screen.block("stopped", [done if self.outcomes else "before a training was finished"])
         elif self.outcomes:
-            screen.block("answer", textwrap.wrap(sentence(rows, self.metric, self.better), WIDTH))
+            screen.block(
+                "answer", textwrap.wrap(sentence(rows, self.metric, self.better), WIDTH, break_on_hyphens=False)
+            )
         for note in self.notes:
-            screen.block("note", textwrap.wrap(note, WIDTH))
+            screen.block("note", textwrap.wrap(note, WIDTH, break_on_hyphens=False))
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        from whet.distributed.summary import summary
+        from whet.distributed.summary import moments, summary
 
         rates = [
             {"rule": rule, "workers": workers, "rate": r.rate, "edge": r.edge, "tried": [t._asdict() for t in r.tried]}
@@ -88,7 +90,7 @@ class Simulated:
 
         from whet.distributed.compare import SEQUENTIAL
         from whet.distributed.summary import summary
-        from whet.report.simulated import best
+        from whet.report.rules import best
 
         top = best([r for r in summary(self.outcomes) if r.rule != SEQUENTIAL], self.better)
         if top is None:
@@ -135,7 +137,9 @@ def simulated(
     )  # fmt: skip
     every = total + pairs * len(asked.rates) * len(asked.lr_seeds) * choose
     far = Far(every, task.steps)
-    screen.block("simulate", textwrap.wrap(_what(asked, every, task.steps, choose=choose), WIDTH))
+    screen.block(
+        "simulate", textwrap.wrap(_what(asked, every, task.steps, choose=choose), WIDTH, break_on_hyphens=False)
+    )
     with interruptible("showing what is finished", screen.notice) as stop, screen.watching(far.look):
         if choose:
             found.rates = tune_rates(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from whet.recipe.block import WIDTH, Progress
 
 if TYPE_CHECKING:
-    from whet.distributed.compare import Case, Outcome
+    from whet.distributed.compare import Case
     from whet.distributed.rates import Rate, Tried
     from whet.distributed.summary import Reached, Summary
 
-__all__ = ["Far", "at_equal_time", "chosen_rates", "ends", "moments"]
+__all__ = ["Far", "at_equal_time", "chosen_rates", "ends"]
 
 _RULE = 19  # columns of a rule's name; a longer one has a line of its own
 _SHORT = 16  # columns of it in a line that says how far it is
@@ -107,32 +107,16 @@ def ends(rows: Sequence[Summary], metric: str) -> list[str]:
     return lines
 
 
-def moments(outcomes: Sequence[Outcome], until: float | None) -> list[tuple[str, list[Reached]]]:
-    """Return (what moment it is, how far each was then): the one that is asked for, else when the quickest of so many workers ended."""
-    from whet.distributed.compare import SEQUENTIAL
-    from whet.distributed.summary import groups, quickest, reached
-
-    if until is not None:
-        return [(f"after {until:,.4g} virtual seconds", reached(outcomes, until))]
-    found = []
-    alone = [o for o in outcomes if o.case.rule == SEQUENTIAL]
-    for workers in dict.fromkeys(o.case.workers for o in outcomes if o.case.rule != SEQUENTIAL):
-        own = [o for o in outcomes if o.case.workers == workers and o.case.rule != SEQUENTIAL]
-        moment = quickest(own)
-        if math.isfinite(moment) and len({o.case.rule for o in own} | {a.case.rule for a in alone}) > 1:
-            first = next(rule for (rule, _), its in groups(own).items() if quickest(its) == moment)
-            said = f"after {moment:,.0f} virtual seconds, when {first} with {workers} had ended"
-            found.append((said, reached([*alone, *own], moment)))
-    return found
-
-
 def at_equal_time(moment: str, rows: Sequence[Reached], metric: str) -> list[str]:
     """Return the table of how far each was at one moment of virtual time."""
     cells = [
         (r.rule, str(r.workers), _value(r.value, r.spread) if r.diverged < r.n else "diverged", f"{r.epochs:.1f}")
         for r in rows
     ]
-    return [*textwrap.wrap(moment, WIDTH), *_table(("rule", "workers", metric[:16], "epochs"), cells, (7, 16, 8))]
+    return [
+        *textwrap.wrap(moment, WIDTH, break_on_hyphens=False),
+        *_table(("rule", "workers", metric[:16], "epochs"), cells, (7, 16, 8)),
+    ]
 
 
 def chosen_rates(rates: Mapping[tuple[str, int], Rate], metric: str) -> list[str]:
@@ -148,7 +132,10 @@ def chosen_rates(rates: Mapping[tuple[str, int], Rate], metric: str) -> list[str
         lines += [" " * (_RULE + 19) + more for more in rest]
     edges = [f"{rule} with {workers}" for (rule, workers), found in rates.items() if found.edge]
     if edges:
-        lines += textwrap.wrap(f"at an end of the list, so that one beyond it may be better: {', '.join(edges)}", WIDTH)
+        said = ", ".join(edges) if len(edges) < len(rates) else "every one"
+        lines += textwrap.wrap(
+            f"at an end of the list, so that one beyond it may be better: {said}", WIDTH, break_on_hyphens=False
+        )
     if any(0 < t.diverged < t.n for found in rates.values() for t in found.tried):
         lines.append("! some of its seeds diverged")
     return [line.replace("\0", " ") for line in lines]
