@@ -1,5 +1,6 @@
 """Small tasks for tests of distributed training."""
 
+import json
 import math
 import os
 import time
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from whet.data.split import Data, Split
+from whet.distributed.delays import Delays
 from whet.task import Task
 from whet.tune.space import Float, Int, Space
 
@@ -138,3 +140,68 @@ class Slow(Deep):
             return nn.functional.cross_entropy(outputs, targets)
 
         return late
+
+
+class Sleeper(Task):
+    """Its steps take no processor: each sleeps for as long as the simulator would draw for this worker and step.
+
+    folder: where a process takes the first free number, and writes the seconds from step to step; none: nobody sleeps. slow: how many times as
+    long number 0 takes; draw: the seed of the times.
+    """
+
+    steps, n = 6, 60
+    metrics = ("loss",)
+    goal = "min loss"
+    space = Space(slow=Float(1, 10), draw=Int(0, 100))
+    unit = 0.04  # seconds of a step
+
+    def data(self, params):
+        i = torch.arange(self.n)
+        return Data(Split(i, torch.zeros(self.n)), Split(i, torch.zeros(self.n)), kind="regression")
+
+    def model(self, params):
+        return Counted(self.n)
+
+    def loss(self, params):
+        folder = params["folder"]
+        nap = Nap(folder, Delays("gamma", 20.0, {0: params["slow"]}), params["draw"], self.unit) if folder else None
+
+        def slept(outputs, targets):
+            if (
+                nap is not None and torch.is_grad_enabled() and len(targets) == 1
+            ):  # a step: two examples are tried before
+                nap.take()
+            return outputs.sum()
+
+        return slept
+
+    def batch(self, params):
+        return 1
+
+
+class Nap:
+    """The sleeps of one process."""
+
+    def __init__(self, folder, delays, seed, unit):
+        self.folder, self.delays, self.seed, self.unit = folder, delays, seed, unit
+        self.number, self.step, self.seconds, self.began = -1, 0, [], 0.0
+
+    def take(self):
+        now = time.monotonic()
+        if self.number < 0:
+            while self.number < 0 or not self.claim():
+                self.number += 1
+        else:
+            self.seconds.append(now - self.began)  # with the way to the server and back
+            with open(f"{self.folder}/{self.number}.json", "w") as file:
+                json.dump(self.seconds, file)
+        self.began = now
+        time.sleep(self.delays.seconds(self.seed, self.number, self.step) * self.unit)
+        self.step += 1
+
+    def claim(self):
+        try:
+            os.close(os.open(f"{self.folder}/{self.number}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True

@@ -19,7 +19,8 @@ class Delays:
 
     name: constant; gamma(shape), 100 unless given, as a cluster of like machines; exponential; lognormal(sigma), 0.5 unless given;
     pareto(alpha), 2.5 unless given, heavy-tailed stragglers; or a recorded trace. stragglers: factor by worker number; a
-    worker that is 3x as slow has 3. trace: recorded seconds, (k,) for all or one sequence per worker, walked through in turn.
+    worker that is 3x as slow has 3. trace: recorded seconds, one sequence for each worker, walked through again and again; more
+    workers than sequences share them, each from a place of its own.
 
     Each worker has a stream of its own, keyed by (seed, worker, step): no draw depends on the order of events.
 
@@ -56,8 +57,10 @@ class Delays:
         """Return how long a worker's step takes."""
         factor = self.factor(worker)
         if self.trace is not None:
-            own = self.trace[worker % len(self.trace)]
-            return float(own[step % len(own)]) * factor
+            own, start = self.trace[worker % len(self.trace)], 0
+            if worker >= len(self.trace):  # else those who share a record would go in step
+                start = int(rng(seed, "delay", worker).integers(len(own)))
+            return float(own[(start + step) % len(own)]) * factor
         if self.name == "constant":
             return factor
         draw = rng(seed, "delay", worker, step)

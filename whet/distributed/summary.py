@@ -10,7 +10,7 @@ from typing import NamedTuple
 from whet.distributed.compare import SEQUENTIAL, Outcome
 from whet.tune.trial import Point
 
-__all__ = ["Reached", "Summary", "quickest", "reached", "summary"]
+__all__ = ["Reached", "Summary", "moments", "quickest", "reached", "summary"]
 
 
 class Summary(NamedTuple):
@@ -93,8 +93,25 @@ def reached(outcomes: Sequence[Outcome], seconds: float) -> list[Reached]:
 
 
 def quickest(outcomes: Sequence[Outcome]) -> float:
-    """Return the virtual time at which the quickest rule had all its epochs, in the mean of its seeds; nan when none had."""
-    return min((s.seconds for s in summary(outcomes) if math.isfinite(s.seconds)), default=math.nan)
+    """Return the virtual time at which the quickest rule had all its epochs, with every seed that came to its end; nan when none had."""
+    ends = ([o.points[-1].cost for o in own if o.complete] for own in groups(outcomes).values())
+    return min((max(costs) for costs in ends if costs), default=math.nan)
+
+
+def moments(outcomes: Sequence[Outcome], until: float | None) -> list[tuple[str, list[Reached]]]:
+    """Return (what moment it is, how far each was then): the one that is asked for, else when the quickest of so many workers ended."""
+    if until is not None:
+        return [(f"after {until:,.4g} virtual seconds", reached(outcomes, until))]
+    found = []
+    alone = [o for o in outcomes if o.case.rule == SEQUENTIAL]
+    for workers in dict.fromkeys(o.case.workers for o in outcomes if o.case.rule != SEQUENTIAL):
+        own = [o for o in outcomes if o.case.workers == workers and o.case.rule != SEQUENTIAL]
+        moment = quickest(own)
+        if math.isfinite(moment) and len({o.case.rule for o in own} | {a.case.rule for a in alone}) > 1:
+            first = next(rule for (rule, _), its in groups(own).items() if quickest(its) == moment)
+            said = f"after {moment:,.0f} virtual seconds, when {first} with {workers} had ended"
+            found.append((said, reached([*alone, *own], moment)))
+    return found
 
 
 def groups(outcomes: Sequence[Outcome]) -> dict[tuple[str, int], list[Outcome]]:
