@@ -21,14 +21,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from evidence.commands import TUNING, finish, options
 from evidence.figures import Interval, interval, paired, table
 from evidence.images import Images, folder
 from evidence.kept import Kept
 from evidence.training import end, train
 from evidence.tuning import tuned
-from torch import nn
-
 from whet.tune.space import Params
 
 RATES = {"sync": (0.05, 0.1, 0.2, 0.4), "average": (0.0125, 0.025, 0.05, 0.1)}
@@ -71,7 +71,7 @@ def main() -> None:
     place = folder(given.data, "reshuffle")
     n, workers, epochs = given.images, [int(w) for w in given.workers.split(",")], given.epochs
     if given.quick:
-        n, workers, epochs = 256, [4, 16], 2
+        n, workers, epochs = 128, [4], 2
     task = Layered(place, n, 256 if given.quick else 5000)
     kept = Kept(given.kept, lambda s: train(task, s))
     seeds = range(min(2, given.seeds) if given.quick else given.seeds)

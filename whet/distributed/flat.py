@@ -49,6 +49,7 @@ class Flat:
         first, self.size = self.parameters[0], sum(p.numel() for p in self.parameters)
         self.weights = self._fit(weights, first, "weights")
         self.gradient = self._fit(gradient, first, "gradient")
+        self._layout = [(p.shape, _dense(p), p.numel()) for p in self.parameters]  # searched once: `point` is in every step
         self._buffers = [b for b in model.buffers() if not b.is_complex()]
         self.buffer_size = sum(b.numel() for b in self._buffers)
         with torch.no_grad():
@@ -69,9 +70,9 @@ class Flat:
 
     def _views(self, vector: Tensor) -> Iterator[Tensor]:
         start = 0
-        for p in self.parameters:
-            yield vector.as_strided(p.shape, _dense(p), vector.storage_offset() + start)
-            start += p.numel()
+        for shape, strides, n in self._layout:
+            yield vector.as_strided(shape, strides, vector.storage_offset() + start)
+            start += n
 
     def link(self) -> None:
         """Make the gradients views of `gradient` again, filled with zeros: something may have set them to None."""
