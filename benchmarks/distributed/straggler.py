@@ -25,7 +25,7 @@ from evidence.tuning import tuned
 RATES = {
     "sync": (0.4, 0.57, 0.8, 1.13),
     "async": (0.035, 0.05, 0.07, 0.1),
-    "dc-asgd-a(lambda=8)": (0.05, 0.07, 0.1, 0.2),
+    "dc-asgd-a(lambda=4)": (0.05, 0.07, 0.1, 0.2),
 }
 
 

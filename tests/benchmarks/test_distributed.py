@@ -152,9 +152,9 @@ def test_a_skew_deals_unlike_shards(place: Path) -> None:
 def test_the_ensemble_is_looked_at_after_each_exchange(place: Path) -> None:
     task = Images(place, 256, 100)
     one = setting(rule="ec(every=2)", workers=4, epochs=3, shuffle="local", skew=0.5, report=True)
-    result = train(task, one, communication.look)
+    result = train(task, one, communication.Look())
     held, looked = communication.bound([result])
-    assert held == looked == 3
+    assert held == looked == 3  # 6 steps of a worker, two between exchanges
     last = result["curve"][-1]
     assert 0 <= last["ensemble_error"] <= 100
     assert last["ensemble_loss"] < last["member_loss"]
