@@ -67,7 +67,7 @@ docs: $(VENV)/dev
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/bench
-	@set -e; for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
+	@set -e; for program in benchmarks/*.py benchmarks/distributed/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -12,7 +12,7 @@ seed and images that are not reported. "loss" is the last epoch's mean training 
 differences between runs of the same seed.
 
 Needs an IDX image set (`--data`, or WHET_DATA).
-Run: python benchmarks/distributed/reshuffle.py [--workers 4,8,16,32,64] [--images 2048] [--epochs 8] [--seeds 5] [--rules sync,average]
+Run: python benchmarks/distributed/reshuffle.py [--workers 4,8,16,32,64] [--how local,once] [--images 1024] [--epochs 8] [--seeds 5] [--rules sync,average]
 [--json FILE] [--kept FILE]
 """
 
@@ -21,18 +21,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from evidence.commands import TUNING, finish, options
 from evidence.figures import Interval, interval, paired, table
 from evidence.images import Images, folder
 from evidence.kept import Kept
 from evidence.training import end, train
 from evidence.tuning import tuned
-from torch import nn
-
 from whet.tune.space import Params
 
 RATES = {"sync": (0.05, 0.1, 0.2, 0.4), "average": (0.0125, 0.025, 0.05, 0.1)}
-HOW = (("local", 0.0), ("once", 0.0), ("local", 1.0), ("once", 1.0))  # how, and the skew of the shards
+SKEWS = (0.0, 1.0)  # of the shards: at random, sorted
 
 
 class Layered(Images):
@@ -63,7 +63,8 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
     parser.add_argument("--workers", default="4,8,16,32,64")
-    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--how", default="local,once")
+    parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=128, help="of all workers together")
     parser.add_argument("--rules", default="sync,average")
@@ -71,7 +72,7 @@ def main() -> None:
     place = folder(given.data, "reshuffle")
     n, workers, epochs = given.images, [int(w) for w in given.workers.split(",")], given.epochs
     if given.quick:
-        n, workers, epochs = 256, [4, 16], 2
+        n, workers, epochs = 128, [4], 2
     task = Layered(place, n, 256 if given.quick else 5000)
     kept = Kept(given.kept, lambda s: train(task, s))
     seeds = range(min(2, given.seeds) if given.quick else given.seeds)
@@ -88,7 +89,7 @@ def main() -> None:
                 tried = [{**common, "lr": lr} for lr in (RATES[rule][1:2] if given.quick else RATES[rule])]
                 chosen = tuned(kept, tried, TUNING[:1], f"tune {rule} {k}").setting
                 whole = kept.all([{**chosen, "seed": s, "report": True} for s in seeds], f"{rule} global {k}")
-            for how, skew in HOW:
+            for how, skew in ((h, s) for s in SKEWS for h in given.how.split(",")):
                 settings = [
                     {**common, "lr": chosen["lr"], "shuffle": how, "skew": skew, "seed": s, "report": True}
                     for s in seeds

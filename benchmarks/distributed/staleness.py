@@ -29,7 +29,7 @@ from evidence.tuning import tuned
 # rule -> its strengths lambda, and its rates times M (for one worker: times 2); sync's are not, as its one step is of M batches
 RULES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "async": ((), (1.13, 0.8, 0.57, 0.4)),
-    "dc-asgd-a": ((4.0, 8.0), (1.6, 0.8)),
+    "dc-asgd-a": ((2.0, 4.0), (1.6, 0.8)),
     "dc-asgd-c": ((1.0, 10.0), (0.8, 0.4)),
     "sync": ((), (1.13, 0.8, 0.57, 0.4)),
 }
@@ -41,7 +41,7 @@ def trials(rule: str, workers: int, epochs: int) -> list[dict[str, Any]]:
     """Return eight settings for a rule.
 
     >>> [t["rule"] for t in trials("dc-asgd-a", 8, 6)][3:5], len(trials("sync", 8, 6))
-    (['dc-asgd-a(lambda=4)', 'dc-asgd-a(lambda=8)'], 8)
+    (['dc-asgd-a(lambda=2)', 'dc-asgd-a(lambda=4)'], 8)
     """
     strengths, rates = RULES[rule]
     names = [f"{rule}(lambda={s:g})" for s in strengths] or [rule]

@@ -21,7 +21,12 @@ from evidence.kept import Kept
 from evidence.training import end, train
 from evidence.tuning import tuned
 
-RATES = {"sync": (0.2, 0.4, 0.8, 1.6), "async": (0.025, 0.05, 0.1, 0.2), "dc-asgd-a(lambda=8)": (0.025, 0.05, 0.1, 0.2)}
+# rule -> rates; those of the rules that do not wait are times 8 / M
+RATES = {
+    "sync": (0.4, 0.57, 0.8, 1.13),
+    "async": (0.035, 0.05, 0.07, 0.1),
+    "dc-asgd-a(lambda=4)": (0.05, 0.07, 0.1, 0.2),
+}
 
 
 def fitting(epochs: int, workers: int, slow: float) -> float:
@@ -65,7 +70,10 @@ def main() -> None:
         sync: list[dict[str, Any]] = []
         for rule, rates in RATES.items():
             mine = epochs if rule == "sync" else int(fitting(epochs, m, given.slow))
-            common = {"rule": rule, "workers": m, "epochs": mine, "batch": 32, "straggler": given.slow}
+            rates = rates if rule == "sync" else tuple(round(r * 8 / m, 4) for r in rates)
+            common = {
+                "rule": rule, "workers": m, "epochs": mine, "batch": 32, "straggler": given.slow, "warmup": mine / 12,
+            }  # fmt: skip
             best = tuned(
                 kept,
                 [{**common, "lr": lr} for lr in (rates[1:2] if given.quick else rates)],

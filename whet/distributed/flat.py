@@ -49,10 +49,11 @@ class Flat:
         first, self.size = self.parameters[0], sum(p.numel() for p in self.parameters)
         self.weights = self._fit(weights, first, "weights")
         self.gradient = self._fit(gradient, first, "gradient")
+        self._layout = [(p.shape, _dense(p), p.numel()) for p in self.parameters]  # searched once: `point` is in every step
         self._buffers = [b for b in model.buffers() if not b.is_complex()]
         self.buffer_size = sum(b.numel() for b in self._buffers)
         with torch.no_grad():
-            for p, view in zip(self.parameters, views(self.parameters, self.weights), strict=True):
+            for p, view in zip(self.parameters, self._views(self.weights), strict=True):
                 if weights is None:
                     view.copy_(p)
                 p.data = view
@@ -67,15 +68,21 @@ class Flat:
             )
         return vector
 
+    def _views(self, vector: Tensor) -> Iterator[Tensor]:
+        start = 0
+        for shape, strides, n in self._layout:
+            yield vector.as_strided(shape, strides, vector.storage_offset() + start)
+            start += n
+
     def link(self) -> None:
         """Make the gradients views of `gradient` again, filled with zeros: something may have set them to None."""
         self.gradient.zero_()
-        for p, view in zip(self.parameters, views(self.parameters, self.gradient), strict=True):
+        for p, view in zip(self.parameters, self._views(self.gradient), strict=True):
             p.grad = view
 
     def point(self, vector: Tensor) -> None:
         """Make the gradients views of another vector (p,), for an optimizer to step on without a copy."""
-        for p, view in zip(self.parameters, views(self.parameters, vector), strict=True):
+        for p, view in zip(self.parameters, self._views(vector), strict=True):
             p.grad = view
 
     def linked(self) -> bool:

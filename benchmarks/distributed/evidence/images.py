@@ -19,23 +19,31 @@ from whet.tune.space import Params
 
 __all__ = ["Images", "Residual", "falling", "folder"]
 
-TRAIN, HELD_OUT = 8000, 5000
+TRAIN, HELD_OUT = 4000, 5000
 
 
 def folder(given: Path | None, program: str) -> Path:
-    """Return the folder with the four IDX files under `given`, WHET_DATA or ../shared/data; end the program when it is not there."""
-    root = given or Path(os.environ.get("WHET_DATA", "../shared/data"))
+    """Return the folder with the four IDX files under `given`, WHET_DATA or ../shared/data.
+
+    Where they are not, the program says so and ends, with an error when the folder was named.
+    """
+    named = given or os.environ.get("WHET_DATA")
+    root = Path(named or "../shared/data")
     for place in (root, root / "vision" / "fashion_mnist"):
         if list(place.glob("train-images*")):
             return place
-    raise SystemExit(
+    said = (
         f"{program}: no IDX files (train-images-idx3-ubyte.gz and three more) in {root} or {root}/vision/fashion_mnist. "
         "Give --data FOLDER, or set WHET_DATA."
     )
+    if named:
+        raise SystemExit(said)
+    print(said)
+    raise SystemExit(0)
 
 
 class Images(Task):
-    """An IDX image set: 8,000 of its training images, and 5,000 others of them to tune on or 5,000 test images to report.
+    """An IDX image set: 4,000 of its training images, and 5,000 others of them to tune on or 5,000 test images to report.
 
     Params: "report": whether the second split is of test images (else of held-out training images); "lr"; "batch";
     "epochs", at half and at 80 % of which the rate falls to a tenth; "warmup": epochs of a linear rise (0). The images are
@@ -54,7 +62,7 @@ class Images(Task):
 
     def model(self, params: Params) -> nn.Module:
         """Return a fresh network."""
-        return Residual(int(params.get("width", 16)))
+        return Residual(int(params.get("width", 8)))
 
     def optimizer(self, params: Params, model: nn.Module) -> torch.optim.Optimizer:
         """Return SGD, with momentum when the params say so."""
@@ -70,7 +78,7 @@ class Images(Task):
 def falling(epochs: float, warmup: float = 0.0) -> Rate:
     """Return the factor on the rate: 1, from half of `epochs` on 0.1, from 80 % on 0.01; after a linear rise over `warmup` epochs.
 
-    >>> [falling(10)(e) for e in (0, 5, 8)], falling(10, 2)(1)
+    >>> [falling(10)(e) for e in (0, 5, 8)], round(falling(10, 2)(1), 2)
     ([1.0, 0.1, 0.01], 0.5)
     """
 
@@ -92,7 +100,7 @@ def _data(place: Path, train: int, held_out: int, report: bool) -> Data:
     first = whole.take(order[:train])
     second = read("t10k").take(torch.arange(held_out)) if report else whole.take(order[train : train + held_out])
     mean, spread = first.inputs.float().mean(), first.inputs.float().std()
-    scaled = [Split((s.inputs.float() - mean) / spread, s.targets) for s in (first, second)]
+    scaled = [Split((s.inputs.float() - mean) / spread, s.targets, s.ids) for s in (first, second)]
     return Data(*scaled, classes=tuple(str(c) for c in range(int(whole.targets.max()) + 1)), source=place.name)
 
 
@@ -121,7 +129,7 @@ class Residual(nn.Module):
     padded with zeros, as in the CIFAR networks of He et al. 2016.
     """
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 8) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, width, 5, 4, 1)
         self.blocks = nn.Sequential(Block(width, width, 1), Block(width, 2 * width, 2))
