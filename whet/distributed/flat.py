@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ class Flat:
                 "Make them one dtype on one device, e.g. model.float()."
             )
         first, self.size = self.parameters[0], sum(p.numel() for p in self.parameters)
+        starts = accumulate((p.numel() for p in self.parameters), initial=0)
+        self._places = [(p.shape, _dense(p), start) for p, start in zip(self.parameters, starts, strict=False)]
         self.weights = self._fit(weights, first, "weights")
         self.gradient = self._fit(gradient, first, "gradient")
         self._buffers = [b for b in model.buffers() if not b.is_complex()]
@@ -68,10 +71,9 @@ class Flat:
         return vector
 
     def _views(self, vector: Tensor) -> Iterator[Tensor]:
-        start = 0
-        for p in self.parameters:
-            yield vector.as_strided(p.shape, _dense(p), vector.storage_offset() + start)
-            start += p.numel()
+        offset = vector.storage_offset()
+        for shape, strides, start in self._places:
+            yield vector.as_strided(shape, strides, offset + start)
 
     def link(self) -> None:
         """Make the gradients views of `gradient` again, filled with zeros: something may have set them to None."""

@@ -30,6 +30,7 @@ class Client:
     connection: socket.socket
     worker: int | None = None
     life: int = 0
+    spoke: bool = False
     asks: bool = False  # it waits for a GIVEN
     resting: bool = False
     since: float = 0.0  # when it was given what it is at
@@ -86,13 +87,24 @@ class Desk:
     # -- connections
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # no file is left for it, or it has gone already
+            self._make_room()
+            return
         connection.setblocking(False)
         if peer(connection) != os.getuid():
             self.events["foreign"] += 1
             connection.close()
             return
         self._selector.register(connection, selectors.EVENT_READ, Client(connection))
+
+    def _make_room(self) -> None:
+        """Close connections that never said a word: with all files of the process in use nobody else would be heard."""
+        self.events["crowded"] += 1
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None and not key.data.spoke:
+                self._gone(key.data)
 
     def _hear(self, client: Client) -> None:
         try:
@@ -103,6 +115,7 @@ class Desk:
         if frame is None:
             self._gone(client)
             return
+        client.spoke = True
         match frame.kind:
             case Kind.HELLO:
                 self._hello(client, frame)
