@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import time
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -108,18 +109,15 @@ def main() -> None:
     while number < args.rounds and time.monotonic() < until:
         for name in names[number % len(names) :] + names[: number % len(names)]:
             with Table(ENGINES[name], max(workers)) as own:
-                for size in sizes:
-                    for w in workers:
-                        seconds = args.seconds * (3 if size > 1_000_000 else 1)
-                        figures = own.play(size, w, seconds, limits[size])
-                        found.setdefault((size, w, name), []).append(figures)
+                for size, w in product(sizes, workers):
+                    seconds = args.seconds * (3 if size > 1_000_000 else 1)
+                    found.setdefault((size, w, name), []).append(own.play(size, w, seconds, limits[size]))
         number += 1
-    cases = [(size, w, name) for size in sizes for w in workers for name in names]
-    lines = [line(*case, found[case]) for case in cases]
-    print(table(lines, {size: [f for case in cases if case[0] == size for f in found[case]] for size in sizes}))
+        lines = [line(*case, found[case]) for case in product(sizes, workers, names)]
+        if args.json:
+            Path(args.json).write_text(json.dumps({"rounds": number, "lines": [r._asdict() for r in lines]}))
+    print(table(lines, {size: [f for case, own in found.items() if case[0] == size for f in own] for size in sizes}))
     print(f"{number} rounds, load {os.getloadavg()[0]:.1f} after")
-    if args.json:
-        Path(args.json).write_text(json.dumps([r._asdict() for r in lines]))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import shutil
 import socket
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from whet.distributed.flat import Flat
 from whet.distributed.local.frames import Frame, Kind, connect, receive, send
 from whet.distributed.local.job import Job
-from whet.distributed.local.layout import region_path, socket_path
-from whet.distributed.local.region import Region
+from whet.distributed.local.layout import socket_path
+from whet.distributed.local.place import meet
 from whet.distributed.rule import Rule
 from whet.errors import TaskError
 from whet.execute.process import died_of
@@ -54,23 +54,18 @@ class Training:
         self.workers, self.lost = workers, 0
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
-        self._meet = Path(tempfile.mkdtemp(prefix="whet-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self._resume, self._epoch, self._began = resume, 0, 0.0
         self._row: Counter[int] = Counter()
         self._owner: socket.socket | None = None
         self._pool: Pool | None = None
-        checkpoint = (self._meet if folder is None else folder) / "server.safetensors"
         self.job = Job(
-            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, str(self._meet),
-            deadline=deadline, checkpoint=str(checkpoint),
-        )  # fmt: skip
-        try:
-            self.job.shuffled(self.run)
-            self._flat = Flat(self.run.model)
-            self._region = Region.make(region_path(self._meet), self.job.layout(self._flat).areas())
-        except BaseException:
-            self.close()
-            raise
+            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, "", deadline=deadline
+        )
+        self.job.shuffled(self.run)
+        self._flat = Flat(self.run.model)
+        self._meet, self._region = meet(self.job.layout(self._flat).areas())
+        checkpoint = (self._meet if folder is None else folder) / "server.safetensors"
+        self.job = replace(self.job, folder=str(self._meet), checkpoint=str(checkpoint))
 
     def __iter__(self) -> Iterator[Point]:
         """Start the processes and go on until every epoch's batches are merged."""
