@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import time
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="of each case; three times as long above a million parameters"
     )
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which no round begins")
     parser.add_argument("--quick", action="store_true", help="a small case, to see that it runs")
     parser.add_argument("--json", default="", help="a file for what was measured")
     args = parser.parse_args()
@@ -99,24 +101,23 @@ def main() -> None:
     limits = {size: Limit(Case(size, 0, 0.0, "")) for size in sizes}
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f} before, {args.rounds} rounds",
+        f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f} before, {args.rounds} rounds at most",
         flush=True,
     )
     found: dict[tuple[int, int, str], list[Figures]] = {}
-    for number in range(args.rounds):
+    until, number = time.monotonic() + 60 * args.minutes, 0
+    while number < args.rounds and time.monotonic() < until:
         for name in names[number % len(names) :] + names[: number % len(names)]:
             with Table(ENGINES[name], max(workers)) as own:
-                for size in sizes:
-                    for w in workers:
-                        seconds = args.seconds * (3 if size > 1_000_000 else 1)
-                        figures = own.play(size, w, seconds, limits[size])
-                        found.setdefault((size, w, name), []).append(figures)
-    cases = [(size, w, name) for size in sizes for w in workers for name in names]
-    lines = [line(*case, found[case]) for case in cases]
-    print(table(lines, {size: [f for case in cases if case[0] == size for f in found[case]] for size in sizes}))
-    print(f"load {os.getloadavg()[0]:.1f} after")
-    if args.json:
-        Path(args.json).write_text(json.dumps([r._asdict() for r in lines]))
+                for size, w in product(sizes, workers):
+                    seconds = args.seconds * (3 if size > 1_000_000 else 1)
+                    found.setdefault((size, w, name), []).append(own.play(size, w, seconds, limits[size]))
+        number += 1
+        lines = [line(*case, found[case]) for case in product(sizes, workers, names)]
+        if args.json:
+            Path(args.json).write_text(json.dumps({"rounds": number, "lines": [r._asdict() for r in lines]}))
+    print(table(lines, {size: [f for case, own in found.items() if case[0] == size for f in own] for size in sizes}))
+    print(f"{number} rounds, load {os.getloadavg()[0]:.1f} after")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +56,11 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     """Start a server and workers; return what the workers measured."""
     case = case_of(payload)
     if not ray.is_initialized():
-        ray.init(num_cpus=8, include_dashboard=False, logging_level="error", log_to_driver=False)
+        # a cluster of its own, which nobody else on this machine finds
+        ray.init(
+            "local", num_cpus=8, include_dashboard=False, logging_level="error", log_to_driver=False,
+            _temp_dir=tempfile.mkdtemp(prefix="ray-"),
+        )  # fmt: skip
     server = Server.remote(case.size)  # type: ignore[attr-defined]
     workers = [Worker.remote(server, case.size) for _ in range(case.workers)]  # type: ignore[attr-defined]
     ray.get([w.warm.remote() for w in workers])

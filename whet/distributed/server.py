@@ -13,6 +13,7 @@ from torch import Tensor
 from whet.distributed.flat import Flat
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
+from whet.distributed.step import Steps
 from whet.distributed.update import Held, Refused, Ticket, Update
 
 __all__ = ["Given", "Server"]
@@ -46,7 +47,9 @@ class Server:
         self, flat: Flat, rule: Rule, sampler: Sampler, *, optimizer: torch.optim.Optimizer,
         rate: Callable[[float], float] | None = None,
     ) -> None:  # fmt: skip
-        self.flat, self.rule, self.sampler, self.optimizer, self._rate = flat, rule, sampler, optimizer, rate
+        self.flat, self.rule, self.sampler, self._rate = flat, rule, sampler, rate
+        self.steps = Steps(flat, optimizer)
+        self.optimizer = self.steps.optimizer
         self.local = rule.local or Local()
         self.held = Held(flat.weights)
         self.memory = rule.init(self.held)
@@ -59,7 +62,7 @@ class Server:
         self.models: tuple[tuple[int, Tensor], ...] = ()
         self._statistics: Tensor | None = None  # those that go with the weights, where these are one worker's
         self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
-        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
         self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
@@ -186,8 +189,7 @@ class Server:
             factor = self._rate(self.sampler.shuffle.done(self.merged))
             for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = lr * factor
-        self.flat.point(update.vector)
-        self.optimizer.step()
+        self.steps.take(update.vector)
 
     # -- what is known of the training
 

@@ -83,9 +83,12 @@ def unpack(data: bytes) -> Frame:
     rest = data[_HEAD.size :]
     if kind is Kind.STATUS:
         try:
-            return Frame(kind, life, a, b, c, real, status=json.loads(rest))
-        except ValueError:
-            raise FrameError("message: its status is not JSON.") from None
+            status = json.loads(rest)
+        except (ValueError, RecursionError):  # the latter: brackets in brackets, some thousands deep
+            status = None
+        if not isinstance(status, dict):
+            raise FrameError("message: its status is not a JSON object.")
+        return Frame(kind, life, a, b, c, real, status=status)
     if len(rest) % _TICKET.size or (rest and kind is not Kind.GIVEN):
         raise FrameError(f"message: {kind.name} with {len(rest)} bytes too many.")
     return Frame(kind, life, a, b, c, real, tuple(Ticket(*t) for t in _TICKET.iter_unpack(rest)))

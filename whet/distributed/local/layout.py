@@ -55,8 +55,8 @@ class Layout(NamedTuple):
 def memory(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
     """Return bytes of vectors in all processes: shared ones, the server's weights, and what its rule and optimizer remember.
 
-    (2 + 2 M + optimizer + (1 + M) squares) p for gradients: the server's weights and the snapshot, M pull and M push buffers;
-    optimizer: vectors that the optimizer keeps (1 for momentum, 2 for Adam); squares: DC-ASGD-a's, M and one to work in.
+    (2 + 2 M + optimizer + M squares) p for gradients: the server's weights and the snapshot, M pull and M push buffers;
+    optimizer: vectors that the optimizer keeps (1 for momentum, 2 for Adam); squares: DC-ASGD-a's, one for each worker.
 
     >>> memory(Layout(1000, 0, "float32", 4, True, False)) // 4
     10000
@@ -68,7 +68,7 @@ def memory(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
     if layout.peers:
         vectors += m + m * m
     if squares:
-        vectors += 1 + m
+        vectors += m
     return (vectors + optimizer) * layout.size * size
 
 

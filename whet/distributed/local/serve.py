@@ -30,6 +30,7 @@ class Line:
 
     connection: socket.socket
     client: Client | None = None
+    spoke: bool = False
 
 
 class Listener:
@@ -74,13 +75,24 @@ class Listener:
     # -- connections
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # no file is left for it, or it has gone already
+            self._make_room()
+            return
         connection.setblocking(False)
         if peer(connection) != os.getuid():
             self.desk.events["foreign"] += 1
             connection.close()
             return
         self._selector.register(connection, selectors.EVENT_READ, Line(connection))
+
+    def _make_room(self) -> None:
+        """Close connections that never said a word: with all files of the process in use nobody else would be heard."""
+        self.desk.events["crowded"] += 1
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None and not key.data.spoke:
+                self._gone(key.data)
 
     def _hear(self, line: Line) -> None:
         try:
@@ -91,6 +103,7 @@ class Listener:
         if frame is None:
             self._gone(line)
             return
+        line.spoke = True
         match frame.kind:
             case Kind.HELLO:
                 self._hello(line, frame)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import socket
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
 from whet.distributed.local.job import Job
-from whet.distributed.local.layout import region_path, socket_path
-from whet.distributed.local.region import Region
+from whet.distributed.local.layout import socket_path
+from whet.distributed.local.place import meet
 from whet.distributed.rule import Rule
 from whet.errors import TaskError, UsageError
 from whet.execute.forkserver import ForkServer
@@ -63,27 +63,25 @@ class Training:
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
         self._halting = False
-        self._meet = Path(tempfile.mkdtemp(prefix="whet-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self._resume, self._epoch, self._began = resume, 0, 0.0
         self._row: Counter[int] = Counter()
         self._owner: socket.socket | None = None
         self._forks: ForkServer | None = None
         self._pool: Pool | None = None
-        checkpoint = (self._meet if folder is None else folder) / "server.safetensors"
         self.job = Job(
-            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, str(self._meet),
-            deadline=deadline, checkpoint=str(checkpoint),
-        )  # fmt: skip
-        try:
-            if resume and not Path(checkpoint).exists():
-                raise UsageError(f"resume: nothing to go on from at {checkpoint}. Leave resume out to begin.")
-            self.job.shuffled(self.run)
-            check_run(self.run)
-            self._flat = Flat(self.run.model)
-            self._region = Region.make(region_path(self._meet), self.job.layout(self._flat).areas())
-        except BaseException:
-            self.close()
-            raise
+            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, "", deadline=deadline
+        )
+        checkpoint = None if folder is None else folder / "server.safetensors"
+        if resume and (checkpoint is None or not checkpoint.exists()):
+            raise UsageError(
+                f"resume: nothing to go on from at {checkpoint or 'no folder'}. Leave resume out to begin."
+            )
+        self.job.shuffled(self.run)
+        check_run(self.run)
+        self._flat = Flat(self.run.model)
+        self._meet, self._region = meet(self.job.layout(self._flat).areas())
+        checkpoint = checkpoint or self._meet / "server.safetensors"
+        self.job = replace(self.job, folder=str(self._meet), checkpoint=str(checkpoint))
 
     def __iter__(self) -> Iterator[Point]:
         """Start the processes and go on until every epoch's batches are merged."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from whet.distributed.pieces import pieces, room
 from whet.distributed.rule import Local, Memory, Rule
 from whet.distributed.update import Held, Refused, Update
 from whet.errors import UsageError
@@ -128,23 +129,31 @@ def delay_compensated(
     def merge(memory: dict[str, Any], update: Update | None, held: Held) -> Merged:
         if update is None or strength == 0:
             return memory, update
-        g, drift = update.vector, memory["drift"]
-        torch.sub(held.weights, held.backups[update.worker], out=drift)
-        drift.mul_(g).mul_(g)
-        if adaptive:
-            worker = str(update.worker)
-            if worker not in memory["squares"]:
-                memory["squares"][worker] = torch.zeros_like(g)
-            squares = memory["squares"][worker]
-            squares.mul_(kept).addcmul_(g, g, value=1 - kept)
-            drift.div_(squares.add(1e-7).sqrt_())
-        g.add_(drift, alpha=strength)
+        g, backup = update.vector, held.backups[update.worker]
+        if not adaptive:
+            drift = room(g)
+            for now, then, part in pieces(held.weights, backup, g):
+                moved = torch.sub(now, then, out=drift[: len(part)])
+                part.add_(moved.mul_(part).mul_(part), alpha=strength)
+            return memory, update
+        worker, every = str(update.worker), memory["squares"]
+        if worker not in every:
+            every[worker] = torch.zeros_like(g)
+        squares = every[worker]
+        drift, root = room(g), room(g)
+        for now, then, part, own in pieces(held.weights, backup, g, squares):
+            n = len(part)
+            moved = torch.sub(now, then, out=drift[:n]).mul_(part).mul_(part)
+            own.mul_(kept).addcmul_(part, part, value=1 - kept)
+            part.add_(moved.div_(torch.add(own, 1e-7, out=root[:n]).sqrt_()), alpha=strength)
         return memory, update
-
-    def init(held: Held) -> dict[str, Any]:
-        return {"drift": torch.empty_like(held.weights), "squares": {}}
 
     options = (("lambda", strength), *((("decay", kept),) if adaptive else ()))
     return Rule(
-        f"dc-asgd-{'a' if adaptive else 'c'}", merge=merge, init=init, backup=True, gradients=True, options=options
+        f"dc-asgd-{'a' if adaptive else 'c'}",
+        merge=merge,
+        init=lambda held: {"squares": {}},
+        backup=True,
+        gradients=True,
+        options=options,
     )
