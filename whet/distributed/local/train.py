@@ -6,13 +6,16 @@ import math
 import shutil
 import socket
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from whet.distributed.flat import Flat
-from whet.distributed.local.frames import Frame, Kind, connect, receive, send
+from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import region_path, socket_path
 from whet.distributed.local.region import Region
@@ -29,6 +32,7 @@ from whet.tune.trial import Point
 __all__ = ["Training"]
 
 _SERVER = 0  # its number in the pool; worker w is w + 1
+_ANSWER = 0.25  # seconds in which a server that is not busy says how it stands
 _TRIES = 5  # deaths of one process in a row, without an epoch between, that are taken for bad luck
 
 
@@ -40,7 +44,8 @@ class Training:
     epoch. A process that dies is started again: a worker takes up the work of the one before, a server begins at its checkpoint.
 
     A point's cost is in seconds since the start, without the start-up; its metrics have "updates". After the last, `run.model` has the weights; status says
-    how each worker got on, lost how many acknowledged updates died with servers.
+    how each worker got on, lost how many acknowledged updates died with servers, models the members' (worker, weights) where the rule
+    exchanges models. It is a `whet.distributed.channels.Channel`.
 
     Use it as a context manager, or call `close`: leaving it ends the processes. Raises TaskError when the task cannot be found by other processes
     or fails in one.
@@ -54,6 +59,8 @@ class Training:
         self.workers, self.lost = workers, 0
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
+        self.models: tuple[tuple[int, Tensor], ...] = ()
+        self._halting = False
         self._meet = Path(tempfile.mkdtemp(prefix="whet-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self._resume, self._epoch, self._began = resume, 0, 0.0
         self._row: Counter[int] = Counter()
@@ -74,22 +81,28 @@ class Training:
 
     def __iter__(self) -> Iterator[Point]:
         """Start the processes and go on until every epoch's batches are merged."""
+        return (point for point in self.events() if point is not None)
+
+    def events(self, seconds: float = 1.0) -> Iterator[Point | None]:
+        """Do as iterating does, and yield None about once in `seconds` as well: its owner's turn to look, to halt or to leave."""
         if self._pool is None:
             self._pool = Pool(self.workers + 1, threads=None)
             self._serve()
             for w in range(self.workers):
                 self._work(w)
-        while True:
-            message = self._pool.get(1.0)
-            if message is None:
-                continue
-            if message.worker == _SERVER:
+        due = time.monotonic() + seconds
+        while not (self._halting and self._owner is None):  # halted before there was a server: nothing to save
+            message = self._pool.get(max(0.0, due - time.monotonic()))
+            if message is not None and message.worker == _SERVER:
                 if message.kind == "result":
                     self.status = message.data
                     return
                 yield from self._heard(message)
-            elif message.kind in ("exit", "error"):
+            elif message is not None and message.kind in ("exit", "error"):
                 self._ended(message)
+            if time.monotonic() >= due:
+                yield None
+                due = time.monotonic() + seconds
 
     def _serve(self) -> None:
         assert self._pool is not None
@@ -113,12 +126,15 @@ class Training:
             if self._owner is not None:
                 self._owner.close()
             self._owner = connect(socket_path(self._meet), seconds=self.job.deadline)
-            self._say(Frame(Kind.SEEN, a=int(data["epochs"])))
+            self._say(Frame(Kind.HALT) if self._halting else Frame(Kind.SEEN, a=int(data["epochs"])))
         elif message.kind == "event" and "epoch" in data:
             self.status = data
             self._row.clear()
             self._flat.weights.copy_(self._region["snapshot"])
             self._flat.write_buffers(self._region["snapshot/buffers"])
+            if data["models"]:
+                found = self._region["snapshot/models"].view(-1, self._flat.size)
+                self.models = tuple((w, found[i].clone()) for i, w in enumerate(data["models"]))
             self._say(Frame(Kind.SEEN, a=int(data["epoch"])))
             if data["epoch"] > self.run.step:
                 yield self._point(data)
@@ -163,19 +179,27 @@ class Training:
             pass  # it died: its end comes as a message
 
     def look(self) -> dict[str, Any]:
-        """Ask the server how the training stands; return the last that is known when it does not answer."""
+        """Ask the server how the training stands; return the last that is known when it does not answer at once."""
+        if self._owner is None:
+            return self.status
         self._say(Frame(Kind.WATCH))
         try:
-            frame = None if self._owner is None else receive(self._owner)
-        except OSError:
-            return self.status
-        if frame is not None and frame.kind is Kind.STATUS:
-            self.status = dict(frame.status)
+            self._owner.settimeout(_ANSWER)
+            while frame := receive(self._owner):
+                if frame.kind is Kind.STATUS:
+                    self.status = dict(frame.status)
+                self._owner.settimeout(0.0)  # answers to earlier looks, which came too late then, are there at once
+        except (OSError, FrameError):
+            pass
+        finally:
+            self._owner.settimeout(self.job.deadline)
         return self.status
 
     def halt(self) -> None:
-        """Ask the server to save and end; the iteration then ends."""
-        self._say(Frame(Kind.HALT))
+        """Ask the server to save and end, also one that is still to come; the iteration then ends."""
+        self._halting = True
+        if self._owner is not None:
+            self._say(Frame(Kind.HALT))
 
     def close(self) -> None:
         """End the processes and remove what they shared."""
