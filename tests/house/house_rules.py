@@ -27,7 +27,7 @@ LAYERS = (
     "train tune",  # tune.study and what it is made of
     "checks distributed",
     "tasks",
-    "tune.worker squeeze distributed.local",
+    "tune.worker squeeze distributed.local distributed.cluster",
     "deploy report",
     "recipe",
     "testing cli __main__",

@@ -24,6 +24,7 @@ class Client:
     life: int
     since: float  # when it was given what it is at
     began: float
+    own: bool  # it has weights to go on from
     asks: bool = False  # it waits to be given something
     resting: bool = False  # there is nothing for it
     updates: int = 0
@@ -37,7 +38,7 @@ class Channel(Protocol):
         ...
 
     def give(self, client: Client, given: Given) -> None:
-        """Let a worker go on, with what it was given; its weights lie in `into`."""
+        """Let a worker go on, with what it was given. Its weights lie in `into`, unless it goes on from its `own`."""
         ...
 
     def drop(self, client: Client) -> None:
@@ -94,14 +95,15 @@ class Desk:
             self.leave(self.clients[worker])
         self._lives += 1
         now = self._clock()
-        client = self.clients[worker] = Client(worker, self._lives, now, now)
+        client = self.clients[worker] = Client(worker, self._lives, now, now, own)
         self.events["joined"] += 1
         return client, self.server.join(worker, own=own)
 
     def ask(self, client: Client) -> None:
-        """Give the worker something as soon as it may go on."""
-        client.asks = True
-        self._give(client)
+        """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
+        if not client.asks and not self.server.at(client.worker):
+            client.asks = True
+            self._give(client)
 
     def push(
         self, client: Client, step: int, vector: Tensor, buffers: Tensor, *, examples: int, pulled: int, loss: float
@@ -164,7 +166,7 @@ class Desk:
             if not self.server.sampler.waiting(worker):
                 return
             client.resting = False
-            self.server.join(worker, own=True)
+            self.server.join(worker, own=client.own)
         if not self.server.admits(worker):
             return
         given = self.server.pull(worker, self.channel.into(worker))
@@ -176,6 +178,7 @@ class Desk:
             return
         client.asks, client.since = False, self._clock()
         self.channel.give(client, given)
+        client.own = True
 
     def _merged(self) -> None:
         self.show()

@@ -12,19 +12,17 @@ from typing import Any
 import torch
 
 from whet.distributed.flat import Flat
+from whet.distributed.keeper import Keeper
 from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.region import Region
 from whet.distributed.local.serve import Listener
 from whet.distributed.rule import Local
-from whet.distributed.sampler import Sampler
-from whet.distributed.server import Given, Server
+from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.worker import Parts, Worker
 from whet.execute.child import Link
-from whet.journal.checkpoint import load, save
-from whet.train.checkpoint import pack, unpack
 
 __all__ = ["serve", "work"]
 
@@ -35,18 +33,11 @@ _PATIENCE = 1.0  # seconds between looks whether to stop, while waiting for an a
 def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     """Be the server of a job until it is done or halted; return its last status, and whether it is done."""
     job, epoch = Job(**payload["job"]), int(payload["epoch"])
-    run = job.run()
-    flat = Flat(run.model)
-    server = Server(
-        flat, job.made_rule(), Sampler(job.shuffled(run), job.steps), optimizer=run.optimizer, rate=run.rate
-    )
-    path = Path(job.checkpoint)
-    if payload["resume"] and path.exists():
-        server.load(unpack(load(path)))
-        server.alone()
-    region = job.region(flat)
+    server = job.server(job.run())
+    keeper = Keeper(server, Path(job.checkpoint), job.often)
+    keeper.begin(resume=bool(payload["resume"]))
+    region = job.region(server.flat)
     lost = max(0, int(region["counts"][0]) - server.held.version)
-    keeper = _Keeper(server, path, job.often)
     listener = Listener(
         server, region, Path(job.folder), workers=job.workers, epoch=epoch, deadline=job.deadline, told=link.emit,
         after=keeper.after,
@@ -55,24 +46,6 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     listener.serve(lambda: link.stopping)
     keeper.write()
     return {"done": listener.desk.finished, **listener.desk.status()}
-
-
-class _Keeper:
-    """Writes the server's state after each epoch, and once in a while."""
-
-    def __init__(self, server: Server, path: Path, often: float) -> None:
-        self.server, self.path, self.often = server, path, often
-        self._last, self._epoch = time.monotonic(), int(server.epochs)
-
-    def after(self) -> None:
-        now, epoch = time.monotonic(), int(self.server.epochs)
-        if epoch > self._epoch or now - self._last > self.often:
-            self._epoch = epoch
-            self.write()
-            self._last = time.monotonic()
-
-    def write(self) -> None:
-        save(self.path, pack(self.server.state()))
 
 
 def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:

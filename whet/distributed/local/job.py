@@ -12,6 +12,8 @@ from whet.distributed.local.layout import Layout, region_path
 from whet.distributed.local.region import Region
 from whet.distributed.named import parse_rule
 from whet.distributed.rule import Local, Rule
+from whet.distributed.sampler import Sampler
+from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
 from whet.tasks import restore
 from whet.train.run import Run
@@ -46,6 +48,11 @@ class Job:
     def run(self, *, device: str = "cpu") -> Run:
         """Return the run whose task, model, data and optimizer these are."""
         return Run(restore(self.task), self.params, steps=self.steps, seed=self.seed, device=device)
+
+    def server(self, run: Run) -> Server:
+        """Return a server of the run's weights, which has merged nothing yet."""
+        sampler = Sampler(self.shuffled(run), self.steps)
+        return Server(Flat(run.model), self.made_rule(), sampler, optimizer=run.optimizer, rate=run.rate)
 
     def made_rule(self) -> Rule:
         """Return the rule."""

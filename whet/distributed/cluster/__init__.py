@@ -1,0 +1,1 @@
+"""Workers that are actors of a Ray cluster: vectors in its object store, one server that writes."""

@@ -1,0 +1,305 @@
+"""The server of a training as an actor: its calls run in one event loop, one at a time, so that nothing has to be locked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from whet.distributed.cluster.parcel import Bytes, unwrap, wrap
+from whet.distributed.desk import Client, Desk
+from whet.distributed.keeper import Keeper
+from whet.distributed.local.job import Job
+from whet.distributed.local.region import Area, Region
+from whet.distributed.server import Given
+from whet.distributed.update import Ticket
+from whet.errors import WhetError
+
+__all__ = ["Answer", "Service", "said"]
+
+_LOOK = 0.1  # seconds between looks at what is overdue
+_SLEPT = 2.0  # seconds without a look, after which this process was stopped or busy: what waits is heard before anybody is called late
+
+
+class Answer(NamedTuple):
+    """What a worker is answered.
+
+    kind: "given" (version, tickets, weights to go on from or None for its own, models of others by worker, in the object store), "wait" (ask
+    again), "stale" (this life is over: say hello), "lost" (this server is over: ask the owner for another) or "over" (nothing is left to do).
+    """
+
+    kind: str
+    version: int = 0
+    tickets: tuple[Ticket, ...] = ()
+    weights: Bytes | None = None
+    models: tuple[tuple[int, Any], ...] = ()
+
+
+class Service:
+    """The server of one training, which workers and the owner call from wherever they are.
+
+    job: as `Job.json` gives it; epoch: how many servers there were before. Beside its checkpoint a few numbers in shared memory say what was
+    acknowledged, and which server's turn it is: they outlive this process, and a server that was given up and wakes up again
+    knows by them that it is over. A call that waits answers within the seconds it is given.
+    """
+
+    def __init__(self, job: Mapping[str, Any], epoch: int) -> None:
+        self.job, self.epoch = Job(**job), epoch
+        self.halting, self.failed = False, ""
+        self._folder = Path(self.job.folder)
+        self._told: list[dict[str, Any]] = []  # what the owner has not heard yet
+        self._news = asyncio.Event()
+        self._result: dict[str, Any] | None = None
+        self._answers: dict[int, Answer] = {}  # life -> what it was given and has not fetched
+        self._woken: dict[int, asyncio.Event] = {}  # life -> set when there is something for it
+        self._births: dict[int, int] = {}  # life -> the process it is in
+        self._pulled: dict[int, Tensor] = {}  # worker -> the weights (p,) it was given: its backup
+        self._pushed: dict[int, Tensor] = {}  # worker -> what it sent last (p,)
+        self._stored: dict[int, tuple[Tensor, Any]] = {}  # worker -> its model, and the same in the object store
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self, *, resume: bool, shown: int | None) -> dict[str, Any]:
+        """Make the server, from its checkpoint when there is to be one; shown: the last epoch that the owner was shown.
+
+        Return lost (acknowledged updates that died with the one before), version and epochs; or error.
+        """
+        try:
+            self.server = self.job.server(self.job.run())
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._counts = _counts(self._folder / "server.counts")
+            if not resume:
+                self._counts.zero_()
+            self._counts[2] = self.epoch
+            self.keeper = Keeper(self.server, Path(self.job.checkpoint), self.job.often)
+            self.keeper.begin(resume=resume)
+        except Exception as e:
+            return {"error": said(e)}
+        self.desk = Desk(
+            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline, shown=shown
+        )
+        held = self.server.held
+        lost = max(0, int(self._counts[0]) - held.version)
+        self._counts[0] = held.version
+        self.desk.show()
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        return {"lost": lost, "version": held.version, "epochs": self.server.epochs}
+
+    # -- calls of workers
+
+    async def hello(self, worker: int, birth: int, *, own: bool) -> tuple[int, int] | None:
+        """Take in a worker, of the process `birth`; return its life and its next step, None when this server is over."""
+        found = None if self.over else self.desk.hello(worker, own=own)
+        if found is None:
+            return None
+        client, step = found
+        self._woken[client.life], self._births[client.life] = asyncio.Event(), birth
+        return client.life, step
+
+    async def pull(self, worker: int, life: int, *, seconds: float) -> Answer:
+        """Answer with what the worker goes on from; "wait" when there is nothing for it within `seconds`."""
+        client = self._client(worker, life)
+        if client is not None and life not in self._answers:
+            self._do(lambda: self.desk.ask(client))
+        return await self._answer(client, seconds)
+
+    async def push(
+        self, worker: int, life: int, step: int, *, vector: Bytes, buffers: Bytes, about: tuple[int, int, float],
+        seconds: float,
+    ) -> Answer:  # fmt: skip
+        """Merge an update, then answer as `pull` does. about: examples, the version that was pulled, loss.
+
+        What comes from a life that is over, or was merged before, changes nothing.
+        """
+        client = self._client(worker, life)
+        if client is None:
+            self.desk.events["stale"] += 1
+        elif self.server.at(worker):
+            self._do(lambda: self._push(client, step, vector, buffers, about))
+        return await self._answer(client, seconds)
+
+    def _push(self, client: Client, step: int, vector: Bytes, buffers: Bytes, about: tuple[int, int, float]) -> None:
+        if client.worker not in self._pushed:
+            self._pushed[client.worker] = torch.empty_like(self.server.held.weights)
+        update = unwrap(vector, self._pushed[client.worker])  # rules may write into it, and nobody into what Ray gives
+        found = unwrap(buffers, torch.empty(self.server.flat.buffer_size, dtype=torch.float64))
+        examples, pulled, loss = about
+        self.desk.push(client, step, update, found, examples=examples, pulled=pulled, loss=loss)
+
+    async def _answer(self, client: Client | None, seconds: float) -> Answer:
+        if client is not None and client.life not in self._answers and not self.over:
+            await _set(self._woken[client.life], seconds)
+        if self.over:
+            return Answer("lost" if self.failed or self._superseded else "over")
+        if client is None or self.desk.clients.get(client.worker) is not client:
+            return Answer("stale")
+        return self._answers.pop(client.life, Answer("wait"))
+
+    def _client(self, worker: int, life: int) -> Client | None:
+        client = self.desk.clients.get(worker)
+        return client if client is not None and client.life == life and not self.over else None
+
+    # -- calls of the owner
+
+    async def hear(self, seen: int, *, seconds: float) -> dict[str, Any]:
+        """Return what there is to tell, or nothing after `seconds`; seen: the last whole epoch that the owner has read.
+
+        told: whole epochs ("epoch": status, with "weights", "buffers", "models") and workers that are late ("late": the worker, "birth"); or result:
+        the last status, when all is over; or error: what failed.
+        """
+        self._do(lambda: self.desk.seen(seen))
+        if not self._told and not self.over:
+            await _set(self._news, seconds)
+        if self.failed:
+            return {"error": self.failed}
+        if self.over and not self._told:
+            return {"result": self._end()}
+        told, self._told = self._told, []
+        return {"told": told}
+
+    async def left(self, worker: int, birth: int) -> None:
+        """Count a worker as gone, since its process `birth` has ended."""
+        client = self.desk.clients.get(worker)
+        if client is not None and self._births[client.life] == birth:
+            self._do(lambda: self.desk.leave(client))
+
+    async def status(self) -> dict[str, Any]:
+        """Return how the training stands."""
+        return self.desk.status()
+
+    async def halt(self) -> None:
+        """Save and end: what `hear` returns then is the result."""
+        self.halting = True
+        self._wake()
+
+    async def clean(self) -> None:
+        """Remove the folder, checkpoint and all."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def where(self) -> tuple[int, str]:
+        """Return the number of this process, and the name of its node."""
+        return os.getpid(), platform.node()
+
+    # -- its own
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do here."""
+        return self.halting or bool(self.failed) or self._superseded or self.desk.over
+
+    @property
+    def _superseded(self) -> bool:
+        return int(self._counts[2]) != self.epoch
+
+    def _do(self, action: Callable[[], None]) -> None:
+        if self.over:
+            return
+        try:
+            action()
+        except Exception as e:
+            self.failed = said(e)
+        if self.over:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        for woken in self._woken.values():
+            woken.set()
+
+    def _end(self) -> dict[str, Any]:
+        if self._result is None:
+            if not self._superseded:
+                self.keeper.write()
+            self._result = {"done": self.desk.finished, **self.desk.status()}
+        return self._result
+
+    async def _watch(self) -> None:
+        looked = time.monotonic()
+        while not self.over:
+            await asyncio.sleep(_LOOK)
+            looked, before = time.monotonic(), looked
+            if looked - before < _SLEPT:
+                self._do(self._expire)
+        self._wake()
+
+    def _expire(self) -> None:
+        births = dict(self._births)
+        for client in self.desk.expire():
+            self._tell({"late": client.worker, "birth": births[client.life]})
+
+    def _tell(self, news: dict[str, Any]) -> None:
+        self._told.append(news)
+        self._news.set()
+
+    # -- what the desk needs
+
+    def into(self, worker: int) -> Tensor:
+        """Return the worker's vector: a copy of it travels, so what it was given and its backup are the same."""
+        if worker not in self._pulled:
+            self._pulled[worker] = torch.empty_like(self.server.held.weights)
+        return self._pulled[worker]
+
+    def give(self, client: Client, given: Given) -> None:
+        """Have the answer ready for the worker's call, which waits or will come."""
+        fresh = self.server.local.takes == "weights" or not client.own
+        weights = wrap(self._pulled[client.worker]) if fresh else None
+        self._answers[client.life] = Answer(
+            "given", given.version, given.tickets, weights, tuple((w, self._store(w, m)) for w, m in given.models)
+        )
+        self._woken[client.life].set()
+
+    def _store(self, worker: int, model: Tensor) -> Any:
+        """Put a model where every node can get it, once."""
+        import ray
+
+        if worker not in self._stored or self._stored[worker][0] is not model:
+            self._stored[worker] = model, ray.put(wrap(model))
+        return self._stored[worker][1]
+
+    def drop(self, client: Client) -> None:
+        """Have a call that waits answered: this life is over."""
+        self._answers.pop(client.life, None)
+        self._births.pop(client.life)
+        self._woken.pop(client.life).set()
+
+    def merged(self) -> None:
+        """Note what was acknowledged where it outlives this process."""
+        self._counts[0], self._counts[1] = self.server.held.version, self.server.merged
+        if not self._superseded:
+            self.keeper.after()
+
+    def whole(self, epoch: int) -> None:
+        """Keep the weights for the owner, as they are now."""
+        buffers = torch.empty(self.server.flat.buffer_size, dtype=torch.float64)
+        self.server.flat.read_buffers(buffers)
+        self._tell({
+            **self.desk.epoch_status(), "weights": wrap(self.server.held.weights).copy(), "buffers": wrap(buffers),
+            "models": tuple((w, wrap(m).copy()) for w, m in self.server.models),
+        })  # fmt: skip
+
+
+def _counts(path: Path) -> Tensor:
+    """Return what was acknowledged and which server's turn it is: version, batches, epoch of the server, nothing."""
+    areas = {"counts": Area(4, "int64")}
+    return (Region(path, areas) if path.exists() else Region.make(path, areas))["counts"]
+
+
+async def _set(event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, for `seconds` at most."""
+    event.clear()
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+def said(error: Exception) -> str:
+    """Return an error in a line's words."""
+    return str(error) if isinstance(error, WhetError) else f"{type(error).__name__}: {error}"

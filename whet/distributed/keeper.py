@@ -1,0 +1,44 @@
+"""The file that a server comes back from."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from whet.distributed.server import Server
+from whet.journal.checkpoint import load, save
+from whet.train.checkpoint import pack, unpack
+
+__all__ = ["Keeper"]
+
+
+class Keeper:
+    """Writes a server's state to `path`, after each epoch and every `often` seconds at most. The file is whole or as it was before."""
+
+    def __init__(self, server: Server, path: Path, often: float) -> None:
+        self.server, self.path, self.often = server, path, often
+        self._last, self._epoch = time.monotonic(), int(server.epochs)
+
+    def begin(self, *, resume: bool) -> None:
+        """Have the server go on from the file, when there is one: its workers are gone. Else write it; one of another training is lost.
+
+        Raises CheckpointError when the file is broken.
+        """
+        if resume and self.path.exists():
+            self.server.load(unpack(load(self.path)))
+            self.server.alone()
+            self._epoch = int(self.server.epochs)
+        else:
+            self.write()
+
+    def after(self) -> None:
+        """Write when it is time to; called after each update."""
+        now, epoch = time.monotonic(), int(self.server.epochs)
+        if epoch > self._epoch or now - self._last > self.often:
+            self._epoch = epoch
+            self.write()
+            self._last = time.monotonic()
+
+    def write(self) -> None:
+        """Write the state as it is now."""
+        save(self.path, pack(self.server.state()))
