@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from whet.errors import harmless
 from whet.recipe.block import WIDTH, Began, Block, Progress
-from whet.recipe.words import count
+from whet.recipe.words import BARS, count
 from whet.tune.budget import duration
 
 __all__ = ["Screen", "blocks_json", "emit_json", "only_json"]
@@ -27,6 +27,7 @@ __all__ = ["Screen", "blocks_json", "emit_json", "only_json"]
 _LABEL = 10  # columns of a block's name
 _EVERY = 5.0  # seconds between plain lines of progress
 _BAR = 24  # columns of the bar
+_PLAIN_BARS = str.maketrans(BARS, "_.:-=+*#")
 _TICK = 0.5  # seconds between two pictures of something that does not tell by itself
 
 
@@ -79,7 +80,12 @@ class Screen:
             self._print(whole if drawn else harmless(whole))
 
     def _print(self, text: str) -> None:
-        print(text.rstrip(), file=self._out, flush=True)
+        print(self._shown(text.rstrip()), file=self._out, flush=True)
+
+    def _shown(self, text: str) -> str:
+        """Return `text` with bars that the stream can write."""
+        wide = (self._out.encoding or "").lower().replace("-", "") == "utf8"
+        return text if wide else text.translate(_PLAIN_BARS)
 
     def notice(self, text: str) -> None:
         """Print a line above whatever is being drawn; may be called from a signal handler."""
@@ -148,8 +154,10 @@ class Screen:
         if self.live:
             if self._region is None:
                 self._region = _region(self._out)
-            self._region.update(_picture(progress, step, self._region.console.width), refresh=True)
-        elif progress is not None and time.monotonic() - self._last >= _EVERY:
+            picture = _picture(progress, step, self._region.console.width)
+            picture.plain = self._shown(picture.plain)
+            self._region.update(picture, refresh=True)
+        elif progress is not None and (progress.told or time.monotonic() - self._last >= _EVERY):
             self._last = time.monotonic()
             self.line(f"{'':<{_LABEL}}{_facts(progress)}")
 
@@ -210,6 +218,7 @@ def _picture(p: Progress | None, step: str, width: int) -> Any:
     rows += [", ".join(words.values())] if words else []
     rows += [f"best {best}" if p.counts else best] if best else []
     rows += [f"trying {p.trying}"] if p.trying else []
+    rows += p.rows
     room = max(20, min(width, 120) - _LABEL - 4)  # a terminal writes ^C after the last row, which must not wrap
     rows = [row if len(row) <= room else row[: room - 3].rstrip(" ,") + "..." for row in rows]
     lines = [harmless(f"{step if i == 0 else '':<{_LABEL}}{row}") for i, row in enumerate(rows)]

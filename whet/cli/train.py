@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from whet.cli import options as o
 from whet.cli.place import place
+
+if TYPE_CHECKING:
+    from whet.checks.live import Live
+    from whet.recipe.block import Began, Block, Progress
+    from whet.recipe.job import Job
+    from whet.recipe.many import Team
+    from whet.report import Report
 
 __all__ = ["add"]
 
@@ -28,6 +37,26 @@ def train(
     epochs: o.Epochs = None,
     stop: o.Stop = None,
     seed: o.Seed = 0,
+    workers: int | None = typer.Option(
+        None,
+        "--workers",
+        metavar="N",
+        help="Train on so many workers at once, under --rule (default: one process, no rule).",
+    ),
+    rule: str | None = typer.Option(
+        None,
+        "--rule",
+        metavar="RULE",
+        help="How workers' gradients become steps: sync (the default: it does not depend on who is faster), async, bounded(s=3), "
+        "dc-asgd, average(every=4), elastic, diloco, ec, codistil; joined by + with finite, clip(norm=1).",
+    ),
+    shuffle: str | None = typer.Option(
+        None,
+        "--shuffle",
+        metavar="HOW",
+        help="global (the default: all examples anew each epoch), local (each worker its own shard), once.",
+    ),
+    on: str | None = typer.Option(None, "--on", metavar="PLACE", help="Where workers are: processes (the default)."),
     runs: o.Runs = Path("runs"),
     name: o.Name = "",
     resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint of the same command."),
@@ -40,41 +69,37 @@ def train(
 ) -> int:
     """Train one configuration: the task's own, changed by --set. The test split stays sealed.
 
-    Ctrl-C finishes the current epoch and saves; --resume goes on from there. When --stop ends it, the best epoch's
-    weights are what is saved.
+    Ctrl-C finishes the current epoch and saves (with --workers it saves at once what is merged); --resume goes on from there. When
+    --stop ends it, the best epoch's weights are what is saved.
     """
     from whet.cli.job import check_words, configuration, make_job, make_task
 
     check_words(budget=None, search="auto", schedule="auto", epochs=epochs, store=place(runs, None), stop=stop)
-    from whet.checks.live import Live
     from whet.cli.output import Kept, check_page
     from whet.cli.screen import Screen, emit_json
     from whet.cli.stop import interruptible
-    from whet.errors import UsageError
     from whet.recipe.finish import one_thread
-    from whet.recipe.single import train_once
 
+    team = _team(workers, rule, shuffle, on)
     check_page(html)
-    if html is not None and not watch:
-        raise UsageError("--html: shows what --watch sees of a training. Give both, or neither.")
+    _check_watch(watch, html, team)
     one_thread()
     made = make_task(task, target, kind, seed, time=time)
     job = make_job(
         made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs, stop=stop
     )
     params = configuration(made.space, job.first, set)
-    live = Live(stop=True, grace=1.0) if watch else None
+    live = _live() if watch else None
     screen = Screen(plain=plain, quiet=json)
-    with interruptible("finishing this epoch and saving", screen.notice) as asked:
-        blocks = screen.show(train_once(job, params, resume=resume, live=live, stopping=asked.is_set))
+    how = "finishing this epoch and saving" if team is None else "saving what is merged"
+    with interruptible(how, screen.notice) as asked:
+        blocks = screen.show(_events(job, params, team, resume=resume, live=live, stopping=asked.is_set))
     block, kept = blocks["train"], Kept()
-    if html is not None and live is not None:
-        from whet.report import check_report, write_html
+    if html is not None:
+        from whet.report import write_html
 
-        title, command = f"Training of {job.name}", shlex.join(["whet", *sys.argv[1:]])
-        report = check_report(job.name, live.health, title=title, params=params, command=command)
         with kept.trying():
-            screen.block("page", [str(write_html(report, html))])
+            screen.block("page", [str(write_html(_report(job, params, block, live), html))])
     if json:
         emit_json({**block.data, "interrupted": asked.is_set()})
     if asked.is_set():
@@ -83,3 +108,76 @@ def train(
     if not block.failed:
         screen.block("next", [f"whet tune {o.again(task, target, kind, time)} --budget 3m"])
     return kept.code(int(block.failed))
+
+
+def _team(workers: int | None, rule: str | None, shuffle: str | None, on: str | None) -> Team | None:
+    """Return who trains together, or None for one process; raise UsageError when they cannot."""
+    from whet.errors import UsageError
+
+    if workers is not None:
+        o.check_workers(workers, on or "processes")
+    if rule is None and (workers or 1) == 1:
+        for flag, given in (("--shuffle", shuffle), ("--on", on)):
+            if given is not None:
+                raise UsageError(f"{flag} {given}: is about several workers. Give --workers N or --rule NAME as well.")
+        return None
+    from whet.distributed.channels import channel
+    from whet.distributed.named import parse_rule
+    from whet.distributed.shuffle import HOWS
+    from whet.errors import nearest
+    from whet.recipe.many import Team
+
+    found = Team(workers or 1, rule or "sync", shuffle or "global", on or "processes")
+    parse_rule(found.rule)
+    channel(found.on)
+    if found.shuffle not in HOWS:
+        raise UsageError(
+            f"--shuffle {found.shuffle}: no such way.{nearest(found.shuffle, HOWS)} Use {', '.join(HOWS)}."
+        )
+    return found
+
+
+def _check_watch(watch: bool, html: Path | None, team: Team | None) -> None:
+    from whet.errors import UsageError
+
+    if watch and team is not None:
+        raise UsageError("--watch: looks at each step of one process. Leave it out, or --workers and --rule.")
+    if html is not None and not watch and team is None:
+        raise UsageError("--html: shows what --watch sees of a training. Give both, or neither.")
+
+
+def _live() -> Live:
+    from whet.checks.live import Live
+
+    return Live(stop=True, grace=1.0)
+
+
+def _events(
+    job: Job,
+    params: dict[str, Any],
+    team: Team | None,
+    *,
+    resume: bool,
+    live: Live | None,
+    stopping: Callable[[], bool],
+) -> Generator[Began | Progress | Block, None, None]:
+    """Return what happens: on one process or on several."""
+    if team is None:
+        from whet.recipe.single import train_once
+
+        return train_once(job, params, resume=resume, live=live, stopping=stopping)
+    from whet.recipe.many import train_many
+
+    return train_many(job, params, team, resume=resume, stopping=stopping)
+
+
+def _report(job: Job, params: dict[str, Any], block: Block, live: Live | None) -> Report:
+    """Return the report of what was seen of a training."""
+    command = shlex.join(["whet", *sys.argv[1:]])
+    if live is None:
+        from whet.report.distributed import distributed_report
+
+        return distributed_report(job.name, block.data, params=params, command=command)
+    from whet.report import check_report
+
+    return check_report(job.name, live.health, title=f"Training of {job.name}", params=params, command=command)

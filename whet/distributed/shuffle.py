@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from whet.distributed.update import Ticket
-from whet.errors import UsageError
+from whet.errors import UsageError, nearest
 from whet.seed import key
 from whet.train.batches import sizes
 
-__all__ = ["Advice", "Shuffle", "advice"]
+__all__ = ["HOWS", "Advice", "Shuffle", "advice"]
 
 How = Literal["global", "local", "once"]
+HOWS = ("global", "local", "once")
 
 
 @dataclass
@@ -43,8 +44,8 @@ class Shuffle:
     _orders: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.how not in ("global", "local", "once"):
-            raise UsageError(f"shuffle: got {self.how!r}. Allowed: global, local, once.")
+        if self.how not in HOWS:
+            raise UsageError(f"shuffle: got {self.how!r}. Allowed: {', '.join(HOWS)}.{nearest(self.how, HOWS)}")
         if self.workers < 1:
             raise UsageError(f"workers: must be >= 1, got {self.workers}.")
         if self.workers > self.n:
@@ -56,6 +57,11 @@ class Shuffle:
             self.shards = [part.sort().values for part in order.tensor_split(self.workers)]
         assert self.shards is not None
         self._sizes = [sizes(len(s), self.batch, alone=self.alone) for s in self.shards]
+        if not self.alone and any(1 in each for each in self._sizes):
+            raise UsageError(
+                f"workers: {self.workers} for {self.n} training examples leave some one example, which batch normalisation cannot "
+                f"train on. Give at most {self.n // 2}."
+            )
 
     @property
     def per_epoch(self) -> int:
@@ -128,18 +134,16 @@ def advice(n: int, workers: int, epochs: int, how: How) -> Advice:
     (False, True)
     """
     bound = n if how == "global" else n / workers**2
-    of = "n" if how == "global" else "n / K^2"
     safe = how != "once" and epochs <= bound / 10
+    of = f"the {n:,} examples" if how == "global" else f"n / K^2 = {_short(bound)} (n {n:,}, K {workers})"
+    passes = "1 epoch is" if epochs == 1 else f"{epochs} epochs are"
     if how == "once":
         why = f"shuffle once: the order never changes, so {epochs} epochs see the same batches; use local or global."
     elif safe:
-        why = f"{how} shuffle is safe: {epochs} epochs are well below {of} = {_short(bound)} (n {n}, K {workers})."
+        why = f"{how} shuffle is safe: {passes} well below {of}."
     else:
         better = "use global, or fewer workers" if how == "local" else "more examples would help"
-        why = (
-            f"{how} shuffle may cost accuracy: {epochs} epochs are not well below {of} = {_short(bound)} "
-            f"(n {n}, K {workers}); {better}."
-        )
+        why = f"{how} shuffle may cost accuracy: {passes} not well below {of}; {better}."
     return Advice(safe, why)
 
 

@@ -29,7 +29,8 @@ class Progress:
 
     done: the share of the budget that is spent, 0 to 1; spent, limit: the same in words; seconds: until the end, as far
     as can be told; counts: trials, finished, failed, epochs, as far as the step has them; rates: trials and epochs per
-    second; best: the best so far; trying: the configuration that was begun last.
+    second; best: the best so far; trying: the configuration that was begun last; rows: more to see where there is room for a picture,
+    lines of at most WIDTH columns; told: whether it is worth a line where there is none.
 
     >>> Progress("tune", 0.5, "30 s", "1:00 min", 30.0, {"trials": 12}).counts["trials"]
     12
@@ -44,6 +45,8 @@ class Progress:
     rates: Mapping[str, float] = field(default_factory=dict)
     best: str = ""
     trying: str = ""
+    rows: tuple[str, ...] = ()
+    told: bool = False
 
 
 @dataclass(frozen=True)

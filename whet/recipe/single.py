@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.checks.live import Live
+from whet.data.split import Data
 from whet.errors import CheckpointError, UsageError
 from whet.finding import Severity
 from whet.journal.checkpoint import load, save
@@ -23,7 +24,7 @@ from whet.train.checkpoint import pack, unpack
 from whet.train.early import Early
 from whet.train.run import Run
 
-__all__ = ["train_once"]
+__all__ = ["outcome", "saved_before", "train_once"]
 
 
 def train_once(
@@ -48,8 +49,8 @@ def train_once(
     yield Began("train")
     path = job.folder / "train" / "last.safetensors"
     data = job.data(params)
-    what = {"params": dict(params), "seed": job.task.seed, "steps": job.task.steps, "data": fingerprint(data)}
-    saved = _saved(path, what) if resume else None
+    what = {**about(job, params, data), "rule": None}
+    saved = saved_before(path, what) if resume else None
     watch = () if live is None else (live,)
     before = None if saved is None else {**saved["run"]}
     seen: list[Any] = []  # by a watch before this, which nobody goes on with now
@@ -84,7 +85,7 @@ def train_once(
         )  # fmt: skip
         if stopping():
             break
-    block = _block(early, path, points)
+    block = outcome(early, path, points)
     if live is None and run.over and seen:  # what ended it is told to whoever resumes it
         live = Live(stop=True)
         live.load(seen[0])
@@ -111,7 +112,13 @@ def _watched(block: Block, live: Live) -> Block:
     )
 
 
-def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
+def about(job: Job, params: Mapping[str, Any], data: Data) -> dict[str, Any]:
+    """Return what a training is of: another one of these does not go on from it."""
+    return {"params": dict(params), "seed": job.task.seed, "steps": job.task.steps, "data": fingerprint(data)}
+
+
+def saved_before(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was saved at `path`; raise UsageError when there is nothing, or it was of something else than `what`."""
     if not path.exists():
         raise UsageError(f"--resume: nothing to go on from at {path}. Leave --resume out to begin.")
     try:
@@ -119,13 +126,18 @@ def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     except CheckpointError as e:
         raise UsageError(f"--resume: {e} Leave --resume out to begin again.") from e
     for name, now in what.items():
-        if saved["what"].get(name) != now:
-            was = json.dumps(saved["what"].get(name))
-            raise UsageError(f"--resume: {path} was made with {name} {was}. Give the same, or leave --resume out.")
+        before = saved["what"].get(name)
+        if before != now:
+            was = f"without --{name}" if before is None else f"with {name} {json.dumps(before)}"
+            raise UsageError(f"--resume: {path} was made {was}. Give the same, or leave --resume out.")
     return saved
 
 
-def _block(early: Early, path: Path, points: list[Any]) -> Block:
+def outcome(early: Early, path: Path, points: list[Any]) -> Block:
+    """Return the block of a training that ended, at the point where its run stands now.
+
+    points: (step, value, metrics) of every epoch so far.
+    """
     run = early.run
     goal = run.goal
     if early.failed:

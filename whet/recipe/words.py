@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from whet.tune.overlap import shared
 if TYPE_CHECKING:
     from whet.tune.trial import Trials
 
-__all__ = ["configured", "count", "learnt", "number", "size", "strategy"]
+__all__ = ["BARS", "bars", "configured", "count", "learnt", "number", "size", "strategy"]
+
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def number(value: Any) -> str:
@@ -40,6 +43,25 @@ def count(n: int, what: str) -> str:
     ('1 trial', '2,000 epochs')
     """
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def bars(counts: Mapping[int, int], most: int = 24) -> str:
+    """Return a histogram of whole numbers from 0 on in one line, at most so many columns, from its first to its last number.
+
+    The highest bar is full, a number that occurs has the lowest at least, one that does not has none. Where there are too many numbers, each
+    bar is for several.
+
+    >>> bars({0: 8, 1: 4, 3: 1})
+    '0 █▅ ▂ 3'
+    """
+    last = max(counts, default=0)
+    each = math.ceil((last + 1) / most)
+    found = [0] * ((last + each) // each)
+    for value, n in counts.items():
+        found[value // each] += n
+    top = max(found, default=0) or 1
+    drawn = "".join(BARS[round(n / top * (len(BARS) - 1))] if n else " " for n in found)
+    return f"0 {drawn} {last}"
 
 
 def learnt(trials: Trials) -> list[str]:

@@ -73,17 +73,24 @@ class Early:
         """Train on; yield each point. The point that ends it is yielded too, with the best model in place already."""
         if self.why:
             return
-        self._began = time.monotonic()
+        self.begin()
         for point in self.run:
-            self.points.append(point if point.cost else replace(point, cost=1.0))
-            if self.stop is not None:
-                top = self.best
-                if top is self.points[-1]:
-                    self._best = {**self.run.state(), "outputs": self.run.outputs}
-                self._ask(self.stop)
+            self.take(point)
             yield point
             if self.why:
                 return
+
+    def begin(self) -> None:
+        """Count seconds of training from now on; for one who trains the run otherwise than by iterating."""
+        self._began = time.monotonic()
+
+    def take(self, point: Point) -> None:
+        """Take in a point that the run stands at, and set `why` when it is to end; then the best model is in place."""
+        self.points.append(point if point.cost else replace(point, cost=1.0))
+        if self.stop is not None:
+            if self.best is self.points[-1]:
+                self._best = {**self.run.state(), "outputs": self.run.outputs}
+            self._ask(self.stop)
 
     def _ask(self, stop: Stop) -> None:
         why = stop(self.points)

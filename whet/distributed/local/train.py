@@ -14,13 +14,14 @@ from typing import Any
 
 from torch import Tensor
 
+from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import region_path, socket_path
 from whet.distributed.local.region import Region
 from whet.distributed.rule import Rule
-from whet.errors import TaskError
+from whet.errors import TaskError, UsageError
 from whet.execute.process import died_of
 from whet.execute.processes import Message, Pool
 from whet.task import Task
@@ -72,7 +73,10 @@ class Training:
             deadline=deadline, checkpoint=str(checkpoint),
         )  # fmt: skip
         try:
+            if resume and not Path(checkpoint).exists():
+                raise UsageError(f"resume: nothing to go on from at {checkpoint}. Leave resume out to begin.")
             self.job.shuffled(self.run)
+            check_run(self.run)
             self._flat = Flat(self.run.model)
             self._region = Region.make(region_path(self._meet), self.job.layout(self._flat).areas())
         except BaseException:
@@ -86,6 +90,8 @@ class Training:
     def events(self, seconds: float = 1.0) -> Iterator[Point | None]:
         """Do as iterating does, and yield None about once in `seconds` as well: its owner's turn to look, to halt or to leave."""
         if self._pool is None:
+            if not self._resume:  # what another training left there is nothing that a server may begin at
+                Path(self.job.checkpoint).unlink(missing_ok=True)
             self._pool = Pool(self.workers + 1, threads=None)
             self._serve()
             for w in range(self.workers):

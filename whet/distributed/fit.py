@@ -1,0 +1,51 @@
+"""Can this training be shared among workers? Asked before any of them is started, so that a no is one line."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import torch
+
+from whet.errors import TaskError
+from whet.train.run import Run
+from whet.train.stream import stream
+
+__all__ = ["check_run"]
+
+_TRIED = 2  # examples
+
+
+def check_run(run: Run) -> None:
+    """Raise TaskError for what of a run that took no step yet no channel can do: sparse gradients, an optimizer that calls the loss again.
+
+    What travels is a vector of all parameters, so a gradient that is sparse would cost more than a dense one, and SparseAdam would
+    refuse it at the server.
+    """
+    name = type(run.task).__name__
+    closure = inspect.signature(run.optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise TaskError(
+            f"{name}.optimizer: {type(run.optimizer).__name__} calls the loss again (its step needs a closure), but gradients come "
+            "from workers. Use e.g. torch.optim.Adam, or train without --workers."
+        )
+    sparse = _sparse(run)
+    if sparse:
+        raise TaskError(
+            f"{name}.model: the gradient of {sparse} is sparse, but workers exchange one dense vector. Leave sparse=True out, or "
+            "train without --workers."
+        )
+
+
+def _sparse(run: Run) -> str:
+    """Return the name of a parameter whose gradient is sparse, "" when none is."""
+    model = copy.deepcopy(run.model).eval()  # so that batch normalisation takes so few
+    inputs, targets = run.train.batch(torch.arange(min(_TRIED, len(run.train)), device=run.device))
+    with stream(run.seed, "tried", device=run.device):
+        try:
+            run.loss(model(*inputs), targets).backward()
+        except RuntimeError:
+            return ""  # the training says it better
+    return next(
+        (n for n, p in model.named_parameters() if p.grad is not None and p.grad.layout is not torch.strided), ""
+    )

@@ -1,0 +1,200 @@
+"""One training on several workers: shown as it goes, saved after every epoch, resumed on request."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whet.distributed.channels import Channel, channel
+from whet.distributed.ensemble import member_losses, whose
+from whet.distributed.named import parse_rule
+from whet.distributed.shuffle import advice
+from whet.journal.checkpoint import save
+from whet.recipe.begin import blaming
+from whet.recipe.block import Began, Block, Progress
+from whet.recipe.job import Job
+from whet.recipe.single import about, outcome, saved_before
+from whet.recipe.words import configured, count
+from whet.recipe.workers import ensemble, lines, mean_staleness, rows
+from whet.train.checkpoint import pack
+from whet.train.early import Early
+from whet.tune.trial import Point
+
+__all__ = ["Team", "train_many"]
+
+_END = object()
+
+
+@dataclass(frozen=True)
+class Team:
+    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name."""
+
+    workers: int
+    rule: str = "sync"
+    shuffle: str = "global"
+    on: str = "processes"
+
+
+def train_many(
+    job: Job,
+    params: Mapping[str, Any],
+    team: Team,
+    *,
+    resume: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Generator[Began | Progress | Block, None, None]:
+    """Train `params` on a team for the task's epochs; yield progress about once a second, then a block "train".
+
+    What is saved, where, and when is as in `whet.recipe.single.train_once`, the state of the channel beside it. When `stopping`, what is merged
+    by then is saved, in the middle of an epoch too. When the job's criterion ends it, the best epoch's weights are what is saved; resuming
+    with another criterion goes on from the last.
+
+    Raises UsageError when there is nothing to resume, it was another configuration or team, or the team cannot be.
+    """
+    make, rule = channel(team.on), parse_rule(team.rule)
+    yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle")
+    path = job.folder / "train" / "last.safetensors"
+    what = {
+        **about(job, params, job.data(params)), "rule": str(rule), "workers": team.workers, "shuffle": team.shuffle,
+        "on": team.on.partition("://")[0],
+    }  # fmt: skip
+    saved = saved_before(path, what) if resume else None
+    with blaming(job.task):
+        training = make(
+            job.task, params, rule=team.rule, workers=team.workers, steps=job.task.steps, seed=job.task.seed,
+            shuffle=team.shuffle, folder=path.parent, resume=resume,
+        )  # fmt: skip
+    with training:
+        held = _Held(job, training, path, what=what, saved=saved)
+        every = 1 if rule.local is None else rule.local.every
+        if not held.over:
+            events = training.events()
+            while True:
+                with blaming(job.task):
+                    event = next(events, _END)
+                if event is _END:
+                    break
+                if stopping():
+                    training.halt()
+                if isinstance(event, Point):
+                    held.take(event)
+                yield held.progress(every, told=isinstance(event, Point), params=params)
+            held.save()
+        yield held.block(team, str(rule))
+
+
+class _Held:
+    """A training, and what is known of it so far, over all its resumes."""
+
+    def __init__(
+        self, job: Job, training: Channel, path: Path, *, what: Mapping[str, Any], saved: Mapping[str, Any] | None
+    ) -> None:
+        self.job, self.training, self.path, self.what = job, training, path, what
+        run, same, before = training.run, False, {}
+        if saved is not None:
+            run.restore(saved["run"])
+            same, before = saved["stop"] == job.stop, saved["told"]
+        self.early = Early(run, job.stop or None, resume=saved["early"] if saved is not None and same else None)
+        self.points: list[tuple[int, float, dict[str, float]]] = [] if saved is None else [*map(tuple, saved["points"])]
+        self.status: dict[str, Any] = dict(before.get("status", {}))
+        self.members: dict[str, Any] | None = before.get("members")
+        self._deaths: Counter[str] = Counter(before.get("deaths", {}))
+        self._lost = int(before.get("lost", 0))
+        self._seconds = float(before.get("seconds", 0.0))
+        self._began: float | None = None  # when the first worker was seen
+        self._epochs = float(run.step)  # merged by then
+        self.early.begin()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train."""
+        run, last = self.training.run, self.points[-1][0] if self.points else 0
+        return bool(self.early.why) or run.over or last >= run.steps
+
+    def take(self, point: Point) -> None:
+        """Take in a point, and save; end the training when its criterion says so."""
+        if self.early.why:
+            return  # it came after the end
+        metrics = {**point.metrics, "seconds": self.seconds}
+        self.points.append((point.step, point.value, metrics))
+        self.early.take(replace(point, cost=0.0))  # an epoch costs 1, as on one process
+        self._ensemble()
+        self.save()
+        if self.early.why:
+            self.training.halt()
+
+    def _ensemble(self) -> None:
+        """Weigh the members' models together, and say whose is saved, where the rule has them exchanged."""
+        run, models = self.training.run, self.training.models
+        if models and not run.over:
+            stopped = (
+                self.early.why
+            )  # then the model is that of the best epoch again, and the members' are those of the last
+            found = member_losses(run, models)
+            self.members = ensemble(found, [w for w, _ in models], None if stopped else whose(run, models))
+
+    def save(self) -> None:
+        """Save all of it."""
+        save(self.path, pack({
+            "what": self.what, "run": self.training.run.state(), "points": self.points, "stop": self.job.stop,
+            "early": self.early.state(), "seen": [], "told": self.told(),
+        }))  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, from when the first worker was there."""
+        return self._seconds + (0.0 if self._began is None else time.monotonic() - self._began)
+
+    def told(self) -> dict[str, Any]:
+        """Return what is known of the workers, as plain values."""
+        training = self.training
+        self.status = dict(training.status) or self.status
+        return {
+            "status": self.status, "deaths": dict(self._deaths + training.deaths), "lost": self._lost + training.lost,
+            "seconds": self.seconds, "members": self.members,
+        }  # fmt: skip
+
+    def progress(self, every: int, *, told: bool, params: Mapping[str, Any]) -> Progress:
+        """Return how far it is; every: steps between two pushes of a worker; told: whether an epoch has just ended."""
+        training, run = self.training, self.training.run
+        status = training.look()
+        there, workers = len(status.get("workers") or {}), training.workers
+        epochs = float(run.step) if told else max(float(run.step), float(status.get("epochs", 0.0)))
+        if self._began is None and (told or there):
+            self._began, self._epochs = time.monotonic(), float(run.step)
+        past = 0.0 if self._began is None else time.monotonic() - self._began
+        speed = (epochs - self._epochs) / past if past else 0.0
+        last = self.points[-1] if self.points else None
+        said = f"{run.goal.name} {last[1]:.4g}" if last else ""
+        return Progress(
+            "train", min(1.0, epochs / run.steps), f"{epochs:.0f}" if told else f"{epochs:.1f}", f"{run.steps} epochs",
+            (run.steps - epochs) / speed if speed else None, {}, {"epochs": speed} if speed else {},
+            said or ("" if there else f"starting {count(workers, 'worker')}"), configured(params),
+            rows(status, self._deaths + training.deaths, workers, every=every), told,
+        )  # fmt: skip
+
+    def block(self, team: Team, rule: str) -> Block:
+        """Return what came of it."""
+        run, told = self.training.run, self.told()
+        advised = advice(len(run.data.train), team.workers, run.steps, team.shuffle)  # type: ignore[arg-type]
+        said = lines(
+            told, workers=team.workers, rule=rule, members=self.members, advice=advised.why,
+            normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
+        )  # fmt: skip
+        block = outcome(self.early, self.path, self.points)
+        whole = [*block.lines]
+        at = len(whole) if block.failed else 1 + (len(whole) > 3)
+        whole[at:at] = said
+        found = {
+            "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "seconds": told["seconds"],
+            "updates": self.status.get("version", 0), "mean_staleness": mean_staleness(self.status),
+            "staleness": self.status.get("staleness", {}), "refused": self.status.get("refused", {}),
+            "drawn_again": self.status.get("drawn_again", 0), "lost": told["lost"], "deaths": told["deaths"],
+            "each": self.status.get("workers", {}), "ensemble": self.members,
+            "advice": {"safe": advised.safe, "why": advised.why},
+        }  # fmt: skip
+        return replace(block, lines=tuple(whole), data={**block.data, "distributed": found})

@@ -1,0 +1,106 @@
+"""What is told of the workers of a training: while it runs, and when it is done."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from whet.distributed.ensemble import Members
+from whet.recipe.block import WIDTH
+from whet.recipe.words import bars, count
+from whet.tune.budget import duration
+
+__all__ = ["lines", "mean_staleness", "rows"]
+
+_SHOWN = 8  # workers that have a row of their own
+
+
+def rows(status: Mapping[str, Any], deaths: Mapping[str, int], workers: int, *, every: int = 1) -> tuple[str, ...]:
+    """Return a picture of the workers: a row for each, and how stale what they pushed was.
+
+    status: as `whet.distributed.channels.Channel` has it; deaths: by process; every: steps between two pushes of a worker.
+
+    >>> status = {"workers": {"0": {"updates": 30, "rate": 15.0, "waits": False, "ahead": 2}}, "staleness": {"0": 9, "1": 21}}
+    >>> print(*rows(status, {"worker 1": 1}, 2), sep="\\n")
+    worker 0      15.0 steps/s       30 updates    2 ahead
+    worker 1    died; another one starts
+    staleness 0.7 on average: 0 ▄█ 1
+    """
+    there, found = status.get("workers") or {}, []
+    for w in range(min(workers, _SHOWN)):
+        s, died = there.get(str(w)), deaths.get(f"worker {w}", 0)
+        if s is None:
+            found.append(f"worker {w:<4}" + ("died; another one starts" if died else "starts"))
+            continue
+        row = f"worker {w:<4} {s['rate'] * every:>7.1f} steps/s {s['updates']:>8,} updates {s['ahead']:>4} ahead"
+        row += "  waits" if s["waits"] else ""
+        found.append(row + (f"  {_times(died)} replaced" if died else ""))
+    rest = [there[str(w)]["rate"] * every for w in range(_SHOWN, workers) if str(w) in there]
+    if workers > _SHOWN:
+        speeds = f": {min(rest):.1f} to {max(rest):.1f} steps/s" if rest else ""
+        found.append(f"{len(rest)} of {workers - _SHOWN} more{speeds}")
+    return (*found, *([_stale(status)] if status.get("staleness") else []))
+
+
+def lines(
+    told: Mapping[str, Any], *, workers: int, rule: str, members: Mapping[str, Any] | None, advice: str, normed: bool
+) -> list[str]:
+    """Return what the block of a training says of its workers.
+
+    told: status, deaths, lost and seconds; members: as `ensemble` gives them; advice: on the shuffle, in a sentence; normed: whether the model has
+    statistics that workers keep of their own.
+    """
+    status, deaths = told["status"], told["deaths"]
+    found = [
+        f"{count(workers, 'worker')}, {rule}: {count(status.get('version', 0), 'update')}, {duration(told['seconds'])}"
+    ]
+    if status.get("staleness"):
+        found.append(_stale(status))
+    if status.get("refused"):
+        why = ", ".join(f"{n:,} {reason}" for reason, n in sorted(status["refused"].items()))
+        found.append(f"{count(sum(status['refused'].values()), 'update')} refused: {why}")
+    if deaths:
+        found.append(", ".join(f"{who} died {_times(n)}" for who, n in sorted(deaths.items())) + " and was replaced")
+    late = (status.get("events") or {}).get("late", 0)
+    if late:
+        found.append(f"{_times(late)} a worker did not answer in time and was left out")
+    if status.get("drawn_again") or told["lost"]:
+        lost = f"; {count(told['lost'], 'update')} lost with the server" if told["lost"] else ""
+        found.append(f"{count(status.get('drawn_again', 0), 'batch').replace('batchs', 'batches')} drawn again{lost}")
+    if members is not None:
+        found.append(
+            f"ensemble of {len(members['each'])}: loss {members['loss']:.4g}; its members {members['mean']:.4g} on average"
+        )
+        if members["saved"] is not None:
+            found.append(f"saved: the model of worker {members['saved']}, loss {members['each'][members['saved']]:.4g}")
+    found.append(advice)
+    if normed and workers > 1:
+        found.append("batch normalisation: the mean of the workers' last statistics is saved")
+    return [y for x in found for y in textwrap.wrap(x, WIDTH, subsequent_indent="  ")]
+
+
+def ensemble(found: Members, workers: list[int], saved: int | None) -> dict[str, Any]:
+    """Return the losses of an ensemble and its members as JSON values; saved: the worker whose model is."""
+    each = dict(zip(workers, found.each, strict=True))
+    return {"loss": found.ensemble, "mean": found.mean, "each": each, "saved": saved}
+
+
+def mean_staleness(status: Mapping[str, Any]) -> float | None:
+    """Return the mean number of updates between a pull and its push, or None when nothing was pushed.
+
+    >>> mean_staleness({"staleness": {"0": 1, "3": 3}}), mean_staleness({})
+    (2.25, None)
+    """
+    counts = {int(k): n for k, n in (status.get("staleness") or {}).items()}
+    pushes = sum(counts.values())
+    return sum(k * n for k, n in counts.items()) / pushes if pushes else None
+
+
+def _stale(status: Mapping[str, Any]) -> str:
+    counts = {int(k): n for k, n in status["staleness"].items()}
+    return f"staleness {mean_staleness(status):.1f} on average: {bars(counts)}"
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
