@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from whet.distributed.flat import Flat
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.update import Held, Refused, Ticket, Update
+from whet.errors import TaskError
 
 __all__ = ["Given", "Server"]
 
@@ -121,7 +122,8 @@ class Server:
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
-        if update.worker not in self.held.clocks or update.step <= self._last.get(update.worker, -1):
+        known = update.worker in self.held.clocks and update.worker in self._out
+        if not known or update.step <= self._last.get(update.worker, -1):
             return False
         self._last[update.worker] = update.step
         self._out.pop(update.worker, None)
@@ -162,6 +164,15 @@ class Server:
                 group["lr"] = lr * factor
         self.flat.point(update.vector)
         self.optimizer.step()
+
+    def need(self, workers: Collection[int]) -> None:
+        """Raise TaskError when each of `workers` is refused for good: nobody is left to train."""
+        if workers and self.banned.issuperset(workers):
+            why = ", ".join(f"{w} {n} times" for w, n in sorted(self.refused.items()))
+            raise TaskError(
+                f"{self.rule}: refused all {len(workers)} workers for good ({why}), so nobody is left to train. "
+                "Lower the learning rate, or look for examples that are not finite (whet look)."
+            )
 
     # -- what is known of the training
 

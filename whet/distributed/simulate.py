@@ -40,7 +40,8 @@ class Simulation:
     numbers.
 
     A point's cost is its virtual seconds; its metrics have "updates" beside the task's. Workers hold real weights and compute real
-    gradients at the weights they pulled; only time is made up. Events at one time happen in the order they were planned.
+    gradients at the weights they pulled; only time is made up. Events at one time happen in the order they were planned. Iterating ends early
+    when all workers have died, and raises TaskError when the rule refuses each that is left for good.
 
     >>> import torch
     >>> from whet.data.split import Data, Split
@@ -97,6 +98,8 @@ class Simulation:
             self._next()
             while self.run.step + 1 <= self.server.epochs and not self.run.over:
                 yield self._point()
+        if self.run.step < self.run.steps and not self.run.over:
+            self.server.need(self.workers)
 
     def _point(self) -> Point:
         self.server.settle_buffers()
