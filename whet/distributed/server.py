@@ -14,17 +14,21 @@ from whet.distributed.flat import Flat
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.update import Held, Refused, Ticket, Update
-from whet.errors import TaskError
+from whet.errors import CheckpointError, TaskError
 
 __all__ = ["Given", "Server"]
 
 
 class Given(NamedTuple):
-    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked."""
+    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked.
+
+    buffers: (b,) float64, the statistics that go with the weights, for a worker that is new; None for one that has its own.
+    """
 
     version: int
     tickets: tuple[Ticket, ...]
     models: tuple[tuple[int, Tensor], ...] = ()
+    buffers: Tensor | None = None
 
 
 class Server:
@@ -76,7 +80,9 @@ class Server:
         self.sampler.lost(self._out.pop(worker, ()))
         self.sampler.leave(worker)
         self._replies.pop(worker, None)
-        self.buffers.pop(worker, None)
+        if worker in self.buffers:
+            self.settle_buffers()  # what it found out about the examples is not lost
+            del self.buffers[worker]
         return self.rest(worker)
 
     def rest(self, worker: int) -> bool:
@@ -111,6 +117,7 @@ class Server:
             tickets.append(ticket)
         if not tickets:
             return None
+        buffers = self.statistics() if worker in self._fresh else None
         if self.local.takes == "weights" or worker in self._fresh:
             self._fresh.discard(worker)
             reply = self._replies.pop(worker, None)
@@ -118,7 +125,7 @@ class Server:
         if self.rule.backup:
             self.held.backups[worker] = into
         self._out[worker] = tuple(tickets)
-        return Given(self.held.version, tuple(tickets), self.models if self.local.peers else ())
+        return Given(self.held.version, tuple(tickets), self.models if self.local.peers else (), buffers=buffers)
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
@@ -194,16 +201,43 @@ class Server:
         if found and self.flat.buffer_size:
             self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
 
+    def statistics(self) -> Tensor | None:
+        """Return the model's buffers (b,) float64, settled; None when it has none."""
+        if not self.flat.buffer_size:
+            return None
+        self.settle_buffers()
+        return self._own_buffers()
+
+    def _own_buffers(self) -> Tensor:
+        found = torch.empty(self.flat.buffer_size, dtype=torch.float64)
+        self.flat.read_buffers(found)
+        return found
+
     # -- checkpoints
 
-    def state(self) -> dict[str, Any]:
-        """Return all that another server needs to go on from here, copied."""
+    @property
+    def made(self) -> dict[str, Any]:
+        """What another server must have in common with this one to go on from its state.
+
+        How many workers there are matters where each has a shard of its own.
+        """
+        shuffle, flat = self.sampler.shuffle, self.flat
         return {
+            "rule": str(self.rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
+            "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
+            "optimizer": type(self.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
+            "statistics": flat.buffer_size,
+        }  # fmt: skip
+
+    def state(self, *, workers: bool = True) -> dict[str, Any]:
+        """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
+        return {
+            "made": self.made, "own_buffers": self._own_buffers(),
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
-            "backups": [[w, b.clone()] for w, b in self.held.backups.items()], "memory": thaw(self.memory, plain),
+            "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
             "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
-            "replies": [[w, r.clone()] for w, r in self._replies.items()],
+            "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
             "models": [[w, m.clone()] for w, m in self.models], "buffers": [[w, b.clone()] for w, b in self.buffers.items()],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
             "merged": self.merged,
@@ -214,7 +248,15 @@ class Server:
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Take back what `state` returned; raise CheckpointError when it is of another training."""
+        made = dict(state.get("made", {}))
+        for what, own in self.made.items():
+            if made.get(what) != own:
+                raise CheckpointError(
+                    f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
+                    "anew without resume."
+                )
+        self.flat.write_buffers(state["own_buffers"])
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.held.version, self.merged = state["version"], state["merged"]
@@ -234,6 +276,8 @@ class Server:
 
     def alone(self) -> None:
         """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
+        self.settle_buffers()
+        self.buffers.clear()
         for worker in {*self.held.clocks, *self._out}:
             self.leave(worker)
 

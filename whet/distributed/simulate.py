@@ -163,6 +163,8 @@ class Simulation:
             if self.server.rest(worker):
                 self._wake()
             return
+        if given.buffers is not None:
+            self.workers[worker].flat.write_buffers(given.buffers)
         self._given[worker] = given
         seconds = self.delays.seconds
         times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(len(given.tickets)))
