@@ -68,6 +68,7 @@ class Worker:
         self.number, self.parts, self.shuffle, self.local = number, parts, shuffle, local
         self.step = step  # of the next update
         self.steps = 0  # of its own optimizer
+        self.further: Callable[[], None] = _nothing  # called after each step of a stretch
         self.cost = 0.0
         model = parts.model()
         if weights is not None:
@@ -95,6 +96,7 @@ class Worker:
                 self._sum.mul_(0.0 if i == 0 else 1.0).add_(self.flat.gradient, alpha=len(targets))
             losses.append(loss)
             counts.append(len(targets))
+            self.further()
         n = sum(counts)
         if self._sum is not None and len(counts) > 1:
             torch.div(self._sum, n, out=self.flat.gradient)
@@ -193,6 +195,7 @@ class Worker:
                 loss.backward()
             self._check()
             self._own_step(first)
+            self.further()
 
     def state(self) -> dict[str, Any]:
         """Return what another worker needs to go on from here, copied."""
@@ -212,6 +215,10 @@ class Worker:
         self.step, self.steps = state["step"], state["steps"]
         if self.optimizer is not None:
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def agree(outputs: Tensor, taught: Tensor, *, classes: bool) -> Tensor:
