@@ -71,7 +71,7 @@ class Idle:
 
     def __init__(self, number: int, vector: Tensor, local: Local, case: Case, link: Link) -> None:
         self.number, self.vector, self.local, self.case, self.link = number, vector, local, case, link
-        self.step, self.at = 0, []
+        self.step, self.further = 0, link.further
         self.at: list[float] = []
 
     def work(self, given: Given) -> Update:
@@ -103,7 +103,7 @@ def job(case: Case, *, pieces: int = 1, optimizer: str = "sgd") -> Job:
 
 def prepare(case: Case) -> dict[str, Any]:
     """Return what server and workers are told beside the case."""
-    return {"job": job(case).json(), "epoch": 0, "resume": False}
+    return {"job": job(case).json(), "epoch": 0, "resume": False, "threads": 1, "shown": None, "spent": 0.0}
 
 
 def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:

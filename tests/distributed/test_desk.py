@@ -1,16 +1,20 @@
 """Where workers come to a server, on a clock of its own: who is late, who waits, and what the owner is shown."""
 
+import pytest
 import torch
 from torch import nn
 
 from whet.distributed.desk import Desk
 from whet.distributed.flat import Flat
+from whet.distributed.rule import chain
 from whet.distributed.rules.ensemble import ensemble_compress
 from whet.distributed.rules.gather import sync
-from whet.distributed.rules.gradient import asynchronous
+from whet.distributed.rules.gradient import asynchronous, delay_compensated
+from whet.distributed.rules.guard import finite
 from whet.distributed.sampler import Sampler
 from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
+from whet.errors import TaskError
 
 
 class Table:
@@ -20,8 +24,8 @@ class Table:
         flat = Flat(nn.Linear(1, 1, bias=False))
         flat.weights.zero_()
         optimizer = torch.optim.SGD(flat.parameters, lr=1.0)
-        self.server = Server(flat, rule or asynchronous(), Sampler(Shuffle(4, 1, workers), 2), optimizer=optimizer)
-        self.now, self.given, self.dropped, self.epochs = 0.0, {}, [], []
+        self.server = Server(flat, rule or asynchronous(), Sampler(Shuffle(4, 1), 2), optimizer=optimizer)
+        self.now, self.given, self.dropped, self.epochs, self.kept = 0.0, {}, [], [], []
         self.weights = {w: torch.empty(1) for w in range(workers)}
         self.desk = Desk(
             self.server, self, workers=workers, epoch=0, deadline=deadline, clock=lambda: self.now, **options
@@ -37,7 +41,7 @@ class Table:
         self.dropped.append(client.life)
 
     def merged(self):
-        pass
+        self.kept.append((self.server.merged, len(self.epochs), self.server.state()))
 
     def whole(self, epoch):
         self.epochs.append((epoch, float(self.server.held.weights)))
@@ -47,9 +51,9 @@ class Table:
         self.desk.ask(client)
         return client
 
-    def push(self, client, step):
+    def push(self, client, step, value=-1.0):
         given = self.given.pop(client.worker)
-        self.desk.push(client, step, torch.tensor([-1.0]), torch.empty(0), examples=1, pulled=given.version, loss=1.0)
+        self.desk.push(client, step, torch.tensor([value]), torch.empty(0), examples=1, pulled=given.version, loss=1.0)
 
 
 def test_a_worker_that_does_not_answer_is_late_and_one_that_waits_is_not():
@@ -156,3 +160,95 @@ def test_workers_begin_together_but_wait_for_none_for_long():
     alone.now = 11.0
     assert not alone.desk.expire()
     assert sorted(alone.given) == [0]
+
+
+def test_a_worker_that_gets_further_is_not_late_however_long_it_takes():
+    table = Table()
+    client = table.join(0)
+    for now in (6.0, 12.0, 18.0):
+        table.now = now
+        table.desk.alive(client)
+        assert table.desk.expire() == []
+    table.now = 29.0
+    assert table.desk.expire() == [client]
+
+
+def test_a_refused_update_that_ends_an_epoch_ends_it():
+    table = Table(chain(finite(quarantine=9), asynchronous()))
+    client = table.join(0)
+    for step in range(8):
+        table.push(client, step, float("nan") if step in (3, 7) else -1.0)
+        table.desk.seen(2)
+    assert table.epochs == [(1, 3.0), (2, 6.0)]
+    assert table.desk.over
+
+
+def test_when_every_worker_is_refused_for_good_it_says_so_instead_of_waiting():
+    table = Table(chain(finite(quarantine=1), asynchronous()))
+    first = table.join(0)
+    second = table.join(1)
+    for step in range(2):
+        table.push(first, step, float("nan"))
+    assert not table.given.get(0)  # kept out; the other is not
+    table.push(second, 0, float("nan"))
+    with pytest.raises(TaskError, match=r"refused all 2 workers for good \(nan 2 times, quarantine 2 times\)"):
+        table.push(second, 1, float("nan"))
+
+
+def test_weights_that_the_owner_reads_stay_as_they_are_while_updates_are_under_way():
+    table = Table(workers=5)  # four make an epoch; the fifth is under way
+    clients = [table.join(w) for w in range(5)]
+    for client in clients:
+        table.push(client, 0)
+    assert table.epochs == [(1, 4.0)]
+    assert table.server.held.weights.item() == 4.0
+    table.now = 9.0
+    for client in clients[:3]:
+        table.desk.alive(client)
+    table.now = 11.0
+    assert table.desk.expire() == []  # the fifth has sent what it had
+    table.desk.seen(1)
+    assert table.server.held.weights.item() == 5.0
+    assert sorted(table.given) == [0, 1, 2]  # nothing is left for the others
+    table.desk.leave(clients[0])
+    assert sorted(table.given) == [0, 1, 2, 3]
+
+
+def test_what_is_held_back_for_the_owner_goes_with_its_worker():
+    table = Table(workers=5)
+    clients = [table.join(w) for w in range(5)]
+    for client in clients:
+        table.push(client, 0)
+    table.desk.leave(clients[4])
+    table.desk.seen(1)
+    assert table.server.held.weights.item() == 4.0
+    assert table.server.sampler.drawn_again == 1
+
+
+def test_an_epoch_is_in_the_checkpoint_before_the_owner_hears_of_it():
+    table = Table()
+    client = table.join(0)
+    for step in range(4):
+        table.push(client, step)
+    merged, told, state = table.kept[-1]
+    assert (merged, told) == (4, 0)
+    later = Table(shown=1, spent=40.0)
+    later.server.load(state)
+    later.server.alone()
+    assert later.desk.epoch_status()["loss"] == 1.0
+    later.now = 2.0
+    assert later.desk.epoch_status()["seconds"] == 42.0  # the clock of the training goes on
+
+
+def test_a_push_of_nothing_and_a_second_question_change_nothing():
+    table = Table(delay_compensated(0.5))
+    client = table.desk.hello(0, own=False)
+    table.desk.push(client, 0, torch.tensor([-1.0]), torch.empty(0), examples=1, pulled=0, loss=1.0)
+    assert table.server.held.version == 0
+    given = table.given.pop(0, None)
+    client = table.join(0)
+    given = table.given[0]
+    table.desk.ask(client)
+    assert table.given[0] is given
+    table.push(client, 0)
+    assert (table.server.merged, table.server.sampler.given) == (1, 2)

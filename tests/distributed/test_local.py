@@ -1,5 +1,6 @@
 """Real processes: the same steps as one process, and nothing lost or applied twice, whoever is killed."""
 
+import itertools
 import os
 import random
 import signal
@@ -63,7 +64,7 @@ def test_every_example_is_applied_once_an_epoch():
     assert [p.step for p in points] == [1, 2, 3]
     assert weights(training).tolist() == [3.0] * 120
     assert training.status["merged"] == training.status["version"] == 90
-    assert not training._meet.exists()
+    assert not any(Path(folder).exists() for folder in training.job.temporary)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -108,7 +109,19 @@ def test_a_worker_that_hangs_is_replaced():
         list(training)
         thread.join(5)
         assert training.status["events"].get("late", 0) == 1
+    assert training.deaths["worker 0"] == 1  # one that would wake up again is not left beside its successor
     assert weights(training).tolist() == [6.0] * 120
+
+
+def test_a_server_that_hangs_is_replaced():
+    with Training(task("Tally"), {"pause": 0.03}, rule="async", workers=2, deadline=5.0) as training:
+        thread = killer(training, 0, 0, number=signal.SIGSTOP)
+        points = list(training)
+        thread.join(5)
+    assert training.deaths["server"] == 1
+    assert weights(training).tolist() == [6.0] * 120
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    assert all(a.cost < b.cost for a, b in itertools.pairwise(points))
 
 
 def test_halted_it_goes_on_where_it_was(tmp_path):
@@ -120,8 +133,13 @@ def test_halted_it_goes_on_where_it_was(tmp_path):
     assert 2 <= done < 6
     with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path, resume=True) as training:
         points = list(training)
+        assert list(training) == []  # and does not begin again
     assert points[0].step == done + 1
     assert weights(training).tolist() == [6.0] * 120
+    with Training(task("Tally"), {}, rule="async", workers=1, folder=tmp_path, resume=True) as training:
+        assert list(training) == []  # all is done: what is left is to take the weights
+    assert weights(training).tolist() == [6.0] * 120
+    assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
 
 
 def test_what_cannot_be_is_refused_before_anything_starts():
@@ -131,6 +149,10 @@ def test_what_cannot_be_is_refused_before_anything_starts():
         Training(task("Blobs"), PARAMS, rule="async", workers=300)
     with pytest.raises(UsageError, match=r"no rule 'asink'\. Did you mean 'async'\?"):
         Training(task("Blobs"), PARAMS, rule="asink", workers=2)
+    with pytest.raises(
+        UsageError, match=r"every: processes of one machine exchange at least once in 2\d\d\d steps, got 5000"
+    ):
+        Training(task("Blobs"), PARAMS, rule="average(every=5000)", workers=2)
 
 
 def test_an_error_in_a_worker_is_said_in_its_words():

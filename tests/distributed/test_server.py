@@ -1,15 +1,21 @@
 """The server: an update is named once and for all, and what is lost is drawn again."""
 
+import contextlib
+
+import pytest
 import torch
 from torch import nn
 
 from whet.distributed.flat import Flat
+from whet.distributed.keeper import Keeper
 from whet.distributed.rules.gather import sync
-from whet.distributed.rules.gradient import asynchronous
+from whet.distributed.rules.gradient import asynchronous, delay_compensated
 from whet.distributed.sampler import Sampler
 from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Update
+from whet.errors import CheckpointError
+from whet.train.checkpoint import pack, unpack
 
 
 def served(rule=None, workers=2):
@@ -60,3 +66,128 @@ def test_a_restarted_server_knows_what_was_applied_and_draws_the_rest_again():
     assert again.join(0) == 1
     assert not pushed(again, 0, 0)
     assert again.merged == 2
+
+
+@pytest.mark.parametrize("how", ["local", "once"])
+def test_what_is_lost_of_a_shard_goes_to_whoever_asks_first(how):
+    sampler = Sampler(Shuffle(8, 1, 2, how), 1)
+    for worker in (0, 1):
+        sampler.join(worker)
+    sampler.next(0)
+    lost = sampler.next(1)
+    sampler.leave(1)
+    sampler.lost([lost])
+    assert sampler.next(0) == lost
+    assert sampler.next(0).shard == 0
+
+
+def test_a_worker_that_has_a_shard_keeps_it():
+    sampler = Sampler(Shuffle(8, 1, 2, "local"), 1)
+    sampler.join(0)
+    sampler.join(1)
+    sampler.leave(1)
+    sampler.join(0)  # again: it had nothing to do, and has now
+    assert sampler.orphans == [1]
+
+
+def normed():
+    flat = Flat(nn.Sequential(nn.Linear(1, 2, bias=False), nn.BatchNorm1d(2)))
+    optimizer = torch.optim.SGD(flat.parameters, lr=1.0)
+    return Server(flat, asynchronous(), Sampler(Shuffle(8, 2, 1), 2), optimizer=optimizer)
+
+
+def test_statistics_outlive_their_worker_and_their_server():
+    server = normed()
+    into = torch.empty(server.flat.size)
+    server.join(0)
+    first = server.pull(0, into)
+    assert first.buffers.tolist() == [0.0, 0.0, 1.0, 1.0, 0.0]  # means, variances, batches: as the model begins
+    found = torch.tensor([0.5, -0.5, 2.0, 3.0, 1.0], dtype=torch.float64)
+    zero = torch.zeros(server.flat.size)
+    server.push(Update(0, 0, zero, examples=2, tickets=server.at(0), buffers=found))
+    assert server.pull(0, into).buffers is None  # it has its own
+    server.leave(0)
+    server.settle_buffers()
+    assert server.flat.model[1].running_var.tolist() == [2.0, 3.0]
+    server.join(0)
+    assert server.pull(0, into).buffers.tolist() == found.tolist()
+    again = normed()
+    again.load(unpack(pack(server.state(workers=False))))
+    again.alone()
+    again.join(0)
+    assert again.pull(0, into).buffers.tolist() == found.tolist()
+
+
+def test_a_checkpoint_leaves_out_what_goes_with_the_workers():
+    server, _ = served(delay_compensated(0.5))
+    assert len(server.state()["backups"]) == 2
+    assert server.state(workers=False)["backups"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rule": sync()}, "was made with rule async, and here it is sync"),
+        ({"shuffle": Shuffle(8, 1, 2, seed=1)}, "was made with seed 0, and here it is 1"),
+        ({"shuffle": Shuffle(8, 2, 2)}, "was made with batch 1, and here it is 2"),
+        ({"shuffle": Shuffle(8, 1, 2, "local")}, "was made with shuffle global, and here it is local"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(change, said, tmp_path):
+    server, _ = served()
+    keeper = Keeper(server, tmp_path / "server.safetensors", 30.0)
+    keeper.begin(resume=False)
+    flat = Flat(nn.Linear(1, 1, bias=False))
+    sampler = Sampler(change.get("shuffle", Shuffle(8, 1, 2)), 1)
+    other = Server(
+        flat, change.get("rule", asynchronous()), sampler, optimizer=torch.optim.SGD(flat.parameters, lr=1.0)
+    )
+    with pytest.raises(CheckpointError, match=said):
+        Keeper(other, keeper.path, 30.0).begin(resume=True)
+
+
+def test_another_number_of_workers_may_go_on_unless_each_has_a_shard():
+    for how, fits in (("global", True), ("local", False)):
+        flat = Flat(nn.Linear(1, 1, bias=False))
+        made = [
+            Server(
+                flat,
+                asynchronous(),
+                Sampler(Shuffle(8, 1, m, how), 1),
+                optimizer=torch.optim.SGD(flat.parameters, lr=1.0),
+            )
+            for m in (4, 2)
+        ]
+        with contextlib.nullcontext() if fits else pytest.raises(CheckpointError, match="workers 4, and here it is 2"):
+            made[1].load(made[0].state())
+
+
+def test_a_training_that_begins_anew_leaves_nothing_of_the_one_before(tmp_path):
+    path = tmp_path / "server.safetensors"
+    old, _ = served()
+    pushed(old, 0, 0)
+    keeper = Keeper(old, path, 30.0)
+    keeper.write()
+    keeper.part.write_bytes(b"of a server that was killed while it wrote")
+    new, _ = served()
+    assert Keeper(new, path, 30.0).begin(resume=False) == 0
+    again, _ = served()
+    Keeper(again, path, 30.0).begin(resume=True)
+    assert again.merged == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
+
+
+def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
+    """Half a round waits in the checkpoint; it is merged since nobody is there any more, and ends the epoch."""
+    server, buffers = served(sync())
+    for step in range(3):
+        for worker in (0, 1):
+            pushed(server, worker, step)
+            server.pull(worker, buffers[worker])
+    pushed(server, 0, 3)
+    keeper = Keeper(server, tmp_path / "s", 30.0)
+    server.merged = 7
+    keeper.write()
+    again, _ = served(sync())
+    assert Keeper(again, tmp_path / "s", 30.0).begin(resume=True) == 0
+    assert again.epochs == 1.0

@@ -49,7 +49,7 @@ class Channel(Protocol):
         ...
 
     def merged(self) -> None:
-        """Note that the weights changed, before the worker whose update it was hears of it."""
+        """Note that batches were merged, before the worker whose update it was, or the owner, hears of it."""
         ...
 
     def whole(self, epoch: int) -> None:
@@ -61,14 +61,14 @@ class Desk:
     """Serves the workers of a `Server`, one call at a time.
 
     workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
-    seconds after which a worker that was given something and does not answer counts as gone; together: how many begin together, so that the first does
-    not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that the
-    owner was shown (None: all that were merged before); clock: in seconds.
+    seconds after which a worker that was given something and gives no sign counts as gone; together: how many begin together, so that the
+    first does not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that
+    the owner was shown (None: all that were merged before); spent: seconds of training before this desk; clock: in seconds.
     """
 
     def __init__(
         self, server: Server, channel: Channel, *, workers: int, epoch: int, deadline: float, together: int = 1,
-        shown: int | None = None, clock: Callable[[], float] = time.monotonic,
+        shown: int | None = None, spent: float = 0.0, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.server, self.channel, self.workers, self.epoch, self.deadline = server, channel, workers, epoch, deadline
         self.clients: dict[int, Client] = {}  # worker -> its present life
@@ -77,9 +77,10 @@ class Desk:
         self._lives = int(epoch) << 16  # numbers of lives never come twice, over all servers
         self._step = int(server.epochs) if shown is None else shown
         self._seen = self._step  # the last whole epoch that the owner has read
-        self._started = clock()
         self._together = together
         self._until = float("inf")  # when they begin, however many there are
+        self._started = clock() - spent
+        self._held: dict[int, tuple[Client, Update]] = {}  # worker -> what it pushed while the owner reads the weights
 
     @property
     def finished(self) -> bool:
@@ -89,7 +90,17 @@ class Desk:
     @property
     def over(self) -> bool:
         """Whether all is merged and its owner has seen it."""
-        return self.finished and self._seen >= self._step
+        return self.finished and self._seen >= int(self.server.epochs)
+
+    @property
+    def shown(self) -> int:
+        """The last whole epoch that the owner was shown."""
+        return self._step
+
+    @property
+    def _reading(self) -> bool:
+        """Whether the owner was shown weights and has not read them yet: they stay as they are."""
+        return self._seen < self._step
 
     # -- workers
 
@@ -135,16 +146,23 @@ class Desk:
             worker, step, vector, sends, max(1, examples), min(pulled, self.server.held.version), self.server.at(worker), loss,
             buffers,
         )  # fmt: skip
+        if self._reading:
+            self._held[worker] = client, update
+        else:
+            self._merge(client, update)
+
+    def _merge(self, client: Client, update: Update) -> None:
         client.updates += 1
         client.step += 1
         client.asks = True
-        if self.server.push(update):
-            self._merged()
-            self.give_all()
-        else:
-            self._give(client)
-            if self.server.rule.admit is not None:
-                self.give_all()
+        self._changed(lambda: self.server.push(update))
+        if not self.finished:
+            self.server.need(range(self.workers))
+        self.give_all()
+
+    def alive(self, client: Client) -> None:
+        """Note that a worker got further with what it is at."""
+        client.since = self._clock()
 
     def expected(self, client: Client, step: int) -> bool:
         """Return whether this is the update that the worker is at."""
@@ -155,10 +173,10 @@ class Desk:
         if self.clients.get(client.worker) is not client:
             return
         del self.clients[client.worker]
+        self._held.pop(client.worker, None)
         self.channel.drop(client)
         self.events["left"] += 1
-        if self.server.leave(client.worker):
-            self._merged()
+        self._changed(lambda: self.server.leave(client.worker))
         self.give_all()
 
     def expire(self) -> list[Client]:
@@ -167,7 +185,8 @@ class Desk:
         if now > self._until:
             self._begin()
         late = [
-            c for c in self.clients.values() if not c.asks and not c.resting and now - c.since > self.deadline
+            c for c in self.clients.values()
+            if not c.asks and not c.resting and c.worker not in self._held and now - c.since > self.deadline
         ]  # fmt: skip
         for client in late:
             self.events["late"] += 1
@@ -176,7 +195,14 @@ class Desk:
 
     def seen(self, epoch: int) -> None:
         """Go on: the owner has read the weights of this whole epoch."""
-        self._seen = max(self._seen, epoch)
+        self._seen = max(self._seen, min(epoch, self._step))
+        self.show()
+        held, self._held = self._held, {}
+        for worker, (client, update) in held.items():
+            if self._reading:
+                self._held[worker] = client, update
+            elif self.clients.get(worker) is client:
+                self._merge(client, update)
         self.give_all()
 
     def give_all(self) -> None:
@@ -187,7 +213,7 @@ class Desk:
                 self._give(client)
 
     def _give(self, client: Client) -> None:
-        if self._together or self._seen < self._step or self.finished:  # the owner has to read the weights first
+        if self._together or self._reading or self.finished or client.worker in self._held:
             return
         worker = client.worker
         if client.resting:
@@ -200,21 +226,30 @@ class Desk:
         given = self.server.pull(worker, self.channel.into(worker))
         if given is None:
             client.resting = True
-            if self.server.rest(worker):
-                self._merged()
+            if self._changed(lambda: self.server.rest(worker)):
                 self.give_all()
             return
         client.asks, client.since = False, self._clock()
         self.channel.give(client, given)
         client.own = True
 
-    def _merged(self) -> None:
-        self.show()
-        self.channel.merged()
+    def _changed(self, action: Callable[[], bool]) -> bool:
+        """Do something with the server, and note what it merged by that; return whether it changed the weights."""
+        before = self.server.merged
+        changed = action()
+        if changed or self.server.merged > before:  # what a rule refuses counts as seen
+            if (
+                self._step + 1 <= self.server.epochs
+            ):  # its mean loss and statistics go into the checkpoint of this epoch
+                self.server.mean_loss()
+                self.server.settle_buffers()
+            self.channel.merged()
+            self.show()
+        return changed
 
     def show(self) -> None:
-        """Show the owner each whole epoch that it was not shown."""
-        while self._step + 1 <= self.server.epochs:
+        """Show the owner the next whole epoch that it was not shown, once it has read the one before."""
+        if self._step + 1 <= self.server.epochs and not self._reading:
             self._step += 1
             self.server.settle_buffers()
             self.channel.whole(self._step)

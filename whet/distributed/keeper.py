@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from whet.distributed.server import Server
+from whet.errors import CheckpointError
 from whet.journal.checkpoint import load, save
 from whet.train.checkpoint import pack, unpack
 
@@ -17,19 +18,27 @@ class Keeper:
 
     def __init__(self, server: Server, path: Path, often: float) -> None:
         self.server, self.path, self.often = server, path, often
+        self.part = path.with_name(f".{path.name}.part")  # until it is whole
         self._last, self._epoch = time.monotonic(), int(server.epochs)
 
-    def begin(self, *, resume: bool) -> None:
+    def begin(self, *, resume: bool) -> int:
         """Have the server go on from the file, when there is one: its workers are gone. Else write it; one of another training is lost.
 
-        Raises CheckpointError when the file is broken.
+        Return the whole epochs that were merged when it was written: what waited for its worker's peers is merged by that they are gone.
+        Raises CheckpointError when the file is broken, or of another training.
         """
         if resume and self.path.exists():
-            self.server.load(unpack(load(self.path)))
+            state = unpack(load(self.path))
+            try:
+                self.server.load(state)
+            except CheckpointError as e:
+                raise CheckpointError(f"{self.path}: {e}") from e
+            whole = self._epoch = int(self.server.epochs)
             self.server.alone()
-            self._epoch = int(self.server.epochs)
         else:
+            whole = 0
             self.write()
+        return whole
 
     def after(self) -> None:
         """Write when it is time to; called after each update."""
@@ -41,4 +50,4 @@ class Keeper:
 
     def write(self) -> None:
         """Write the state as it is now."""
-        save(self.path, pack(self.server.state()))
+        save(self.path, pack(self.server.state(workers=False)), part=self.part)

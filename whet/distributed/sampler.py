@@ -17,7 +17,7 @@ class Sampler:
 
     Under "global" there is one queue for all; else each worker draws from the shard it owns, again and again, until as many
     tickets were handed out as `epochs` epochs of all shards have: a fast worker's shard is then seen more often. A shard whose
-    worker is gone passes to the next one that joins.
+    worker is gone passes to the next one that joins; what was lost of it goes to whoever asks first.
 
     >>> s = Sampler(Shuffle(4, 2), epochs=1)
     >>> a, b = s.next(0), s.next(1); s.next(0), s.lost([b]), s.next(0) == b
@@ -36,8 +36,8 @@ class Sampler:
         self._taken: Counter[int] = Counter()  # shard -> its owners
 
     def join(self, worker: int) -> None:
-        """Give a worker its shard: its own number's when that is free, else the first free one, else its own number's, shared."""
-        if self.shuffle.how == "global":
+        """Give a worker its shard, unless it has one: its own number's when that is free, else the first free one, else its own number's, shared."""
+        if self.shuffle.how == "global" or worker in self._owner:
             return
         own = worker % self.shuffle.workers
         if own in self._taken:  # by itself, say: then it moves on to one that nobody draws from
@@ -65,8 +65,10 @@ class Sampler:
         if self.given >= self.limit:
             return None
         self.given += 1
-        if self._back[shard]:
-            return self._back[shard].popleft()
+        if any(self._back):  # first of all what nobody else would draw
+            for lost in [*(s for s in self.orphans if self._back[s]), shard]:
+                if self._back[lost]:
+                    return self._back[lost].popleft()
         self._position[shard] += 1
         epoch, index = divmod(self._position[shard] - 1, self.shuffle.batches(shard))
         return Ticket(shard, epoch, index)

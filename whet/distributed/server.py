@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.step import Steps
 from whet.distributed.update import Held, Refused, Ticket, Update
+from whet.errors import CheckpointError, TaskError
 
 __all__ = ["Given", "Server"]
 
@@ -23,7 +24,8 @@ class Given(NamedTuple):
     """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked.
 
     handed: tickets handed out before these, by which the learning rates of its own steps go; None to go by the tickets themselves.
-    fresh: whether weights were put there; else it goes on from its own.
+    fresh: whether weights were put there; else it goes on from its own. buffers: (b,) float64, the statistics that go with the weights, for a
+    worker that is new; None for one that has its own.
     """
 
     version: int
@@ -31,6 +33,7 @@ class Given(NamedTuple):
     models: tuple[tuple[int, Tensor], ...] = ()
     handed: int | None = None
     fresh: bool = True
+    buffers: Tensor | None = None
 
 
 class Server:
@@ -87,7 +90,9 @@ class Server:
         self.sampler.leave(worker)
         self.held.here.discard(worker)
         self._replies.pop(worker, None)
-        self.buffers.pop(worker, None)
+        if worker in self.buffers:
+            self.settle_buffers()  # what it found out about the examples is not lost
+            del self.buffers[worker]
         return self.rest(worker)
 
     def rest(self, worker: int) -> bool:
@@ -123,6 +128,7 @@ class Server:
             tickets.append(ticket)
         if not tickets:
             return None
+        buffers = self.statistics() if worker in self._fresh else None
         reply = self._replies.pop(worker, None)
         fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
         if fresh:
@@ -131,11 +137,13 @@ class Server:
         if self.rule.backup:
             self.held.backups[worker] = into
         self._out[worker] = tuple(tickets)
-        return Given(self.held.version, tuple(tickets), self.models if self.local.peers else (), handed, fresh)
+        models = self.models if self.local.peers else ()
+        return Given(self.held.version, tuple(tickets), models, handed, fresh, buffers)
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
-        if update.worker not in self.held.clocks or update.step <= self._last.get(update.worker, -1):
+        known = update.worker in self.held.clocks and update.worker in self._out
+        if not known or update.step <= self._last.get(update.worker, -1):
             return False
         self._last[update.worker] = update.step
         self._out.pop(update.worker, None)
@@ -191,6 +199,15 @@ class Server:
                 group["lr"] = lr * factor
         self.steps.take(update.vector)
 
+    def need(self, workers: Collection[int]) -> None:
+        """Raise TaskError when each of `workers` is refused for good: nobody is left to train."""
+        if workers and self.banned.issuperset(workers):
+            why = ", ".join(f"{w} {n} times" for w, n in sorted(self.refused.items()))
+            raise TaskError(
+                f"{self.rule}: refused all {len(workers)} workers for good ({why}), so nobody is left to train. "
+                "Lower the learning rate, or look for examples that are not finite (whet look)."
+            )
+
     # -- what is known of the training
 
     @property
@@ -211,16 +228,43 @@ class Server:
         if found and self.flat.buffer_size:
             self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
 
+    def statistics(self) -> Tensor | None:
+        """Return the model's buffers (b,) float64, settled; None when it has none."""
+        if not self.flat.buffer_size:
+            return None
+        self.settle_buffers()
+        return self._own_buffers()
+
+    def _own_buffers(self) -> Tensor:
+        found = torch.empty(self.flat.buffer_size, dtype=torch.float64)
+        self.flat.read_buffers(found)
+        return found
+
     # -- checkpoints
 
-    def state(self) -> dict[str, Any]:
-        """Return all that another server needs to go on from here, copied."""
+    @property
+    def made(self) -> dict[str, Any]:
+        """What another server must have in common with this one to go on from its state.
+
+        How many workers there are matters where each has a shard of its own.
+        """
+        shuffle, flat = self.sampler.shuffle, self.flat
         return {
+            "rule": str(self.rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
+            "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
+            "optimizer": type(self.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
+            "statistics": flat.buffer_size,
+        }  # fmt: skip
+
+    def state(self, *, workers: bool = True) -> dict[str, Any]:
+        """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
+        return {
+            "made": self.made, "own_buffers": self._own_buffers(),
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
-            "backups": [[w, b.clone()] for w, b in self.held.backups.items()], "memory": thaw(self.memory, plain),
+            "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
             "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
-            "replies": [[w, r.clone()] for w, r in self._replies.items()],
+            "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
             "models": [[w, m.clone()] for w, m in self.models], "buffers": [[w, b.clone()] for w, b in self.buffers.items()],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
             "merged": self.merged,
@@ -233,7 +277,15 @@ class Server:
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Take back what `state` returned; raise CheckpointError when it is of another training."""
+        made = dict(state.get("made", {}))
+        for what, own in self.made.items():
+            if made.get(what) != own:
+                raise CheckpointError(
+                    f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
+                    "anew without resume."
+                )
+        self.flat.write_buffers(state["own_buffers"])
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.held.version, self.merged = state["version"], state["merged"]
@@ -255,6 +307,8 @@ class Server:
 
     def alone(self) -> None:
         """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
+        self.settle_buffers()
+        self.buffers.clear()
         for worker in {*self.held.clocks, *self.held.here, *self._out}:
             self.leave(worker)
 

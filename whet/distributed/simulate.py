@@ -42,7 +42,8 @@ class Simulation:
     numbers.
 
     A point's cost is its virtual seconds; its metrics have "updates" beside the task's. Workers hold real weights and compute real
-    gradients at the weights they pulled; only time is made up. Events at one time happen in the order they were planned.
+    gradients at the weights they pulled; only time is made up. Events at one time happen in the order they were planned. Iterating ends early
+    when all workers have died, and raises TaskError when the rule refuses each that is left for good.
 
     >>> import torch
     >>> from whet.data.split import Data, Split
@@ -112,6 +113,8 @@ class Simulation:
             while self.run.step + 1 <= self.server.epochs and not self.run.over:
                 yield self._point()
             yield None
+        if self.run.step < self.run.steps and not self.run.over:
+            self.server.need(self.workers)
 
     def _point(self) -> Point:
         self.server.settle_buffers()
@@ -218,7 +221,7 @@ class Simulation:
             "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
             "given": [
-                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed]
+                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers]
                 for w, g in self._given.items()
             ],
             "updates": [[w, plain(u)] for w, u in self._updates.items()],
@@ -235,8 +238,14 @@ class Simulation:
             self.workers[w] = self._seat(w)
             self.workers[w].load(own)
         self._given = {
-            w: Given(version, tuple(Ticket(*t) for t in tickets), tuple((k, m.clone()) for k, m in models), handed)
-            for w, version, tickets, models, handed in state["given"]
+            w: Given(
+                version,
+                tuple(Ticket(*t) for t in tickets),
+                tuple((k, m.clone()) for k, m in models),
+                handed,
+                buffers=buffers,
+            )
+            for w, version, tickets, models, handed, buffers in state["given"]
         }
         self._updates = {w: lived(u) for w, u in state["updates"]}
         self._waiting, self._resting = list(state["waiting"]), list(state["resting"])

@@ -71,6 +71,7 @@ class Worker:
         self.number, self.parts, self.shuffle, self.local = number, parts, shuffle, local
         self.step = step  # of the next update
         self.steps = 0  # of its own optimizer
+        self.further: Callable[[], None] = _nothing  # called after each step of a stretch
         self.cost = 0.0
         if flat is None:
             model = parts.model()
@@ -85,6 +86,8 @@ class Worker:
     def work(self, given: Given) -> Update:
         """Train on what was given; return the update to push. The weights (p,) were put into `flat.weights` before."""
         self.cost = 0.0
+        if given.buffers is not None:
+            self.flat.write_buffers(given.buffers)
         self.flat.model.train()
         losses, counts = [], []
         total: Tensor | None = None  # (p,) of the gradients, by examples
@@ -104,6 +107,7 @@ class Worker:
                 )
             losses.append(loss)
             counts.append(len(targets))
+            self.further()
         n = sum(counts)
         if total is not None:
             torch.div(total, n, out=self.flat.gradient)
@@ -207,6 +211,7 @@ class Worker:
                 loss.backward()
             self._check()
             self._own_step(self._progress(given, 0))
+            self.further()
 
     def state(self) -> dict[str, Any]:
         """Return what another worker needs to go on from here, copied."""
@@ -226,6 +231,10 @@ class Worker:
         self.step, self.steps = state["step"], state["steps"]
         if self.optimizer is not None:
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def agree(outputs: Tensor, taught: Tensor, *, classes: bool) -> Tensor:

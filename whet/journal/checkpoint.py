@@ -92,20 +92,25 @@ def _bytes(tree: Any) -> bytes:
     return b"".join([len(head).to_bytes(8, "little"), head, *(a.data for a in arrays.values())])
 
 
-def save(path: Path, tree: Any, *, sync: bool = False) -> None:
+def save(path: Path, tree: Any, *, sync: bool = False, part: Path | None = None) -> None:
     """Write `tree` to `path`: the file is whole or not there; raise CheckpointError when it cannot be written.
 
-    sync: wait until it is on the disk, so that it survives a power cut.
+    sync: wait until it is on the disk, so that it survives a power cut; part: where it is until it is whole, in the same folder, when nobody else
+    writes there: what a killed process left is written over (None: a name that nobody else has).
     """
-    _place(path, _bytes(tree), sync)
+    _place(path, _bytes(tree), sync, part)
 
 
-def _place(path: Path, data: bytes, sync: bool) -> None:
+def _place(path: Path, data: bytes, sync: bool, part: Path | None = None) -> None:
     temporary = ""
     try:
         new = [] if path.parent.exists() else [p for p in (path.parent, *path.parent.parents) if not p.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+        if part is None:
+            handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+        else:
+            temporary = str(part)
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as f:
             f.write(data)
             f.flush()

@@ -241,6 +241,7 @@ class Service:
             weights,
             tuple((w, self._store(w, m)) for w, m in given.models),
             given.handed,
+            None if given.buffers is None else wrap(given.buffers),
         )
         self._woken[client.life].set()
 

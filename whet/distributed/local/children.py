@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +30,7 @@ __all__ = ["prepare", "serve", "work"]
 
 _RETRY = 0.05  # seconds between tries to reach a server that is not there yet
 _PATIENCE = 1.0  # seconds between looks whether to stop, while waiting for an answer
+_SIGNS = 10  # signs of life that a worker gives within a deadline, at most
 
 
 def prepare(payload: Mapping[str, Any]) -> None:
@@ -41,21 +44,28 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     torch.set_num_threads(int(payload["threads"]))
     server = job.server(job.run())
     keeper = Keeper(server, Path(job.checkpoint), job.often)
-    keeper.begin(resume=bool(payload["resume"]))
+    whole = keeper.begin(resume=bool(payload["resume"]))
     region = job.region(server.flat)
-    lost = max(0, int(region["counts"][0]) - server.held.version)
     listener = Listener(
         server, region, Path(job.folder), workers=job.workers, epoch=epoch, deadline=job.deadline, told=link.emit,
-        after=keeper.after,
+        after=keeper.after, shown=whole if payload["shown"] is None else int(payload["shown"]), spent=float(payload["spent"]),
     )  # fmt: skip
-    link.emit({"listening": epoch, "lost": lost, "version": server.held.version, "epochs": server.epochs})
+    over = listener.desk.over
+    if over:
+        listener.snapshot()
+    link.emit({
+        "listening": epoch, "version": server.held.version, "shown": listener.desk.shown, "over": over,
+        "models": [w for w, _ in server.models],
+    })  # fmt: skip
     listener.serve(lambda: link.stopping)
     keeper.write()
+    if link.stopping:
+        job.clear()
     return {"done": listener.desk.finished, **listener.desk.status()}
 
 
 def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
-    """Be a worker of a job until there is nothing left to do; return how many updates it sent."""
+    """Be a worker of a job until there is nothing left to do; return how many updates it sent, and which server said that it is done."""
     job, number = Job(**payload["job"]), int(payload["worker"])
     torch.set_num_threads(int(payload["threads"]))
     run = job.run(device=job.device)
@@ -69,13 +79,18 @@ def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
             number, parts, shuffle, local=local, weights=region[f"{number}/weights"], gradient=gradient, step=step
         )
 
-    return Hand(job, number, region, begin=begin, link=link).work()
+    link.emit({"ready": number})
+    found = Hand(job, number, region, begin=begin, link=link).work()
+    if link.stopping:
+        job.clear()
+    return found
 
 
 class Works(Protocol):
-    """What a worker does with what it was given: `whet.distributed.worker.Worker` trains."""
+    """What a worker does with what it was given: `whet.distributed.worker.Worker` trains. further: to be called after each of its own steps."""
 
     step: int
+    further: Callable[[], None]
 
     def work(self, given: Given) -> Update:
         """Return the update to push."""
@@ -89,28 +104,32 @@ class Hand:
         self.job, self.number, self.region, self.begin, self.link = job, number, region, begin, link
         self.worker: Works | None = None
         self.sent = 0
+        self.epoch = -1  # how many servers there were before the one it spoke to last
+        self._own = False  # whether it was given weights
+        self._signed = 0.0  # when it last gave a sign of life
+        self._statistics: torch.Tensor | None = None  # (b,) that its next weights come with
 
     def work(self) -> dict[str, Any]:
-        """Work until all is done or the owner says stop; return how many updates were sent."""
-        while not self.link.stopping:
-            connection = self.reach()
-            if connection is None:
-                break
+        """Work until all is done or the owner says stop; return how many updates were sent, and which server said that it is done."""
+        while (connection := self.reach()) is not None:
             with connection:
                 if self.live(connection):
                     break
-        return {"updates": self.sent}
+        return {"updates": self.sent, "epoch": self.epoch}
 
     def reach(self) -> socket.socket | None:
-        """Return a connection to the server, or None when there is none within the deadline."""
-        until = time.monotonic() + self.job.deadline
-        while time.monotonic() < until and not self.link.stopping:
+        """Return a connection to the server, however long there is none; None when the owner says stop, or is gone."""
+        while not self.link.stopping:
             try:
                 made = connect(socket_path(Path(self.job.folder)), seconds=_PATIENCE)
-                send(made, Frame(Kind.HELLO, a=self.number, b=int(self.worker is not None)))
-                return made
             except OSError:
                 self.link.wait(_RETRY)
+                continue
+            try:
+                send(made, Frame(Kind.HELLO, a=self.number, b=int(self._own), c=os.getpid()))
+                return made
+            except OSError:
+                made.close()
         return None
 
     def live(self, connection: socket.socket) -> bool:
@@ -129,20 +148,32 @@ class Hand:
                 return True
             try:
                 if frame.kind is Kind.WELCOME:
-                    life = frame.life
-                    self._begin(frame.a)
+                    life, self.epoch = frame.life, frame.b
+                    self._begin(frame.a, partial(self._sign, connection, life))
                     send(connection, Frame(Kind.PULL, life))
+                elif frame.kind is Kind.STATISTICS:
+                    self._statistics = self.region[f"{self.number}/buffers"]
                 elif frame.kind is Kind.GIVEN:
+                    self._own, self._signed = True, time.monotonic()
                     send(connection, self._step(frame, life))
             except OSError:
                 return False
         return True
 
-    def _begin(self, step: int) -> None:
+    def _sign(self, connection: socket.socket, life: int) -> None:
+        """Say that it got further, unless it has just said so."""
+        now = time.monotonic()
+        if now - self._signed > self.job.deadline / _SIGNS:
+            self._signed = now
+            try:
+                send(connection, Frame(Kind.ALIVE, life))
+            except OSError:
+                pass  # the end of the connection will be read
+
+    def _begin(self, step: int, further: Callable[[], None]) -> None:
         if self.worker is None:
             self.worker = self.begin(step)
-        else:
-            self.worker.step = step
+        self.worker.step, self.worker.further = step, further
 
     def _step(self, frame: Frame, life: int) -> Frame:
         worker = self.worker
@@ -152,7 +183,8 @@ class Hand:
             peers, who = self.region[f"{self.number}/peers"], self.region[f"{self.number}/who"].tolist()
             size = len(peers) // self.job.workers
             models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
-        update = worker.work(Given(frame.a, frame.tickets, models, frame.c))
+        buffers, self._statistics = self._statistics, None
+        update = worker.work(Given(frame.a, frame.tickets, models, frame.c, buffers=buffers))
         if update.buffers is not None:
             self.region[f"{self.number}/buffers"].copy_(update.buffers)
         self.sent += 1

@@ -26,9 +26,9 @@ _TICKET = struct.Struct("<Iqq")
 
 
 class Kind(IntEnum):
-    """What a message is. A worker says HELLO, PULL, PUSH (which asks for more at once), BYE; the owner WATCH, SEEN, HALT."""
+    """What a message is. A worker says HELLO, PULL, ALIVE, PUSH (which asks for more at once), BYE; the owner WATCH, SEEN, HALT."""
 
-    HELLO = 1  # a: worker, b: whether it has weights to go on from
+    HELLO = 1  # a: worker, b: whether it has weights to go on from, c: its process
     WELCOME = 2  # life; a: the worker's next step, b: the server's epoch
     PULL = 3
     GIVEN = 4  # a: version, b: models given, c: tickets handed out before; tickets
@@ -40,6 +40,8 @@ class Kind(IntEnum):
     STATUS = 10  # text: JSON
     SEEN = 11  # a: the epoch whose snapshot was read
     HALT = 12  # save and end
+    ALIVE = 13  # life: it got further with what it is at
+    STATISTICS = 14  # what comes before GIVEN for one that is new: the model's buffers lie in its part of the memory
 
 
 class FrameError(WhetError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Job:
     deadline: float = 120.0
     checkpoint: str = ""
     often: float = 30.0  # seconds between checkpoints, at most
+    temporary: tuple[str, ...] = ()  # folders that go with the training
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -49,6 +51,11 @@ class Job:
         """Make the run for a process to take that is forked from this one."""
         self.made_rule()
         _prepared[:] = [(self, self.run())]
+
+    def clear(self) -> None:
+        """Remove the folders that go with the training: its owner is gone."""
+        for folder in self.temporary:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def run(self, *, device: str = "cpu") -> Run:
         """Return the run whose task, model, data and optimizer these are; the first time the prepared one, where there is one."""

@@ -1,20 +1,55 @@
-"""The folder where the processes of a training meet: in memory where that has room, else on disk."""
+"""Where the processes of a training meet, in memory where that has room, and where its checkpoint is."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Area, Region
-from whet.errors import StoreError
+from whet.errors import StoreError, UsageError
 
-__all__ = ["meet"]
+__all__ = ["CHECKPOINT", "Place", "meet"]
+
+CHECKPOINT = "server.safetensors"  # its name
 
 _MEMORY = Path("/dev/shm")  # a file system in memory, which containers often make small: 64 MB by Docker
+
+
+class Place:
+    """A folder that processes share, with memory in it, and one for the checkpoint: `folder`, or a temporary one when that is None.
+
+    meet, region: the first, and its memory of `areas`; temporary: those that go with the training. They are removed by `clear`, or when this is
+    forgotten; when this process is killed, by a process that meets there. Raises UsageError when another training has `folder`, and
+    as `meet` does.
+
+    >>> place = Place(None, {"a": Area(3)})
+    >>> place.checkpoint.parent.is_dir(), place.clear(), place.checkpoint.parent.exists(), place.meet.exists()
+    (True, None, False, False)
+    """
+
+    def __init__(self, folder: Path | None, areas: Mapping[str, Area]) -> None:
+        held = None if folder is None else _hold(folder)
+        try:
+            self.meet, self.region = meet(areas)
+        except BaseException:
+            if held is not None:
+                os.close(held)
+            raise
+        own = Path(tempfile.mkdtemp(prefix="whet-")) if folder is None else folder
+        self.checkpoint = own / CHECKPOINT
+        self.temporary = [self.meet, *([own] if folder is None else [])]
+        self._clear = weakref.finalize(self, _remove, self.temporary, self.checkpoint, held)
+
+    def clear(self) -> None:
+        """Remove what is temporary, and let another training have the folder."""
+        self._clear()
 
 
 def meet(areas: Mapping[str, Area], places: Sequence[Path] | None = None) -> tuple[Path, Region]:
@@ -42,8 +77,35 @@ def meet(areas: Mapping[str, Area], places: Sequence[Path] | None = None) -> tup
             warnings.warn(
                 f"{full} Until then it is in {place}, which is slower when that is a disk.",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return folder, region
     assert full is not None
     raise full
+
+
+def _hold(folder: Path) -> int:
+    """Return a descriptor that holds the folder: as long as it is open, no other training has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY)
+    except OSError as e:
+        raise UsageError(f"{folder}: cannot be used for checkpoints ({e.strerror or e}). Give another folder.") from e
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise UsageError(
+            f"{folder}: another training is using it. Wait for it to end, or give another folder."
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    return held
+
+
+def _remove(folders: list[Path], checkpoint: Path, held: int | None) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    if held is not None:  # a server that was killed while it wrote may have left a part
+        checkpoint.with_name(f".{checkpoint.name}.part").unlink(missing_ok=True)
+        os.close(held)

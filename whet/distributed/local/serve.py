@@ -22,6 +22,7 @@ from whet.distributed.server import Given, Server
 __all__ = ["Listener"]
 
 _LOOK = 0.1  # seconds between looks at what is overdue
+_SLEPT = 2.0  # seconds without a look, after which this process was stopped or busy: what waits is heard before anybody is called late
 
 
 @dataclass(eq=False)
@@ -31,21 +32,23 @@ class Line:
     connection: socket.socket
     client: Client | None = None
     spoke: bool = False
+    process: int = 0
 
 
 class Listener:
     """Answers the workers of a `Server` at a socket, with vectors in shared memory.
 
-    epoch: how many servers there were before, so that what was sent to one of those is known; deadline: seconds after which a worker that
-    does not answer counts as gone; told: called with what the owner should know; after: called after each update that was merged.
+    workers, epoch, deadline, shown, spent: as `Desk` has them; told: called with what the owner should know: a whole epoch's status, or a worker
+    that is late, and its process; after: called after each update that was merged.
     """
 
     def __init__(
         self, server: Server, region: Region, folder: Path, *, workers: int, epoch: int, deadline: float,
-        told: Callable[[Mapping[str, Any]], None], after: Callable[[], None] = lambda: None,
+        told: Callable[[Mapping[str, Any]], None], after: Callable[[], None] = lambda: None, shown: int | None = None,
+        spent: float = 0.0,
     ) -> None:  # fmt: skip
         self.server, self.region, self.told, self.after = server, region, told, after
-        self.desk = Desk(server, self, workers=workers, epoch=epoch, deadline=deadline)
+        self.desk = Desk(server, self, workers=workers, epoch=epoch, deadline=deadline, shown=shown, spent=spent)
         self.halting = False
         self._listener = listen(socket_path(folder))
         self._selector = selectors.DefaultSelector()
@@ -56,6 +59,7 @@ class Listener:
     def serve(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Answer until every epoch is merged and its last snapshot seen, or the owner says HALT or `stopping`."""
         try:
+            self.desk.show()
             while not self.halting and not stopping() and not self.desk.over:
                 for key, _ in self._selector.select(_LOOK):
                     if key.data is None:
@@ -63,14 +67,20 @@ class Listener:
                     else:
                         self._hear(key.data)
                 if time.monotonic() - self._looked >= _LOOK:
-                    self._looked = time.monotonic()
-                    self.desk.expire()
+                    self._looked, before = time.monotonic(), self._looked
+                    if self._looked - before < _SLEPT:
+                        self._expire()
         finally:
             for line in self._lines.values():
                 self._say(line, Frame(Kind.DONE))
             for key in list(self._selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
             self._selector.close()
+
+    def _expire(self) -> None:
+        processes = {life: line.process for life, line in self._lines.items()}
+        for client in self.desk.expire():
+            self.told({"late": client.worker, "process": processes[client.life]})
 
     # -- connections
 
@@ -107,10 +117,15 @@ class Listener:
         match frame.kind:
             case Kind.HELLO:
                 self._hello(line, frame)
+            case Kind.PULL | Kind.ALIVE | Kind.PUSH if line.client is not None and frame.life != line.client.life:
+                self.desk.events["stale"] += 1
+                self._say(line, Frame(Kind.STALE))
             case Kind.PULL if line.client is not None:
                 self.desk.ask(line.client)
+            case Kind.ALIVE if line.client is not None:
+                self.desk.alive(line.client)
             case Kind.PUSH if line.client is not None:
-                self._push(line, line.client, frame)
+                self._push(line.client, frame)
             case Kind.WATCH:
                 self._say(line, Frame(Kind.STATUS, status=self.desk.status()))
             case Kind.SEEN:
@@ -144,15 +159,11 @@ class Listener:
         if found is None:
             self._gone(line)
             return
-        line.client, self._lines[found.life] = found, line
+        line.client, line.process, self._lines[found.life] = found, frame.c, line
         self._say(line, Frame(Kind.WELCOME, found.life, found.step, self.desk.epoch))
 
-    def _push(self, line: Line, client: Client, frame: Frame) -> None:
+    def _push(self, client: Client, frame: Frame) -> None:
         worker = client.worker
-        if frame.life != client.life:
-            self.desk.events["stale"] += 1
-            self._say(line, Frame(Kind.STALE))
-            return
         vector = self.region[f"{worker}/{'gradient' if self.server.local.sends == 'gradient' else 'weights'}"]
         self.desk.push(
             client, frame.a, vector, self.region[f"{worker}/buffers"].clone(), examples=frame.b, pulled=frame.c, loss=frame.real
@@ -170,6 +181,9 @@ class Listener:
         for i, (other, model) in enumerate(given.models):
             self.region[f"{client.worker}/peers"][i * size : (i + 1) * size].copy_(model)
             self.region[f"{client.worker}/who"][i] = other
+        if given.buffers is not None:
+            self.region[f"{client.worker}/buffers"].copy_(given.buffers)
+            self._say(self._lines[client.life], Frame(Kind.STATISTICS, client.life))
         self._say(
             self._lines[client.life],
             Frame(Kind.GIVEN, client.life, given.version, len(given.models), given.handed or 0, tickets=given.tickets),
@@ -188,6 +202,11 @@ class Listener:
         self.after()
 
     def whole(self, epoch: int) -> None:
+        """Put the weights where the owner reads them, and tell it."""
+        self.snapshot()
+        self.told(self.desk.epoch_status())
+
+    def snapshot(self) -> None:
         """Put the weights where the owner reads them."""
         server = self.server
         self.region["snapshot"].copy_(server.held.weights)
@@ -195,4 +214,3 @@ class Listener:
         size = server.flat.size
         for i, (_, model) in enumerate(server.models):
             self.region["snapshot/models"][i * size : (i + 1) * size].copy_(model)
-        self.told(self.desk.epoch_status())

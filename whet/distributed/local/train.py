@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,11 +14,12 @@ from torch import Tensor
 
 from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
-from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
+from whet.distributed.local.contact import Contact
+from whet.distributed.local.frames import Frame, Kind, most_tickets
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
-from whet.distributed.local.place import meet
-from whet.distributed.rule import Rule
+from whet.distributed.local.place import CHECKPOINT, Place
+from whet.distributed.rule import Local, Rule
 from whet.errors import TaskError, UsageError
 from whet.execute.forkserver import ForkServer
 from whet.execute.process import died_of
@@ -36,14 +35,17 @@ __all__ = ["Training"]
 _SERVER = 0  # its number in the pool; worker w is w + 1
 _ANSWER = 0.25  # seconds in which a server that is not busy says how it stands
 _TRIES = 5  # deaths of one process in a row, without an epoch between, that are taken for bad luck
+_BEGIN = 600.0  # seconds a process may take to begin: torch, the data, the checkpoint
+_TURN = 1.0  # seconds between looks whether the processes are well, at most
 
 
 class Training:
     """Train a task on `workers` processes and a server; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: where checkpoints go (a temporary one when None); resume: go on from
-    what is there; deadline: seconds after which a worker that does not answer is replaced; often: seconds between checkpoints beside those of each
-    epoch. A process that dies is started again: a worker takes up the work of the one before, a server begins at its checkpoint.
+    rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: where checkpoints go, for this training alone (a temporary one when None);
+    resume: go on from what is there; deadline: seconds in which a worker has to take a step, and the server to merge one or to write its
+    checkpoint; who takes longer is replaced. A process that dies is started again: a worker takes up the work of the one before, a server begins at its
+    checkpoint, which is written after each epoch and every half minute.
 
     A point's cost is in seconds since the start, without the start-up; its metrics have "updates". After the last, `run.model` has the weights; status says
     how each worker got on, lost how many acknowledged updates died with servers, models the members' (worker, weights) where the rule
@@ -62,26 +64,34 @@ class Training:
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self._halting = False
-        self._resume, self._epoch, self._began = resume, 0, 0.0
+        self._halting = self._ended = False
+        self._resume, self._epoch, self._acknowledged = resume, 0, 0
+        self._began: float | None = None  # when the first server was there
         self._row: Counter[int] = Counter()
-        self._owner: socket.socket | None = None
+        self._due: dict[int, float] = {}  # process -> by when it has to begin
+        self._idle: set[int] = set()  # workers that were told that all is done
         self._forks: ForkServer | None = None
         self._pool: Pool | None = None
-        self.job = Job(
+        if resume and (folder is None or not (folder / CHECKPOINT).exists()):
+            where = folder / CHECKPOINT if folder is not None else "no folder"
+            raise UsageError(f"resume: nothing to go on from at {where}. Leave resume out to begin.")
+        job = Job(
             reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, "", deadline=deadline
         )
-        checkpoint = None if folder is None else folder / "server.safetensors"
-        if resume and (checkpoint is None or not checkpoint.exists()):
+        every = (job.made_rule().local or Local()).every
+        if every > most_tickets():
             raise UsageError(
-                f"resume: nothing to go on from at {checkpoint or 'no folder'}. Leave resume out to begin."
+                f"{job.rule}: every: processes of one machine exchange at least once in {most_tickets()} steps, got {every}."
             )
-        self.job.shuffled(self.run)
+        job.shuffled(self.run)
         check_run(self.run)
         self._flat = Flat(self.run.model)
-        self._meet, self._region = meet(self.job.layout(self._flat).areas())
-        checkpoint = checkpoint or self._meet / "server.safetensors"
-        self.job = replace(self.job, folder=str(self._meet), checkpoint=str(checkpoint))
+        self._place = place = Place(folder, job.layout(self._flat).areas())
+        self._region = place.region
+        self._contact = Contact(socket_path(place.meet), seconds=deadline)
+        self.job = replace(
+            job, folder=str(place.meet), checkpoint=str(place.checkpoint), temporary=tuple(map(str, place.temporary))
+        )
 
     def __iter__(self) -> Iterator[Point]:
         """Start the processes and go on until every epoch's batches are merged."""
@@ -89,7 +99,7 @@ class Training:
 
     def events(self, seconds: float = 1.0) -> Iterator[Point | None]:
         """Do as iterating does, and yield None about once in `seconds` as well: its owner's turn to look, to halt or to leave."""
-        if self._pool is None:
+        if self._pool is None and not self._ended:
             if not self._resume:  # what another training left there is nothing that a server may begin at
                 Path(self.job.checkpoint).unlink(missing_ok=True)
             if self._forks is None:
@@ -103,53 +113,88 @@ class Training:
             for w in range(self.workers):
                 self._work(w)
         due = time.monotonic() + seconds
-        while not (self._halting and self._owner is None):  # halted before there was a server: nothing to save
-            message = self._pool.get(max(0.0, due - time.monotonic()))
-            if message is not None and message.worker == _SERVER:
-                if message.kind == "result":
-                    self.status = message.data
-                    return
+        while not self._ended and not (
+            self._halting and self._began is None
+        ):  # halted before there was anything to save
+            assert self._pool is not None
+            message = self._pool.get(max(0.0, min(_TURN, due - time.monotonic())))
+            if message is None:
+                self._look_after()
+            else:
                 yield from self._heard(message)
-            elif message is not None and message.kind in ("exit", "error"):
-                self._ended(message)
-            if time.monotonic() >= due:
+            if time.monotonic() >= due and not self._ended:
                 yield None
                 due = time.monotonic() + seconds
 
     def _serve(self) -> None:
         assert self._pool is not None
-        payload = {"job": self.job.json(), "epoch": self._epoch, "resume": self._resume, "threads": self._pool.threads}
+        known = self._began is not None or self.run.step > 0
+        spent = 0.0 if self._began is None else time.monotonic() - self._began
+        payload = {
+            "job": self.job.json(), "epoch": self._epoch, "resume": self._resume, "shown": self.run.step if known else None,
+            "spent": spent, "threads": self._pool.threads,
+        }  # fmt: skip
+        self._due[_SERVER] = time.monotonic() + _BEGIN
         self._pool.call(_SERVER, "whet.distributed.local.children:serve", payload)
 
     def _work(self, worker: int) -> None:
         assert self._pool is not None
         payload = {"job": self.job.json(), "worker": worker, "threads": self._pool.threads}
+        self._due[worker + 1] = time.monotonic() + _BEGIN
         self._pool.call(worker + 1, "whet.distributed.local.children:work", payload)
 
     # -- what processes say
 
     def _heard(self, message: Message) -> Iterator[Point]:
-        data = message.data
-        if message.kind in ("exit", "error"):
-            self._ended(message)
+        i, data = message.worker, message.data
+        if message.kind == "error":
+            raise TaskError(f"{_name(i)}: {data['error'] if isinstance(data, dict) else data}")
+        if message.kind == "exit":
+            self._replace(i, data)
+        elif message.kind == "result" and i == _SERVER:
+            self.status, self._ended = data, True
+        elif (
+            message.kind == "result" and data["epoch"] < self._epoch
+        ):  # who said that all is done was lost with what it had
+            self._work(i - 1)
+        elif message.kind == "result":
+            self._idle.add(i - 1)
+        elif message.kind == "event" and "ready" in data:
+            self._due.pop(i, None)
+        elif message.kind == "event" and "late" in data:
+            self._end(data["late"] + 1, data["process"])
         elif message.kind == "event" and "listening" in data:
-            self.lost += data["lost"]
-            self.run.step = max(self.run.step, int(data["epochs"]))
-            if self._owner is not None:
-                self._owner.close()
-            self._owner = connect(socket_path(self._meet), seconds=self.job.deadline)
-            self._say(Frame(Kind.HALT) if self._halting else Frame(Kind.SEEN, a=int(data["epochs"])))
+            self._listens(data)
         elif message.kind == "event" and "epoch" in data:
             self.status = data
             self._row.clear()
-            self._flat.weights.copy_(self._region["snapshot"])
-            self._flat.write_buffers(self._region["snapshot/buffers"])
-            if data["models"]:
-                found = self._region["snapshot/models"].view(-1, self._flat.size)
-                self.models = tuple((w, found[i].clone()) for i, w in enumerate(data["models"]))
-            self._say(Frame(Kind.SEEN, a=int(data["epoch"])))
-            if data["epoch"] > self.run.step:
+            self._take(data["models"])
+            self._contact.say(Frame(Kind.SEEN, a=int(data["epoch"])))
+            if data["epoch"] > self.run.step and not self.run.over:
                 yield self._point(data)
+
+    def _listens(self, data: dict[str, Any]) -> None:
+        """Take in how a server begins."""
+        first, self._resume = self._began is None, True
+        self._due.pop(_SERVER, None)
+        self.lost += max(0, self._acknowledged - int(data["version"]))
+        self._acknowledged = 0
+        self._contact.reach()
+        if first:
+            self._began = time.monotonic()
+            self.run.step = max(self.run.step, int(data["shown"]))
+            if data["over"]:  # nothing is left to do, and nothing will be told
+                self._take(data["models"])
+        if self._halting:
+            self._contact.say(Frame(Kind.HALT))
+
+    def _take(self, members: list[int]) -> None:
+        """Take the weights that the server shows."""
+        self._flat.weights.copy_(self._region["snapshot"])
+        self._flat.write_buffers(self._region["snapshot/buffers"])
+        if members:
+            found = self._region["snapshot/models"].view(-1, self._flat.size)
+            self.models = tuple((w, found[i].clone()) for i, w in enumerate(members))
 
     def _point(self, data: dict[str, Any]) -> Point:
         self.run.step = int(data["epoch"])
@@ -161,72 +206,84 @@ class Training:
         metrics = {**found, "train_loss": loss, "updates": float(data["version"])}
         return Point(self.run.step, value, cost=float(data["seconds"]), metrics=metrics)
 
-    def _ended(self, message: Message) -> None:
+    # -- processes that end, or do not answer
+
+    def _replace(self, i: int, end: dict[str, Any]) -> None:
         """Put another process in the place of one that ended, unless its work cannot be done."""
         assert self._pool is not None
-        i = message.worker
-        who = "server" if i == _SERVER else f"worker {i - 1}"
-        if message.kind == "error":
-            raise TaskError(f"{who}: {message.data['error'] if isinstance(message.data, dict) else message.data}")
+        who, late = _name(i), end["why"] == "late"
         self.deaths[who] += 1
         self._row[i] += 1
         if self._row[i] > _TRIES:
-            raise TaskError(
-                f"{who}: died {self._row[i]} times in a row ({died_of(message.data['code'])}). {message.data['trace'][-400:]}"
-            )
+            how = f"no answer within {self.job.deadline:g} seconds" if late else died_of(end["code"])
+            hint = "If its steps take longer than that, give a longer deadline." if late else end["trace"][-400:]
+            raise TaskError(f"{who}: died {self._row[i]} times in a row ({how}). {hint}")
+        if i == _SERVER:  # another one counts from its checkpoint on
+            counts = self._region["counts"]
+            self._acknowledged = max(self._acknowledged, int(counts[0]))
+            counts[0] = 0
         self._pool.restart(i)
-        if i == _SERVER:
-            self._epoch, self._resume = self._epoch + 1, True
-            self._serve()
-        else:
+        if i != _SERVER:
             self._work(i - 1)
+            return
+        self._epoch += 1
+        self._contact.close()
+        self._serve()
+        for worker in self._idle:
+            self._work(worker)
+        self._idle.clear()
+
+    def _look_after(self) -> None:
+        """Ask the server how it is now and then; end processes that have not answered in their time."""
+        assert self._pool is not None
+        now, contact = time.monotonic(), self._contact
+        self.status = contact.hear() or self.status
+        if contact.asked is not None and now - contact.asked > self.job.deadline:
+            contact.asked = None
+            self._end(_SERVER)
+        elif self._began is not None and _SERVER not in self._due:
+            contact.ask()
+        for i in [i for i, until in self._due.items() if now > until]:
+            self._end(i)
+
+    def _end(self, i: int, process: int | None = None) -> None:
+        """End a process that is late, unless another one than `process` has its place by now; its end is told then."""
+        assert self._pool is not None
+        if process in (None, self._pool.pids()[i]):
+            self._due.pop(i, None)
+            self._pool.end(i, "late")
 
     # -- words to the server
 
-    def _say(self, frame: Frame) -> None:
-        try:
-            assert self._owner is not None
-            send(self._owner, frame)
-        except OSError:
-            pass  # it died: its end comes as a message
-
     def look(self) -> dict[str, Any]:
         """Ask the server how the training stands; return the last that is known when it does not answer at once."""
-        if self._owner is None:
-            return self.status
-        self._say(Frame(Kind.WATCH))
-        try:
-            self._owner.settimeout(_ANSWER)
-            while frame := receive(self._owner):
-                if frame.kind is Kind.STATUS:
-                    self.status = dict(frame.status)
-                self._owner.settimeout(0.0)  # answers to earlier looks, which came too late then, are there at once
-        except (OSError, FrameError):
-            pass
-        finally:
-            self._owner.settimeout(self.job.deadline)
+        self._contact.ask()
+        self.status = self._contact.hear(_ANSWER) or self.status
         return self.status
 
     def halt(self) -> None:
         """Ask the server to save and end, also one that is still to come; the iteration then ends."""
         self._halting = True
-        if self._owner is not None:
-            self._say(Frame(Kind.HALT))
+        self._contact.say(Frame(Kind.HALT))
 
     def close(self) -> None:
         """End the processes and remove what they shared."""
-        if self._owner is not None:
-            self._owner.close()
+        self._ended = True
+        self._contact.close()
         if self._pool is not None:
             self._pool.kill()
             self._pool = None
         if self._forks is not None:
             self._forks.close()
             self._forks = None
-        shutil.rmtree(self._meet, ignore_errors=True)
+        self._place.clear()
 
     def __enter__(self) -> Training:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _name(i: int) -> str:
+    return "server" if i == _SERVER else f"worker {i - 1}"
