@@ -135,8 +135,8 @@ def test_a_shard_whose_worker_left_passes_to_the_next_one_that_joins():
     sampler.leave(2)
     sampler.leave(2)
     assert sampler.orphans == [2]
-    sampler.join(3)  # again, without having left: it takes what nobody draws from
-    assert sampler.orphans == [3]
+    sampler.join(3)  # again, without having left: it keeps its own
+    assert sampler.orphans == [2]
     sampler.join(7)
     assert sampler.orphans == []
     sampler.load(sampler.state())

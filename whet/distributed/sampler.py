@@ -40,9 +40,8 @@ class Sampler:
         if self.shuffle.how == "global" or worker in self._owner:
             return
         own = worker % self.shuffle.workers
-        if own in self._taken:  # by itself, say: then it moves on to one that nobody draws from
+        if own in self._taken:
             own = next((s for s in range(self.shuffle.workers) if s not in self._taken), own)
-        self.leave(worker)
         self._owner[worker] = own
         self._taken[own] += 1
 

@@ -48,15 +48,14 @@ def gathered(memory: dict[str, Any], update: Update | None, held: Held) -> list[
     who has sent something: an update that was refused before it came here is not waited for.
     """
     waiting, left = memory["waiting"], memory["left"]
-    if update is not None and len(waiting) + 1 < len(held.clocks):  # the most frequent case, and it takes no search
-        waiting[update.worker] = update
-        return []
-    for w in sorted(set(waiting) - set(held.clocks)):  # another may come to use its memory
-        gone = waiting.pop(w)
-        left.append(gone._replace(vector=gone.vector.clone()))
     if update is not None:
         waiting[update.worker] = update
         memory["clock"] = held.clocks[update.worker]  # what each has come to when the round is complete
+        if held.slowest < memory["clock"]:
+            return []  # the most frequent case takes no search
+    for w in sorted(set(waiting) - set(held.clocks)):  # another may come to use its memory
+        gone = waiting.pop(w)
+        left.append(gone._replace(vector=gone.vector.clone()))
     if not (waiting or left) or (held.clocks and held.slowest < memory["clock"]):
         return []
     found = sorted([*waiting.values(), *left], key=lambda u: (u.worker, u.step))
