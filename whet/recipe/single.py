@@ -125,7 +125,7 @@ def _saved(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     return saved
 
 
-def _block(early: Early, path: Path, points: list[Any]) -> Block:
+def _block(early: Early[Run], path: Path, points: list[Any]) -> Block:
     run = early.run
     goal = run.goal
     if early.failed:
