@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from whet.distributed.named import RULES, made_by, parse_rule
+from whet.distributed.together import Together
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
@@ -47,4 +48,11 @@ def test_defaults_that_depend_on_the_form_are_as_the_page_says():
 def test_its_python_runs(code):
     space = {}
     exec(compile(code, "docs/rules.md", "exec"), space)
-    assert set(space) & {"rule", "shuffle", "halved", "test_contract"}
+    assert set(space) & {"rule", "shuffle", "halved", "test_contract", "Rings"}
+    if "Rings" in space:
+        task = space["Rings"]()
+        params = {"lr": 0.2, "workers": 3, "rule": "dc-asgd", "rule.lambda_": 0.5}
+        task.space.check(params)
+        point = list(Together(task, params, steps=4))[-1]
+        assert point.value > 0.6
+        assert 0 < point.metrics["seconds"] < 150

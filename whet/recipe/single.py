@@ -133,7 +133,7 @@ def saved_before(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     return saved
 
 
-def outcome(early: Early, path: Path, points: list[Any]) -> Block:
+def outcome(early: Early[Run], path: Path, points: list[Any]) -> Block:
     """Return the block of a training that ended, at the point where its run stands now.
 
     points: (step, value, metrics) of every epoch so far.

@@ -6,16 +6,50 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from whet.stop import Better, Stop, best, divergence, parse
-from whet.train.run import Run
-from whet.tune.trial import Point
+from whet.train.run import Run  # noqa: F401  (the doctest)
+from whet.tune.trial import Goal, Point
 
-__all__ = ["Early"]
+__all__ = ["Early", "Training"]
 
 
-class Early:
+class Training(Protocol):
+    """What can be trained step by step and put back: a `whet.train.run.Run`, or several workers that train together."""
+
+    goal: Goal
+
+    @property
+    def over(self) -> bool:
+        """Whether a value that is not finite has ended it."""
+
+    @property
+    def outputs(self) -> np.ndarray | None:
+        """Validation outputs of the last evaluation."""
+
+    @outputs.setter
+    def outputs(self, values: np.ndarray | None) -> None: ...
+
+    def __iter__(self) -> Iterator[Point]:
+        """Train on; yield a point after each epoch."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure, and set `outputs`."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is needed to go on from here."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to an earlier state."""
+
+
+R = TypeVar("R", bound=Training)
+
+
+class Early(Generic[R]):
     """Iterate a run until `stop` says so; then its model is that of the best point, not of the last.
 
     stop: a criterion, its text (see `whet.stop.parse`; the direction is the goal's), or None; resume: what `state`
@@ -45,7 +79,7 @@ class Early:
     (True, True)
     """
 
-    def __init__(self, run: Run, stop: Stop | str | None, *, resume: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, run: R, stop: Stop | str | None, *, resume: Mapping[str, Any] | None = None) -> None:
         self.run = run
         self.points: list[Point] = []
         self.why = ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from whet.distributed.together import Together, rule_in
 from whet.errors import DivergedError
 from whet.metric import interval
 from whet.seed import key
@@ -30,12 +31,14 @@ def train_task(
     Every step reports the goal's metric on the validation split and hands over a state that holds, beside the weights,
     the validation outputs (n, C): what ensembles and intervals are made of. stop: a criterion as text (see
     `whet.stop.parse`); when it says so the trial ends with the model, outputs and value of its best point. noise: report
-    the standard error of the last value, from the outputs.
+    the standard error of the last value, from the outputs. A configuration with "rule" and "workers" is trained by so many workers, in
+    the simulator (see `whet.distributed.together`).
 
     Raises DivergedError when a `diverged` of the criterion says so.
     """
     state = run.load()
-    training = Run(task, params, steps=run.steps, seed=_seed(task, run.id), resume=state)
+    start = Together if rule_in(params) else Run
+    training = start(task, params, steps=run.steps, seed=_seed(task, run.id), resume=state)
     early = Early(training, stop or None, resume=None if state is None else state.get("early"))
     if state is not None and early.why:
         training.outputs = np.asarray(state["outputs"])
@@ -59,13 +62,13 @@ def train_task(
     return {**told, NOISE: _standard_error(training)} if noise else told
 
 
-def _end(run: Attempt, early: Early) -> None:
+def _end(run: Attempt, early: Early[Run | Together]) -> None:
     if early.failed:
         raise DivergedError(early.why)
     run.end(early.why)
 
 
-def _standard_error(training: Run) -> float:
+def _standard_error(training: Run | Together) -> float:
     """Return the standard error of the goal's metric on the validation split, from its 95 % interval."""
     data = training.data
     assert training.outputs is not None

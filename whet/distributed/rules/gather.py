@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.distributed.pieces import pieces
 from whet.distributed.rule import Local, Memory, Rule
 from whet.distributed.rules.gradient import Merged, ahead, steps
 from whet.distributed.update import Held, Update
@@ -48,14 +47,17 @@ def gathered(memory: dict[str, Any], update: Update | None, held: Held) -> list[
     who has sent something: an update that was refused before it came here is not waited for.
     """
     waiting, left = memory["waiting"], memory["left"]
-    if update is not None:
-        waiting[update.worker] = update
-        memory["clock"] = held.clocks[update.worker]  # what each has come to when the round is complete
-        if held.slowest < memory["clock"]:
-            return []  # the most frequent case takes no search
+    if (
+        update is not None and held.slowest < held.clocks[update.worker]
+    ):  # the most frequent case, and it takes no search
+        waiting[update.worker], memory["clock"] = update, held.clocks[update.worker]
+        return []
     for w in sorted(set(waiting) - set(held.clocks)):  # another may come to use its memory
         gone = waiting.pop(w)
         left.append(gone._replace(vector=gone.vector.clone()))
+    if update is not None:
+        waiting[update.worker] = update
+        memory["clock"] = held.clocks[update.worker]  # what each has come to when the round is complete
     if not (waiting or left) or (held.clocks and held.slowest < memory["clock"]):
         return []
     found = sorted([*waiting.values(), *left], key=lambda u: (u.worker, u.step))
@@ -76,10 +78,9 @@ def joint(updates: list[Update]) -> Update:
 def mean(updates: list[Update], out: Tensor) -> Tensor:
     """Return the mean of the updates' vectors by their examples, in `out`."""
     n = sum(u.examples for u in updates)
-    for total, first, *others in pieces(out, *(u.vector for u in updates)):
-        torch.mul(first, updates[0].examples / n, out=total)
-        for part, u in zip(others, updates[1:], strict=True):
-            total.add_(part, alpha=u.examples / n)
+    torch.mul(updates[0].vector, updates[0].examples / n, out=out)
+    for u in updates[1:]:
+        out.add_(u.vector, alpha=u.examples / n)
     return out
 
 
