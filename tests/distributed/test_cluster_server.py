@@ -39,11 +39,11 @@ async def both(service):
 def push(service, worker, life, step, answer, *, seconds=5.0):
     gradient = torch.zeros(120)
     order = service.server.sampler.shuffle
-    for ticket in answer.given.tickets:
+    for ticket in answer.tickets:
         gradient[order.indices(ticket)] = -1.0
     return service.push(
         worker, life, step, vector=wrap(gradient), buffers=wrap(torch.empty(0, dtype=torch.float64)),
-        about=(4, answer.given.version, 1.0), seconds=seconds,
+        about=(4, answer.version, 1.0), seconds=seconds,
     )  # fmt: skip
 
 
@@ -55,13 +55,13 @@ def test_a_push_that_comes_twice_is_merged_once(tmp_path):
     async def main():
         service, _ = await started(tmp_path)
         life, step, given = await joined(service, 0)
-        assert (given.kind, given.given.version, step) == ("given", 0, 0)
+        assert (given.kind, given.version, step) == ("given", 0, 0)
         first = await push(service, 0, life, 0, given)
-        assert (first.kind, first.given.version) == ("given", 1)
+        assert (first.kind, first.version) == ("given", 1)
         again = await push(service, 0, life, 0, given, seconds=0.01)
         assert again.kind == "wait"  # what it is at, it has
         assert service.desk.events["again"] == 1
-        assert service.server.at(0) == first.given.tickets
+        assert service.server.at(0) == first.tickets
         assert service.server.held.version == 1
         assert service.server.held.weights.sum() == 4  # a batch of four
 
@@ -74,10 +74,10 @@ def test_a_push_of_a_life_that_is_over_is_refused(tmp_path):
         life, _, given = await joined(service, 0)
         later, step, again = await joined(service, 0, own=True)
         assert step == 0
-        assert again.given.tickets == given.given.tickets
+        assert again.tickets == given.tickets
         assert (await push(service, 0, life, 0, given)).kind == "stale"
         assert service.server.held.version == 0
-        assert (await push(service, 0, later, 0, again)).given.version == 1
+        assert (await push(service, 0, later, 0, again)).version == 1
 
     run(main())
 
@@ -111,7 +111,7 @@ def test_who_may_not_go_on_waits_without_keeping_others(tmp_path):
         assert (await push(service, 0, life, 0, first, seconds=0.01)).kind == "wait"
         waits = asyncio.create_task(service.pull(0, life, seconds=60.0))
         given = await push(service, 1, other, 0, second)
-        assert (await waits).given.version == given.given.version == 1
+        assert (await waits).version == given.version == 1
         assert service.server.merged == 2
 
     run(main())
@@ -142,7 +142,7 @@ def test_a_worker_that_ends_is_known_by_its_process(tmp_path):
         await service.left(1, 7)  # another process than the one that said hello
         assert 1 in service.desk.clients
         await service.left(1, 0)
-        assert (await waits).given.version == 1
+        assert (await waits).version == 1
 
     run(main())
 
@@ -178,19 +178,5 @@ def test_an_array_of_another_size_is_an_error_of_the_training_not_of_the_server(
         sent = {"buffers": wrap(torch.empty(0)), "about": (4, 0, 1.0), "seconds": 5.0}
         assert (await service.push(0, life, 0, vector=wrap(torch.zeros(3)), **sent)).kind == "lost"
         assert (await service.hear(0, seconds=5.0))["error"] == "vector: got uint8 (12,), expected 480 bytes."
-
-    run(main())
-
-
-def test_weights_are_sent_only_where_the_rule_has_a_worker_go_on_from_them(tmp_path):
-    async def main():
-        service, _ = await started(tmp_path, rule="codistil(every=2)")
-        life, _, first = await joined(service, 0)
-        assert first.weights is not None  # it has none of its own yet
-        assert (await push(service, 0, life, 0, first)).kind == "given"
-        _, _, again = await joined(service, 0, own=True)
-        assert again.weights is None
-        _, _, new = await joined(service, 0)  # another process
-        assert new.weights is not None
 
     run(main())

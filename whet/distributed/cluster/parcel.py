@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.distributed.server import Given
+from whet.distributed.update import Ticket
 from whet.errors import WhetError
 
 __all__ = ["Answer", "Bytes", "ParcelError", "said", "unwrap", "wrap"]
@@ -23,13 +23,13 @@ class ParcelError(WhetError):
 class Answer(NamedTuple):
     """What a worker is answered.
 
-    kind: "given" (what, without its models; weights to go on from, or None for its own; models of others by worker, in the object store), "wait"
-    (ask again), "stale" (this life is over: say hello), "lost" (this server is over: ask the owner for another) or "over" (nothing is
-    left to do).
+    kind: "given" (version, tickets, weights to go on from or None for its own, models of others by worker, in the object store), "wait" (ask
+    again), "stale" (this life is over: say hello), "lost" (this server is over: ask the owner for another) or "over" (nothing is left to do).
     """
 
     kind: str
-    given: Given | None = None
+    version: int = 0
+    tickets: tuple[Ticket, ...] = ()
     weights: Bytes | None = None
     models: tuple[tuple[int, Any], ...] = ()
 

@@ -46,7 +46,6 @@ class Service:
         self._births: dict[int, int] = {}  # life -> the process it is in
         self._pulled: dict[int, Tensor] = {}  # worker -> the weights (p,) it was given: its backup
         self._pushed: dict[int, Tensor] = {}  # worker -> what it sent last (p,)
-        self._asked = 0  # how often the vector had been written that was asked for last
         self._stored: dict[int, tuple[Tensor, Any]] = {}  # worker -> its model, and the same in the object store
         self._watching: asyncio.Task[None] | None = None
 
@@ -230,16 +229,15 @@ class Service:
         """Return the worker's vector: a copy of it travels, so what it was given and its backup are the same."""
         if worker not in self._pulled:
             self._pulled[worker] = torch.empty_like(self.server.held.weights)
-        vector = self._pulled[worker]
-        self._asked = vector._version  # what is not written is not sent: the worker goes on from its own
-        return vector
+        return self._pulled[worker]
 
     def give(self, client: Client, given: Given) -> None:
         """Have the answer ready for the worker's call, which waits or will come."""
-        vector = self._pulled[client.worker]
-        weights = wrap(vector) if vector._version != self._asked else None
-        models = tuple((w, self._store(w, m)) for w, m in given.models)
-        self._answers[client.life] = Answer("given", given._replace(models=()), weights, models)
+        fresh = self.server.local.takes == "weights" or not client.own
+        weights = wrap(self._pulled[client.worker]) if fresh else None
+        self._answers[client.life] = Answer(
+            "given", given.version, given.tickets, weights, tuple((w, self._store(w, m)) for w, m in given.models)
+        )
         self._woken[client.life].set()
 
     def _store(self, worker: int, model: Tensor) -> Any:

@@ -98,8 +98,7 @@ class Labour:
             if w not in self._peers:
                 self._peers[w] = torch.empty_like(worker.flat.weights)
             unwrap(model, self._peers[w])
-        assert answer.given is not None
-        return answer.given._replace(models=tuple((w, self._peers[w]) for w, _ in answer.models))
+        return Given(answer.version, answer.tickets, tuple((w, self._peers[w]) for w, _ in answer.models))
 
     def _get(self, references: Any) -> Any:
         import ray
