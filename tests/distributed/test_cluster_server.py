@@ -180,3 +180,16 @@ def test_an_array_of_another_size_is_an_error_of_the_training_not_of_the_server(
         assert (await service.hear(0, seconds=5.0))["error"] == "vector: got uint8 (12,), expected 480 bytes."
 
     run(main())
+
+
+def test_weights_are_sent_only_where_the_rule_has_a_worker_go_on_from_them(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path, rule="codistil(every=2)")
+        _, _, first = await joined(service, 0)
+        assert first.weights is not None  # it has none of its own yet
+        _, _, again = await joined(service, 0, own=True)
+        assert again.weights is None
+        _, _, new = await joined(service, 0)  # another process
+        assert new.weights is not None
+
+    run(main())
