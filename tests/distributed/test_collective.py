@@ -1,6 +1,7 @@
 """PyTorch's own collectives: the steps of one process on the union of the batches, and a death that costs no more than an epoch."""
 
 import itertools
+import math
 import os
 import random
 import signal
@@ -138,10 +139,11 @@ def killer(training, which, *, after=3, number=signal.SIGKILL, seed=0):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=soak)])
 def test_layers_take_the_steps_of_one_process_whoever_dies(workers, seed):
+    """It dies in the second epoch, and with hybrid workers, of which each round takes two batches, in the third."""
     params = {**MOMENTUM, "batch": 17, "rate": "cosine"}
     model, count = union("Slow", params, copies=workers // 2, shuffle="global", seed=seed, steps=3)
     with Training(task("Slow"), params, workers=workers, stages=2, steps=3, seed=seed) as training:
-        thread = killer(training, seed % workers, after=9, seed=seed)
+        thread = killer(training, seed % workers, after=20, seed=seed)
         points = list(training)
         thread.join(5)
     assert training.deaths == {f"worker {seed % workers}": 1}
@@ -164,6 +166,32 @@ def test_a_worker_that_dies_costs_no_more_than_what_came_after_the_checkpoint(se
     assert 0 <= training.lost <= 15
     assert training.status["drawn_again"] == 2 * training.lost
     assert points[-1].metrics["updates"] == 90
+
+
+@soak
+def test_what_an_earlier_training_left_is_not_gone_on_from(tmp_path):
+    (tmp_path / "collective.safetensors").write_bytes(b"of something else")
+    with Training(task("Tally"), {"pause": 0.05}, workers=2, steps=2, folder=tmp_path) as training:
+        thread = killer(training, 1, after=1)  # before its own first checkpoint
+        points = list(training)
+        thread.join(5)
+    assert len(points) == 2
+    assert training.run.model.seen.tolist() == [1.0] * 120
+    assert training.deaths == {"worker 1": 1}
+    with (
+        pytest.raises(TaskError, match="resume: shuffle local had 1 shards, now 2"),
+        Training(task("Tally"), {}, workers=2, shuffle="local", folder=tmp_path, resume=True) as training,
+    ):
+        list(training)
+
+
+@soak
+def test_weights_that_are_not_finite_end_it():
+    with Training(task("Blobs"), {**PARAMS, "lr": 1e30}, workers=2) as training:
+        points = list(training)
+    assert len(points) == 1
+    assert math.isnan(points[0].value)
+    assert training.run.over
 
 
 @soak
