@@ -255,7 +255,10 @@ def test_what_cannot_be_is_refused_before_anything_starts():
     ("Lines", 2, r"^model: Sequential cannot be cut into stages: a cut needs"),
 ])  # fmt: skip
 def test_an_error_in_a_worker_is_said_in_its_words(name, stages, said):
-    with pytest.raises(TaskError, match=said), Training(task(name), PARAMS, workers=2, stages=stages) as training:
+    with (
+        pytest.raises(TaskError, match=said),
+        Training(task(name), {**PARAMS, "batch": 32}, workers=2, stages=stages) as training,
+    ):
         list(training)
 
 
