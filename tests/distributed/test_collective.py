@@ -1,6 +1,7 @@
 """PyTorch's own collectives: the steps of one process on the union of the batches, and a death that costs no more than an epoch."""
 
 import itertools
+import math
 import os
 import random
 import signal
@@ -63,7 +64,9 @@ def union(name, params, *, copies, shuffle, seed, steps):
 @pytest.mark.parametrize(
     ("workers", "stages", "shuffle", "batch"),
     [
-        (4, 2, "global", 50),  # hybrid; 4 batches of 50 and one of 40, so a copy has nothing at the end
+        pytest.param(
+            4, 2, "global", 50, marks=soak
+        ),  # hybrid; 4 batches of 50 and one of 40, so a copy has nothing at the end
         pytest.param(3, 1, "local", 17, marks=soak),  # 80 each: 4 batches of 17 and one of 12
         pytest.param(4, 1, "once", 50, marks=soak),
         pytest.param(2, 2, "global", 17, marks=soak),
@@ -86,25 +89,30 @@ def test_a_step_is_that_of_one_process_on_the_union_of_the_batches(workers, stag
 @pytest.mark.parametrize(
     ("name", "workers", "batch"),
     [
-        (
-            "Normed",
-            2,
-            20,
-        ),  # 241 examples: 12 batches and a single example, which joins the last; so 3 copies, too, are ...
-        pytest.param("Normed", 5, 20, marks=soak),  # ... done at once, 5 are not
+        ("Normed", 2, 20),  # 241 examples: 12 batches and a single example, which joins the last
+        pytest.param("Normed", 5, 20, marks=soak),  # rounds that begin in one epoch and end in the next
         pytest.param("Dropped", 2, 20, marks=soak),
     ],
 )
-def test_it_takes_the_steps_of_the_rule_sync(name, workers, batch, seed):
+def test_halted_and_resumed_it_takes_the_steps_of_the_rule_sync(name, workers, batch, seed, tmp_path):
     params = {**MOMENTUM, "batch": batch}
-    simulated = Simulation(task(name), params, rule=sync(), workers=workers, steps=3, seed=seed)
+    simulated = Simulation(task(name), params, rule=sync(), workers=workers, seed=seed)
     expected = list(simulated)
-    with Training(task(name), params, workers=workers, steps=3, seed=seed) as training:
-        points = list(training)
+    with Training(task(name), params, workers=workers, seed=seed, folder=tmp_path) as training:
+        points = []
+        for point in training:
+            points.append(point)
+            if point.step == 2:
+                training.halt()
+    assert 2 <= len(points) < 4
+    with Training(task(name), params, workers=workers, seed=seed, folder=tmp_path, resume=True) as training:
+        points += training
+    assert [p.step for p in points] == [1, 2, 3, 4]
     assert apart(training.run.model, simulated.run.model) < 1e-5
     for a, b in zip(points, expected, strict=True):
         assert dict(a.metrics) == pytest.approx(dict(b.metrics), rel=1e-4)
     assert training.status["merged"] == simulated.server.merged
+    assert not training._meet.exists()
 
 
 # -- deaths
@@ -129,6 +137,23 @@ def killer(training, which, *, after=3, number=signal.SIGKILL, seed=0):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=soak)])
+def test_layers_take_the_steps_of_one_process_whoever_dies(workers, seed):
+    """It dies in the second epoch, and with hybrid workers, of which each round takes two batches, in the third."""
+    params = {**MOMENTUM, "batch": 17, "rate": "cosine"}
+    model, count = union("Slow", params, copies=workers // 2, shuffle="global", seed=seed, steps=3)
+    with Training(task("Slow"), params, workers=workers, stages=2, steps=3, seed=seed) as training:
+        thread = killer(training, seed % workers, after=20, seed=seed)
+        points = list(training)
+        thread.join(5)
+    assert training.deaths == {f"worker {seed % workers}": 1}
+    assert [p.step for p in points] == [1, 2, 3]
+    assert training.status["version"] == count
+    assert apart(training.run.model, model) < 1e-5
+
+
+@soak
+@pytest.mark.parametrize("seed", range(10))
 def test_a_worker_that_dies_costs_no_more_than_what_came_after_the_checkpoint(seed):
     with Training(task("Tally"), {"pause": 0.02}, workers=2) as training:
         thread = killer(training, seed % 2, after=20, seed=seed)  # 15 steps an epoch
@@ -141,6 +166,32 @@ def test_a_worker_that_dies_costs_no_more_than_what_came_after_the_checkpoint(se
     assert 0 <= training.lost <= 15
     assert training.status["drawn_again"] == 2 * training.lost
     assert points[-1].metrics["updates"] == 90
+
+
+@soak
+def test_what_an_earlier_training_left_is_not_gone_on_from(tmp_path):
+    (tmp_path / "collective.safetensors").write_bytes(b"of something else")
+    with Training(task("Tally"), {"pause": 0.05}, workers=2, steps=2, folder=tmp_path) as training:
+        thread = killer(training, 1, after=1)  # before its own first checkpoint
+        points = list(training)
+        thread.join(5)
+    assert len(points) == 2
+    assert training.run.model.seen.tolist() == [1.0] * 120
+    assert training.deaths == {"worker 1": 1}
+    with (
+        pytest.raises(TaskError, match="resume: shuffle local had 1 shards, now 2"),
+        Training(task("Tally"), {}, workers=2, shuffle="local", folder=tmp_path, resume=True) as training,
+    ):
+        list(training)
+
+
+@soak
+def test_weights_that_are_not_finite_end_it():
+    with Training(task("Blobs"), {**PARAMS, "lr": 1e30}, workers=2) as training:
+        points = list(training)
+    assert len(points) == 1
+    assert math.isnan(points[0].value)
+    assert training.run.over
 
 
 @soak
@@ -159,10 +210,8 @@ def test_a_worker_that_hangs_is_replaced(stages):
     assert apart(training.run.model, model) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("name", "workers", "stages"),
-    [("Normed", 2, 1), pytest.param("Dropped", 3, 1, marks=soak), pytest.param("Deep", 4, 2, marks=soak)],
-)
+@soak
+@pytest.mark.parametrize(("name", "workers", "stages"), [("Normed", 2, 1), ("Dropped", 3, 1), ("Deep", 4, 2)])
 def test_halted_it_goes_on_where_it_was_bit_for_bit(name, workers, stages, tmp_path):
     def made(folder, *, resume=False):
         params = {**MOMENTUM, "rate": "cosine"}
@@ -206,7 +255,10 @@ def test_what_cannot_be_is_refused_before_anything_starts():
     ("Lines", 2, r"^model: Sequential cannot be cut into stages: a cut needs"),
 ])  # fmt: skip
 def test_an_error_in_a_worker_is_said_in_its_words(name, stages, said):
-    with pytest.raises(TaskError, match=said), Training(task(name), PARAMS, workers=2, stages=stages) as training:
+    with (
+        pytest.raises(TaskError, match=said),
+        Training(task(name), {**PARAMS, "batch": 32}, workers=2, stages=stages) as training,
+    ):
         list(training)
 
 

@@ -16,6 +16,7 @@ from whet.distributed.collective.replica import Replica
 from whet.distributed.collective.state import restore, store
 from whet.distributed.sampler import Sampler
 from whet.distributed.update import Ticket
+from whet.errors import CheckpointError
 from whet.execute.child import Link
 
 __all__ = ["work"]
@@ -65,6 +66,11 @@ class _Rounds:
     def _restore(self) -> None:
         about = restore(self.path, self.run.model, self.run.optimizer, place=self.place)
         self.version, self.merged, self.epoch = about["version"], about["merged"], about["epoch"]
+        if len(about["sampler"]["position"]) != len(self.sampler.state()["position"]):
+            raise CheckpointError(
+                f"resume: shuffle {self.job.shuffle} had {len(about['sampler']['position'])} shards, now "
+                f"{len(self.sampler.state()['position'])}. Resume with the same shuffle and number of workers."
+            )
         self.sampler.load(about["sampler"])
         self.mean = float(about["mean"])
         if self.place.rank == 0:

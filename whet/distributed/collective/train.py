@@ -92,6 +92,7 @@ class Training:
         self._halting = False
         self._trouble: float | None = None  # when a worker was first heard to be gone
         self._heard: set[int] = set()  # workers that have said since that they miss another
+        self._why = ""  # how they saw it
         checkpoint = (self._meet if folder is None else folder) / "collective.safetensors"
         self.job = Job(
             reference(task), dict(params), workers, stages, self.run.steps, seed, shuffle, str(self._meet), str(checkpoint),
@@ -113,6 +114,8 @@ class Training:
         if self._pool is None:
             if self._halting:
                 return
+            if not self._resume:  # what a training before this one left is not to be gone on from when a process dies
+                Path(self.job.checkpoint).unlink(missing_ok=True)
             none: list[list[str]] = [[] for _ in range(self.workers)]
             self._pool = Pool(self.workers, threads=None, devices=self._devices or none)
             self._call()
@@ -124,7 +127,10 @@ class Training:
                     return  # the others are done before: it is this one that writes
                 yield from self._hear(message)
             if self._trouble is not None and time.monotonic() - self._trouble > _GRACE:
-                self._restart(self._silent())
+                silent = [
+                    w for w in range(self.workers) if w not in self._heard
+                ]  # the others have said that they miss one
+                self._restart(silent, f"did not answer within {self.deadline:g} s ({self._why})")
             if time.monotonic() >= due:
                 yield None
                 due = time.monotonic() + seconds
@@ -144,12 +150,12 @@ class Training:
         data = message.data
         if message.kind == "exit":
             if data["why"] != _RESTART:
-                self._row_of(message)
-                self._restart([message.worker])
+                self._died(message)
         elif message.kind == "error":
             self._failed(message)
         elif message.kind == "result" and self._now(message) and "severed" in data:
             self._heard.add(message.worker)
+            self._why = data["severed"]
             self._trouble = self._trouble or time.monotonic()
         elif message.kind == "event" and self._now(message):
             if "started" in data:
@@ -178,10 +184,10 @@ class Training:
         self._region["seen"].fill_(int(data["epoch"]))
         if data["epoch"] <= self.run.step:
             return
-        self.run.step = int(data["epoch"])
-        found = self.run.evaluate()
-        value, loss = found.pop(self.run.goal.name), float(data["loss"])
-        if not math.isfinite(loss) or not math.isfinite(value):
+        self.run.step, loss = int(data["epoch"]), float(data["loss"])
+        found = self.run.evaluate() if math.isfinite(loss) else {}
+        value = found.pop(self.run.goal.name, math.nan)
+        if not math.isfinite(value):
             self.run.over, value = True, math.nan
             self.halt()
         metrics = {**found, "train_loss": loss, "updates": float(data["version"])}
@@ -196,25 +202,20 @@ class Training:
             while (left := until - time.monotonic()) > 0:
                 other = self._pool.get(left)
                 if other is not None and other.kind == "exit" and other.data["why"] != _RESTART:
-                    self._row_of(other)
-                    self._restart([other.worker])
+                    self._died(other)
                     return
         raise TaskError(data["error"] if data["known"] else f"worker {message.worker}: {data['error']}")
 
-    def _row_of(self, message: Message) -> None:
+    def _died(self, message: Message) -> None:
+        trace = message.data["trace"][-400:].strip()
+        self._restart([message.worker], f"died ({died_of(message.data['code'])})" + (f": {trace}" if trace else ""))
+
+    def _restart(self, dead: list[int], how: str) -> None:
+        """Put fresh processes in the place of all, which go on from the last checkpoint; raise TaskError when that never helps."""
         self._row += 1
         if self._row > _TRIES:
-            raise TaskError(
-                f"workers: died {self._row} times in a row, last worker {message.worker} ({died_of(message.data['code'])}). "
-                f"{message.data['trace'][-400:]}"
-            )
-
-    def _silent(self) -> list[int]:
-        """Return the workers that hang: the others have said that they miss one."""
-        return [w for w in range(self.workers) if w not in self._heard]
-
-    def _restart(self, dead: list[int]) -> None:
-        """Put fresh processes in the place of all, which go on from the last checkpoint."""
+            who = ", ".join(f"worker {w}" for w in dead) or "workers"
+            raise TaskError(f"{who}: {how}, the last of {self._row} such ends without an epoch between.")
         assert self._pool is not None
         for w in dead:
             self.deaths[f"worker {w}"] += 1
