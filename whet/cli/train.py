@@ -127,7 +127,8 @@ def _team(workers: int | None, rule: str | None, shuffle: str | None, on: str | 
     from whet.errors import nearest
     from whet.recipe.many import Team
 
-    found = Team(workers or 1, rule or "sync", shuffle or "global", on or "processes")
+    words = {"rule": rule, "shuffle": shuffle, "on": on}
+    found = Team(workers or 1, **{n: word for n, word in words.items() if word is not None})
     parse_rule(found.rule)
     channel(found.on)
     if found.shuffle not in HOWS:

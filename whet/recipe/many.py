@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from whet.distributed.channels import Channel, channel
-from whet.distributed.ensemble import member_losses, whose
+from whet.distributed.ensemble import member_losses
+from whet.distributed.flat import Flat
 from whet.distributed.named import parse_rule
 from whet.distributed.shuffle import advice
 from whet.journal.checkpoint import save
@@ -18,10 +24,11 @@ from whet.recipe.begin import blaming
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.single import about, outcome, saved_before
-from whet.recipe.words import configured, count
+from whet.recipe.words import count
 from whet.recipe.workers import ensemble, lines, mean_staleness, rows
 from whet.train.checkpoint import pack
 from whet.train.early import Early
+from whet.train.run import Run
 from whet.tune.trial import Point
 
 __all__ = ["Team", "train_many"]
@@ -56,7 +63,7 @@ def train_many(
     Raises UsageError when there is nothing to resume, it was another configuration or team, or the team cannot be.
     """
     make, rule = channel(team.on), parse_rule(team.rule)
-    yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle")
+    yield Began("train")
     path = job.folder / "train" / "last.safetensors"
     what = {
         **about(job, params, job.data(params)), "rule": str(rule), "workers": team.workers, "shuffle": team.shuffle,
@@ -69,6 +76,7 @@ def train_many(
             shuffle=team.shuffle, folder=path.parent, resume=resume,
         )  # fmt: skip
     with training:
+        yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle")
         held = _Held(job, training, path, what=what, saved=saved)
         every = 1 if rule.local is None else rule.local.every
         if not held.over:
@@ -82,8 +90,8 @@ def train_many(
                     training.halt()
                 if isinstance(event, Point):
                     held.take(event)
-                yield held.progress(every, told=isinstance(event, Point), params=params)
-            held.save()
+                yield held.progress(every, told=isinstance(event, Point))
+            held.end()
         yield held.block(team, str(rule))
 
 
@@ -105,6 +113,9 @@ class _Held:
         self._deaths: Counter[str] = Counter(before.get("deaths", {}))
         self._lost = int(before.get("lost", 0))
         self._seconds = float(before.get("seconds", 0.0))
+        self._best: tuple[dict[str, Any], np.ndarray | None] | None = (
+            None  # what the criterion went back to, with its outputs
+        )
         self._began: float | None = None  # when the first worker was seen
         self._epochs = float(run.step)  # merged by then
         self.early.begin()
@@ -125,6 +136,8 @@ class _Held:
         self._ensemble()
         self.save()
         if self.early.why:
+            run = self.training.run
+            self._best = run.state(), run.outputs
             self.training.halt()
 
     def _ensemble(self) -> None:
@@ -135,7 +148,15 @@ class _Held:
                 self.early.why
             )  # then the model is that of the best epoch again, and the members' are those of the last
             found = member_losses(run, models)
-            self.members = ensemble(found, [w for w, _ in models], None if stopped else whose(run, models))
+            self.members = ensemble(found, [w for w, _ in models], None if stopped else _whose(run, models))
+
+    def end(self) -> None:
+        """Save how it ended: with the best epoch's model where a criterion ended it, whatever came after."""
+        if self._best is not None:
+            run = self.training.run
+            run.restore(self._best[0])
+            run.outputs = self._best[1]
+        self.save()
 
     def save(self) -> None:
         """Save all of it."""
@@ -158,7 +179,7 @@ class _Held:
             "seconds": self.seconds, "members": self.members,
         }  # fmt: skip
 
-    def progress(self, every: int, *, told: bool, params: Mapping[str, Any]) -> Progress:
+    def progress(self, every: int, *, told: bool) -> Progress:
         """Return how far it is; every: steps between two pushes of a worker; told: whether an epoch has just ended."""
         training, run = self.training, self.training.run
         status = training.look()
@@ -173,8 +194,8 @@ class _Held:
         return Progress(
             "train", min(1.0, epochs / run.steps), f"{epochs:.0f}" if told else f"{epochs:.1f}", f"{run.steps} epochs",
             (run.steps - epochs) / speed if speed else None, {}, {"epochs": speed} if speed else {},
-            said or ("" if there else f"starting {count(workers, 'worker')}"), configured(params),
-            rows(status, self._deaths + training.deaths, workers, every=every), told,
+            said or ("" if there else f"starting {count(workers, 'worker')}"),
+            rows=rows(status, self._deaths + training.deaths, workers, every=every) if there else (), told=told,
         )  # fmt: skip
 
     def block(self, team: Team, rule: str) -> Block:
@@ -198,3 +219,11 @@ class _Held:
             "advice": {"safe": advised.safe, "why": advised.why},
         }  # fmt: skip
         return replace(block, lines=tuple(whole), data={**block.data, "distributed": found})
+
+
+def _whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
+    """Return the worker whose weights the run has, or None when they are nobody's."""
+    own = Flat(
+        copy.deepcopy(run.model)
+    ).weights  # of a copy: the run's own parameters are views of what a channel writes
+    return next((w for w, weights in models if torch.equal(own, weights)), None)

@@ -53,7 +53,7 @@ def lines(
     """
     status, deaths = told["status"], told["deaths"]
     found = [
-        f"{count(workers, 'worker')}, {rule}: {count(status.get('version', 0), 'update')}, {duration(told['seconds'])}"
+        f"{count(workers, 'worker')}, {count(status.get('version', 0), 'update')} in {duration(told['seconds'])}, rule {rule}"
     ]
     if status.get("staleness"):
         found.append(_stale(status))
@@ -99,6 +99,8 @@ def mean_staleness(status: Mapping[str, Any]) -> float | None:
 
 def _stale(status: Mapping[str, Any]) -> str:
     counts = {int(k): n for k, n in status["staleness"].items()}
+    if not any(counts):
+        return "staleness 0: nothing was merged between a pull and its push"
     return f"staleness {mean_staleness(status):.1f} on average: {bars(counts)}"
 
 
