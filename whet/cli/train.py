@@ -103,7 +103,8 @@ def train(
     if json:
         emit_json({**block.data, "interrupted": asked.is_set()})
     if asked.is_set():
-        screen.block("next", ["the same command with --resume goes on from here"])
+        kept_any = block.data.get("path", "") is not None
+        screen.block("next", [f"the same command {'with --resume goes on from here' if kept_any else 'begins again'}"])
         return kept.code(130)
     if not block.failed:
         screen.block("next", [f"whet tune {o.again(task, target, kind, time)} --budget 3m"])

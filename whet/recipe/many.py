@@ -114,7 +114,7 @@ class _Held:
         self._lost = int(before.get("lost", 0))
         self._seconds = float(before.get("seconds", 0.0))
         self._best: tuple[dict[str, Any], np.ndarray | None] | None = (
-            None  # what the criterion went back to, with its outputs
+            None  # where a criterion went back to, with its outputs
         )
         self._began: float | None = None  # when the first worker was seen
         self._epochs = float(run.step)  # merged by then
@@ -130,33 +130,31 @@ class _Held:
         """Take in a point, and save; end the training when its criterion says so."""
         if self.early.why:
             return  # it came after the end
+        now = time.monotonic()
+        if self._began is None:  # it was quicker than the first look
+            self._began, self._epochs = now - point.cost, point.step - 1.0
         metrics = {**point.metrics, "seconds": self.seconds}
         self.points.append((point.step, point.value, metrics))
         self.early.take(replace(point, cost=0.0))  # an epoch costs 1, as on one process
-        self._ensemble()
         self.save()
         if self.early.why:
             run = self.training.run
             self._best = run.state(), run.outputs
             self.training.halt()
 
-    def _ensemble(self) -> None:
-        """Weigh the members' models together, and say whose is saved, where the rule has them exchanged."""
-        run, models = self.training.run, self.training.models
-        if models and not run.over:
-            stopped = (
-                self.early.why
-            )  # then the model is that of the best epoch again, and the members' are those of the last
-            found = member_losses(run, models)
-            self.members = ensemble(found, [w for w, _ in models], None if stopped else _whose(run, models))
-
     def end(self) -> None:
         """Save how it ended: with the best epoch's model where a criterion ended it, whatever came after."""
+        run, models = self.training.run, self.training.models
+        if (
+            models and not run.over
+        ):  # the members are those of the last epoch, so none of them is the best epoch's model
+            saved = _whose(run, models) if self._best is None else None
+            self.members = ensemble(member_losses(run, models), [w for w, _ in models], saved)
         if self._best is not None:
-            run = self.training.run
             run.restore(self._best[0])
             run.outputs = self._best[1]
-        self.save()
+        if self.points or self.training.status:  # else nobody was there yet, and what another training left stays
+            self.save()
 
     def save(self) -> None:
         """Save all of it."""
@@ -186,7 +184,7 @@ class _Held:
         there, workers = len(status.get("workers") or {}), training.workers
         epochs = float(run.step) if told else max(float(run.step), float(status.get("epochs", 0.0)))
         if self._began is None and (told or there):
-            self._began, self._epochs = time.monotonic(), float(run.step)
+            self._began, self._epochs = time.monotonic(), epochs
         past = 0.0 if self._began is None else time.monotonic() - self._began
         speed = (epochs - self._epochs) / past if past else 0.0
         last = self.points[-1] if self.points else None
@@ -206,10 +204,6 @@ class _Held:
             told, workers=team.workers, rule=rule, members=self.members, advice=advised.why,
             normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
         )  # fmt: skip
-        block = outcome(self.early, self.path, self.points)
-        whole = [*block.lines]
-        at = len(whole) if block.failed else 1 + (len(whole) > 3)
-        whole[at:at] = said
         found = {
             "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "seconds": told["seconds"],
             "updates": self.status.get("version", 0), "mean_staleness": mean_staleness(self.status),
@@ -218,7 +212,11 @@ class _Held:
             "each": self.status.get("workers", {}), "ensemble": self.members,
             "advice": {"safe": advised.safe, "why": advised.why},
         }  # fmt: skip
-        return replace(block, lines=tuple(whole), data={**block.data, "distributed": found})
+        if not self.points and not self.status:
+            end = Block("train", ("stopped before the first update: nothing was saved",), {"step": 0, "path": None})
+        else:
+            end = outcome(self.early, self.path, self.points, more=said)
+        return replace(end, data={**end.data, "distributed": found})
 
 
 def _whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
