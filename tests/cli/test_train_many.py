@@ -133,8 +133,13 @@ def test_ctrl_c_saves_what_is_merged_and_resume_goes_on_whoever_is_killed(start,
 
 def test_a_criterion_ends_it_with_the_best_epoch(whet, task, tmp_path):
     name = task("steps = 3", "steps = 60")
-    said = whet("train", name, "--workers", "2", "--stop", "patience 2", "--set", "lr=0.1", "--plain")
+    said = whet(
+        "train", name, "--workers", "2", "--stop", "patience 2", "--set", "lr=0.1", "--plain", "--shuffle", "local"
+    )
     assert said.code == 0, said
+    assert "local shuffle may cost accuracy" in said.out.split("epochs/s")[0].replace("\n          ", " "), (
+        "before it is done"
+    )
     back = re.search(r"stopped after epoch (\d+), back to (\d+)", said.out)
     assert back, said.out
     state = saved(tmp_path / PLACE)
@@ -236,7 +241,7 @@ def test_a_task_that_cannot_be_shared(refused, task, old, new, more, needed):
     refused("train", task(old, new, more=more), "--workers", many, "--shuffle", "local", needed=needed, out=True)
 
 
-@pytest.mark.parametrize("method", ["data", "model"])
+@pytest.mark.parametrize("method", ["data", pytest.param("model", marks=pytest.mark.soak)])
 def test_a_task_that_fails_in_the_workers_alone(refused, task, method):
     start = f"    def {method}(self, params):\n"
     name = task(

@@ -18,7 +18,7 @@ from whet.distributed.channels import Channel, channel
 from whet.distributed.ensemble import member_losses
 from whet.distributed.flat import Flat
 from whet.distributed.named import parse_rule
-from whet.distributed.shuffle import advice
+from whet.distributed.shuffle import Advice, advice
 from whet.journal.checkpoint import save
 from whet.recipe.begin import blaming
 from whet.recipe.block import Began, Block, Progress
@@ -76,7 +76,9 @@ def train_many(
             shuffle=team.shuffle, folder=path.parent, resume=resume,
         )  # fmt: skip
     with training:
-        yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle")
+        advised = advice(len(training.run.data.train), team.workers, training.run.steps, team.shuffle)  # type: ignore[arg-type]
+        warned = "" if advised.safe else f"; {advised.why}"  # now, when it can still be changed
+        yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle{warned}")
         held = _Held(job, training, path, what=what, saved=saved)
         every = 1 if rule.local is None else rule.local.every
         if not held.over:
@@ -92,7 +94,7 @@ def train_many(
                     held.take(event)
                 yield held.progress(every, told=isinstance(event, Point))
             held.end()
-        yield held.block(team, str(rule))
+        yield held.block(team, str(rule), advised)
 
 
 class _Held:
@@ -196,10 +198,9 @@ class _Held:
             rows=rows(status, self._deaths + training.deaths, workers, every=every) if there else (), told=told,
         )  # fmt: skip
 
-    def block(self, team: Team, rule: str) -> Block:
+    def block(self, team: Team, rule: str, advised: Advice) -> Block:
         """Return what came of it."""
         run, told = self.training.run, self.told()
-        advised = advice(len(run.data.train), team.workers, run.steps, team.shuffle)  # type: ignore[arg-type]
         said = lines(
             told, workers=team.workers, rule=rule, members=self.members, advice=advised.why,
             normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
