@@ -114,7 +114,8 @@ def train(
     if json:
         emit_json({**block.data, "interrupted": asked.is_set()})
     if asked.is_set():
-        screen.block("next", ["the same command with --resume goes on from here"])
+        kept_any = block.data.get("path", "") is not None
+        screen.block("next", [f"the same command {'with --resume goes on from here' if kept_any else 'begins again'}"])
         return kept.code(130)
     if not block.failed:
         screen.block("next", [f"whet tune {o.again(task, target, kind, time)} --budget 3m"])
@@ -140,7 +141,12 @@ def _team(
     from whet.errors import nearest
     from whet.recipe.many import Team
 
-    found = Team(workers or 1, rule or "sync", shuffle or "global", on or "processes", 1 if stages is None else stages)
+    words = {"rule": rule, "shuffle": shuffle, "on": on}
+    found = Team(
+        workers or 1,
+        **{n: word for n, word in words.items() if word is not None},
+        stages=1 if stages is None else stages,
+    )
     if found.stages < 1 or found.workers % found.stages:
         raise UsageError(
             f"--stages {found.stages}: must be at least 1 and divide --workers {found.workers}. Use e.g. --stages 2 --workers 4."

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whet.distributed.flat import Flat, views
+from whet.distributed.flat import Flat
 from whet.train.predict import forward
 from whet.train.run import Run
 
-__all__ = ["Members", "member_losses", "whose"]
+__all__ = ["Members", "member_losses"]
 
 
 class Members(NamedTuple):
@@ -49,16 +49,6 @@ def member_losses(run: Run, models: Sequence[tuple[int, Tensor]]) -> Members:
     stacked = torch.stack(said)
     together = stacked.logsumexp(0) - math.log(len(said)) if classes else stacked.mean(0)
     return Members(_loss(together, targets, classes=classes), tuple(each))
-
-
-def whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
-    """Return the worker whose weights the run has, or None when they are nobody's."""
-    trained = _trained(run)
-    return next((w for w, m in models if all(map(torch.equal, trained, views(trained, m)))), None)
-
-
-def _trained(run: Run) -> list[Tensor]:
-    return [p for p in run.model.parameters() if p.requires_grad]
 
 
 def _loss(said: Tensor, targets: Tensor, *, classes: bool) -> float:

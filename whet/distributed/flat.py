@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from whet.errors import TaskError
 
-__all__ = ["Flat", "views"]
+__all__ = ["Flat"]
 
 
 class Flat:
@@ -111,17 +111,6 @@ class Flat:
                 part = values[start : start + b.numel()].reshape(b.shape)
                 b.copy_(part if b.is_floating_point() else part.round())
                 start += b.numel()
-
-
-def views(parameters: Iterable[Tensor], vector: Tensor) -> Iterator[Tensor]:
-    """Yield the part of `vector` (p,) that is each parameter, in its shape: a vector lies as the parameters do in memory.
-
-    `nn.utils.vector_to_parameters` takes it row by row instead, which is something else for a channels-last model.
-    """
-    start = vector.storage_offset()
-    for p in parameters:
-        yield vector.as_strided(p.shape, _dense(p), start)
-        start += p.numel()
 
 
 def _dense(p: Tensor) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.distributed.pieces import pieces
 from whet.distributed.rule import Local, Memory, Rule
 from whet.distributed.rules.gradient import Merged, ahead, steps
 from whet.distributed.update import Held, Update
@@ -78,9 +79,10 @@ def joint(updates: list[Update]) -> Update:
 def mean(updates: list[Update], out: Tensor) -> Tensor:
     """Return the mean of the updates' vectors by their examples, in `out`."""
     n = sum(u.examples for u in updates)
-    torch.mul(updates[0].vector, updates[0].examples / n, out=out)
-    for u in updates[1:]:
-        out.add_(u.vector, alpha=u.examples / n)
+    for total, first, *others in pieces(out, *(u.vector for u in updates)):
+        torch.mul(first, updates[0].examples / n, out=total)
+        for part, u in zip(others, updates[1:], strict=True):
+            total.add_(part, alpha=u.examples / n)
     return out
 
 
