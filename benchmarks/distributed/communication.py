@@ -8,7 +8,7 @@ as big. Shards are drawn at random (skew 0), or a part `skew` of the images is d
 The rate is tuned for each rule, skew and period with four trials, on a seed and images that are not reported: four rates for MA;
 for EC two rates times two strengths (share 0.5 weight 1; share 1 weight 4), judged by EC-L. Both train `--epochs` epochs; the
 rate falls to a tenth at half and at 80 % of them. EC's compression is extra: every / 2 steps after an exchange, and K forward passes over
-what is relabelled; "seconds" has it, in virtual seconds (a step takes 1). Intervals: 95 %, Student's t over seeds.
+what is relabelled; "seconds" has it, in virtual seconds (a step takes 1). In brackets: half of the 95 % interval, Student's t over seeds.
 
 "bound" counts the exchanges, at the end or once an epoch, after which the ensemble's loss was at most the members' mean, as it must be (test images).
 Targets: EC below MA at the rarest exchange; the bound always.
@@ -124,7 +124,7 @@ def main() -> None:
                     "EC-L": "error", "EC members": "member_error", "EC-G": "ensemble_error"}  # fmt: skip
                 for name, what in names.items():
                     ends[name] = [end(r, what) for r in results]
-                    kind = best.setting["rule"].partition(",")[2].rstrip(")")
+                    kind = best.setting["rule"].partition("share=")[2].rstrip(")").replace("weight=", " ")
                     rows.append([
                         f"{skew:g}", period, name, f"{best.setting['lr']:g}", kind, interval(ends[name]),
                         "" if name == "MA" else paired(ends[name], ends["MA"]), f"{seconds:.0f}",
@@ -142,7 +142,7 @@ def main() -> None:
                     lines.append(
                         f"skew {skew:g}, every {period} epochs: {name} {own} below MA {ma}: {state}, intervals {clear}"
                     )
-    print(table(["skew", "every", "model", "rate", "EC's options", "test error %", "- MA's, paired", "seconds"], rows))
+    print(table(["skew", "every", "model", "rate", "share, weight", "test error %", "- MA", "seconds"], rows))
     held, looked = (sum(f["bound"][i] for f in found) for i in (0, 1))
     print("\n" + "\n".join(lines))
     print(

@@ -8,7 +8,7 @@ take an epoch's steps of their own between two exchanges, on batches of batch / 
 Known upper bounds (Meng et al. 2017, arXiv:1709.10432) promise that S epochs of local reshuffling are harmless while S << n / K^2, of global
 while S << n; n / K^2 is in the table. The crossover would show as an excess over global that is nil for small K and grows where S
 passes n / K^2. One hidden layer of 64, n images, rate constant, tuned with four trials for each rule and K under global reshuffling, on a
-seed and images that are not reported. "loss" is the last epoch's mean training loss. Intervals: 95 %, Student's t over seeds, of the
+seed and images that are not reported. "global" is its test error in %, "excess" the difference to it, "of loss" that of the last epoch's mean training loss. In brackets: half of the 95 % interval, Student's t over seeds, of the
 differences between runs of the same seed.
 
 Needs an IDX image set (`--data`, or WHET_DATA).
@@ -54,9 +54,9 @@ def harm(excess: Interval) -> str:
     """Return what an interval of the excess over global says.
 
     >>> harm(Interval(0.5, 0.2, 5)), harm(Interval(0.1, 0.2, 5)), harm(Interval(-0.5, 0.2, 5))
-    ('worse', 'no difference', 'better')
+    ('worse', 'same', 'better')
     """
-    return "worse" if excess.low > 0 else "better" if excess.high < 0 else "no difference"
+    return "worse" if excess.low > 0 else "better" if excess.high < 0 else "same"
 
 
 def main() -> None:
@@ -100,14 +100,14 @@ def main() -> None:
                 )
                 rows.append([
                     rule, k, f"{n / k**2:.3g}", "sorted" if skew else "random", how, interval([end(r) for r in whole]), error,
-                    f"{loss.mean:+.3f} +- {loss.half:.3f}", harm(error),
+                    f"{loss.mean:+.3f} ({loss.half:.3f})", harm(error),
                 ])  # fmt: skip
                 found.append({
                     "rule": rule, "workers": k, "how": how, "skew": skew, "lr": chosen["lr"],
                     "test": [end(r) for r in results], "global": [end(r) for r in whole],
                     "train_loss": [end(r, "train_loss") for r in results],
                 })  # fmt: skip
-    head = ["rule", "K", "n/K^2", "shards", "shuffle", "global: error %", "excess", "excess of loss", ""]
+    head = ["rule", "K", "n/K^2", "shards", "shuffle", "global", "excess", "of loss", ""]
     print(table(head, rows))
     finish(given.json, {"data": place.name, "n": n, "epochs": epochs, "found": found})
 

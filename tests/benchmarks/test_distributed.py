@@ -6,6 +6,7 @@ import doctest
 import gzip
 import importlib
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def test_a_program_at_its_smallest(
     assert set(line) == {"|", "-"}
     assert rows
     assert {len(row) for row in rows} == {len(head)}
+    assert len(head) <= 100
     found = json.loads((tmp_path / "found.json").read_text())["found"]
     tests = [t for f in found for t in (f["test"].values() if isinstance(f["test"], dict) else [f["test"]])]
     assert tests
@@ -98,6 +100,10 @@ def test_an_interval_is_students() -> None:
     assert (interval(values).low, interval(values).high) == pytest.approx((low, high))
     other = [x + 0.5 + 0.01 * i for i, x in enumerate(values)]
     assert paired(other, values).half < 0.03 < interval(values).half
+    lost = interval([*values, math.nan])
+    assert (lost.mean, lost.n, lost.diverged) == (interval(values).mean, 5, 1)
+    assert figures.apart(interval(values), interval([x + 2 for x in values]))
+    assert not figures.apart(lost, interval([x + 2 for x in values]))
 
 
 def test_the_best_of_the_finals_is_chosen_and_divergence_counts() -> None:

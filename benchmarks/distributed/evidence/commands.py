@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def options(doc: str | None, *, seeds: int = 5) -> argparse.ArgumentParser:
 
 
 def finish(path: Path | None, found: dict[str, Any]) -> None:
-    """Write what was found, when a file was asked for."""
+    """Write what was found, when a file was asked for; null where something is not a number."""
     if path is not None:
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        path.write_text(json.dumps(_numbers(found), indent=1) + "\n")
+
+
+def _numbers(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _numbers(v) for k, v in node.items()}
+    if isinstance(node, list | tuple):
+        return [_numbers(v) for v in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node

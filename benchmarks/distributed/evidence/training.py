@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,9 +54,9 @@ def train(
     }  # fmt: skip
 
 
-def end(result: Mapping[str, Any], of: str = "error", *, worst: float = 90.0) -> float:
-    """Return the last value of a curve; `worst` when it diverged."""
-    return worst if result["diverged"] else float(result["curve"][-1][of])
+def end(result: Mapping[str, Any], of: str = "error") -> float:
+    """Return the last value of a curve; nan when it diverged."""
+    return math.nan if result["diverged"] else float(result["curve"][-1][of])
 
 
 def shards(targets: Tensor, workers: int, seed: int, skew: float) -> list[Tensor]:
