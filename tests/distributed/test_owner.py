@@ -9,7 +9,7 @@ from lessons import PARAMS
 from torch import nn
 
 from whet.distributed.flat import Flat
-from whet.distributed.local.children import _Hand, serve, work
+from whet.distributed.local.children import Hand, serve, work
 from whet.distributed.local.frames import Frame, Kind, connect, listen, receive, send
 from whet.distributed.local.layout import Layout, region_path, socket_path
 from whet.distributed.local.region import Region
@@ -20,7 +20,6 @@ from whet.distributed.rules.gradient import asynchronous
 from whet.distributed.sampler import Sampler
 from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
-from whet.distributed.worker import Parts
 from whet.errors import TaskError, UsageError
 from whet.execute.child import Link
 from whet.execute.processes import Message, Pool
@@ -120,10 +119,7 @@ def test_when_the_owner_is_gone_what_is_temporary_is_removed(what):
 
 def test_a_worker_waits_for_a_server_however_long_that_takes():
     with training(deadline=0.0) as owner:
-        hand = _Hand(
-            owner.job, 0, Parts.of(owner.run), shuffle=owner.job.shuffled(owner.run), region=owner._region,
-            link=Link(io.StringIO()),
-        )  # fmt: skip
+        hand = Hand(owner.job, 0, owner._region, begin=pytest.fail, link=Link(io.StringIO()))
         with listen(socket_path(owner._place.meet)), hand.reach() as connection:
             assert connection is not None
 

@@ -48,7 +48,9 @@ class Listener:
         spent: float = 0.0,
     ) -> None:  # fmt: skip
         self.server, self.region, self.told, self.after = server, region, told, after
-        self.desk = Desk(server, self, workers=workers, epoch=epoch, deadline=deadline, shown=shown, spent=spent)
+        self.desk = Desk(
+            server, self, workers=workers, epoch=epoch, deadline=deadline, together=1 if epoch else workers, shown=shown, spent=spent
+        )  # fmt: skip
         self.halting = False
         self._listener = listen(socket_path(folder))
         self._selector = selectors.DefaultSelector()
