@@ -7,6 +7,7 @@ from torch import nn
 from whet.distributed.desk import Desk
 from whet.distributed.flat import Flat
 from whet.distributed.rule import chain
+from whet.distributed.rules.ensemble import ensemble_compress
 from whet.distributed.rules.gather import sync
 from whet.distributed.rules.gradient import asynchronous, delay_compensated
 from whet.distributed.rules.guard import finite
@@ -46,9 +47,9 @@ class Table:
         self.epochs.append((epoch, float(self.server.held.weights)))
 
     def join(self, worker):
-        client, step = self.desk.hello(worker, own=False)
+        client = self.desk.hello(worker, own=False)
         self.desk.ask(client)
-        return client, step
+        return client
 
     def push(self, client, step, value=-1.0):
         given = self.given.pop(client.worker)
@@ -57,8 +58,8 @@ class Table:
 
 def test_a_worker_that_does_not_answer_is_late_and_one_that_waits_is_not():
     table = Table(sync())
-    first, _ = table.join(0)
-    second, _ = table.join(1)
+    first = table.join(0)
+    second = table.join(1)
     table.now = 5.0
     table.push(first, 0)  # and waits for the second
     assert first.asks
@@ -72,10 +73,10 @@ def test_a_worker_that_does_not_answer_is_late_and_one_that_waits_is_not():
 
 def test_a_life_ends_with_the_next_and_its_tickets_are_given_again():
     table = Table()
-    first, step = table.join(0)
+    first = table.join(0)
     lost = table.given[0].tickets
-    second, again = table.join(0)
-    assert (step, again) == (0, 0)
+    second = table.join(0)
+    assert (first.step, second.step) == (0, 0)
     assert second.life > first.life
     assert table.dropped == [first.life]
     assert table.given[0].tickets == lost
@@ -84,7 +85,7 @@ def test_a_life_ends_with_the_next_and_its_tickets_are_given_again():
 
 def test_nothing_is_given_until_the_owner_has_seen_a_whole_epoch():
     table = Table()
-    client, _ = table.join(0)
+    client = table.join(0)
     for step in range(4):
         table.push(client, step)
     assert table.epochs == [(1, 4.0)]
@@ -101,7 +102,7 @@ def test_nothing_is_given_until_the_owner_has_seen_a_whole_epoch():
 
 def test_an_owner_is_shown_again_what_it_missed():
     table = Table()
-    client, _ = table.join(0)
+    client = table.join(0)
     for step in range(4):
         table.push(client, step)
     later = Table(shown=0)
@@ -117,7 +118,7 @@ def test_an_owner_is_shown_again_what_it_missed():
 
 def test_a_worker_that_gets_further_is_not_late_however_long_it_takes():
     table = Table()
-    client, _ = table.join(0)
+    client = table.join(0)
     for now in (6.0, 12.0, 18.0):
         table.now = now
         table.desk.alive(client)
@@ -128,7 +129,7 @@ def test_a_worker_that_gets_further_is_not_late_however_long_it_takes():
 
 def test_a_refused_update_that_ends_an_epoch_ends_it():
     table = Table(chain(finite(quarantine=9), asynchronous()))
-    client, _ = table.join(0)
+    client = table.join(0)
     for step in range(8):
         table.push(client, step, float("nan") if step in (3, 7) else -1.0)
         table.desk.seen(2)
@@ -138,8 +139,8 @@ def test_a_refused_update_that_ends_an_epoch_ends_it():
 
 def test_when_every_worker_is_refused_for_good_it_says_so_instead_of_waiting():
     table = Table(chain(finite(quarantine=1), asynchronous()))
-    first, _ = table.join(0)
-    second, _ = table.join(1)
+    first = table.join(0)
+    second = table.join(1)
     for step in range(2):
         table.push(first, step, float("nan"))
     assert not table.given.get(0)  # kept out; the other is not
@@ -150,7 +151,7 @@ def test_when_every_worker_is_refused_for_good_it_says_so_instead_of_waiting():
 
 def test_weights_that_the_owner_reads_stay_as_they_are_while_updates_are_under_way():
     table = Table(workers=5)  # four make an epoch; the fifth is under way
-    clients = [table.join(w)[0] for w in range(5)]
+    clients = [table.join(w) for w in range(5)]
     for client in clients:
         table.push(client, 0)
     assert table.epochs == [(1, 4.0)]
@@ -169,7 +170,7 @@ def test_weights_that_the_owner_reads_stay_as_they_are_while_updates_are_under_w
 
 def test_what_is_held_back_for_the_owner_goes_with_its_worker():
     table = Table(workers=5)
-    clients = [table.join(w)[0] for w in range(5)]
+    clients = [table.join(w) for w in range(5)]
     for client in clients:
         table.push(client, 0)
     table.desk.leave(clients[4])
@@ -180,7 +181,7 @@ def test_what_is_held_back_for_the_owner_goes_with_its_worker():
 
 def test_an_epoch_is_in_the_checkpoint_before_the_owner_hears_of_it():
     table = Table()
-    client, _ = table.join(0)
+    client = table.join(0)
     for step in range(4):
         table.push(client, step)
     merged, told, state = table.kept[-1]
@@ -195,13 +196,59 @@ def test_an_epoch_is_in_the_checkpoint_before_the_owner_hears_of_it():
 
 def test_a_push_of_nothing_and_a_second_question_change_nothing():
     table = Table(delay_compensated(0.5))
-    client, _ = table.desk.hello(0, own=False)
+    client = table.desk.hello(0, own=False)
     table.desk.push(client, 0, torch.tensor([-1.0]), torch.empty(0), examples=1, pulled=0, loss=1.0)
     assert table.server.held.version == 0
     given = table.given.pop(0, None)
-    client, _ = table.join(0)
+    client = table.join(0)
     given = table.given[0]
     table.desk.ask(client)
     assert table.given[0] is given
     table.push(client, 0)
     assert (table.server.merged, table.server.sampler.given) == (1, 2)
+
+
+def test_what_is_sent_twice_or_was_not_asked_for_changes_nothing():
+    table = Table()
+    client = table.join(0)
+    table.push(client, 0)
+    given, at = table.given[0], table.server.at(0)
+    table.push(client, 0)
+    table.given[0] = given
+    table.push(client, 2)
+    assert table.desk.events["again"] == 2
+    assert table.server.held.version == 1
+    assert table.server.at(0) == at  # what it is at was not given up for something new
+    idle = table.desk.hello(1, own=False)
+    table.given[1] = given
+    table.push(idle, 0)
+    assert table.server.held.version == 1
+
+
+def test_a_newcomer_that_had_to_wait_for_work_gets_the_weights_whatever_the_rule():
+    table = Table(ensemble_compress(every=8), workers=2)
+    first = table.join(0)  # takes all there is
+    second = table.join(1)
+    assert second.resting
+    table.weights[1].fill_(7.0)
+    table.desk.leave(first)
+    assert table.given[1].tickets
+    assert table.weights[1].item() == 0.0
+
+
+def test_workers_begin_together_but_wait_for_none_for_long():
+    table = Table(sync(), together=2)
+    first = table.join(0)
+    assert not table.given
+    table.join(1)
+    assert sorted(table.given) == [0, 1]
+    table.push(first, 0)
+    assert table.server.held.version == 0  # it did not go ahead
+    alone = Table(sync(), together=2, deadline=10.0)
+    alone.join(0)
+    alone.now = 10.0
+    assert not alone.desk.expire()
+    assert not alone.given
+    alone.now = 11.0
+    assert not alone.desk.expire()
+    assert sorted(alone.given) == [0]

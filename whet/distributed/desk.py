@@ -15,6 +15,8 @@ from whet.distributed.update import Update
 
 __all__ = ["Channel", "Client", "Desk"]
 
+_TOGETHER = 60.0  # seconds that the first worker waits for the others, at most
+
 
 @dataclass(eq=False)
 class Client:
@@ -25,6 +27,7 @@ class Client:
     since: float  # when it was given what it is at
     began: float
     own: bool  # it has weights to go on from
+    step: int = 0  # of its next update
     asks: bool = False  # it waits to be given something
     resting: bool = False  # there is nothing for it
     updates: int = 0
@@ -58,13 +61,14 @@ class Desk:
     """Serves the workers of a `Server`, one call at a time.
 
     workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
-    seconds after which a worker that was given something and gives no sign counts as gone; shown: the last whole epoch that the
+    seconds after which a worker that was given something and gives no sign counts as gone; together: how many begin together, so that the first does
+    not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that the
     owner was shown (None: all that were merged before); spent: seconds of training before this desk; clock: in seconds.
     """
 
     def __init__(
-        self, server: Server, channel: Channel, *, workers: int, epoch: int, deadline: float, shown: int | None = None,
-        spent: float = 0.0, clock: Callable[[], float] = time.monotonic,
+        self, server: Server, channel: Channel, *, workers: int, epoch: int, deadline: float, together: int = 1,
+        shown: int | None = None, spent: float = 0.0, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.server, self.channel, self.workers, self.epoch, self.deadline = server, channel, workers, epoch, deadline
         self.clients: dict[int, Client] = {}  # worker -> its present life
@@ -75,6 +79,8 @@ class Desk:
         self._seen = self._step  # the last whole epoch that the owner has read
         self._started = clock() - spent
         self._held: dict[int, tuple[Client, Update]] = {}  # worker -> what it pushed while the owner reads the weights
+        self._together = together
+        self._until = float("inf")  # when they begin, however many there are
 
     @property
     def finished(self) -> bool:
@@ -98,8 +104,8 @@ class Desk:
 
     # -- workers
 
-    def hello(self, worker: int, *, own: bool) -> tuple[Client, int] | None:
-        """Take in a worker, own: that has weights to go on from; return its life and next step, or None when it is none of ours."""
+    def hello(self, worker: int, *, own: bool) -> Client | None:
+        """Take in a worker, own: that has weights to go on from; return its life, or None when it is none of ours."""
         if not 0 <= worker < self.workers:
             return None
         if worker in self.clients:
@@ -108,7 +114,16 @@ class Desk:
         now = self._clock()
         client = self.clients[worker] = Client(worker, self._lives, now, now, own)
         self.events["joined"] += 1
-        return client, self.server.join(worker, own=own)
+        client.step = self.server.join(worker, own=own)
+        self._until = min(self._until, now + min(_TOGETHER, self.deadline))
+        if len(self.clients) >= self._together:
+            self._begin()
+        return client
+
+    def _begin(self) -> None:
+        if self._together:
+            self._together = 0
+            self.give_all()
 
     def ask(self, client: Client) -> None:
         """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
@@ -119,7 +134,13 @@ class Desk:
     def push(
         self, client: Client, step: int, vector: Tensor, buffers: Tensor, *, examples: int, pulled: int, loss: float
     ) -> None:
-        """Merge what a worker sends, and give it something as soon as it may go on. vector: stays as it is until its next."""
+        """Merge what a worker sends, and give it something as soon as it may go on. vector: stays as it is until its next.
+
+        What is `expected` of it is merged, nothing else: not what it sends twice, nor what it was not asked for.
+        """
+        if not self.expected(client, step):
+            self.events["again"] += 1
+            return
         worker, sends = client.worker, self.server.local.sends
         update = Update(
             worker, step, vector, sends, max(1, examples), min(pulled, self.server.held.version), self.server.at(worker), loss,
@@ -132,6 +153,7 @@ class Desk:
 
     def _merge(self, client: Client, update: Update) -> None:
         client.updates += 1
+        client.step += 1
         client.asks = True
         self._changed(lambda: self.server.push(update))
         if not self.finished:
@@ -141,6 +163,10 @@ class Desk:
     def alive(self, client: Client) -> None:
         """Note that a worker got further with what it is at."""
         client.since = self._clock()
+
+    def expected(self, client: Client, step: int) -> bool:
+        """Return whether this is the update that the worker is at."""
+        return step == client.step and bool(self.server.at(client.worker))
 
     def leave(self, client: Client) -> None:
         """Count a worker as gone, in this life."""
@@ -156,6 +182,8 @@ class Desk:
     def expire(self) -> list[Client]:
         """Count those as gone that had their time; return them."""
         now = self._clock()
+        if now > self._until:
+            self._begin()
         late = [
             c for c in self.clients.values()
             if not c.asks and not c.resting and c.worker not in self._held and now - c.since > self.deadline
@@ -185,7 +213,7 @@ class Desk:
                 self._give(client)
 
     def _give(self, client: Client) -> None:
-        if self._reading or self.finished or client.worker in self._held:
+        if self._together or self._reading or self.finished or client.worker in self._held:
             return
         worker = client.worker
         if client.resting:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from whet.execute.nodes import environment
 from whet.execute.processes import Pool
 
 __all__ = ["Host", "Order", "actor"]
@@ -72,13 +72,7 @@ def actor(given: Mapping[str, Any], threads: int, share: float, memory: int | No
     """Start a `Host` on the cluster, where there are `threads` cores, this share of a GPU and `memory` bytes for it."""
     import ray
 
-    # what this process can import, the actor can, where the same folders exist on its node
-    path = os.pathsep.join(dict.fromkeys(p or os.getcwd() for p in sys.path if not p.endswith(".zip")))
-    options: dict[str, Any] = {
-        "num_cpus": threads,
-        "max_restarts": 0,
-        "runtime_env": {"env_vars": {"PYTHONPATH": path}},
-    }
+    options: dict[str, Any] = {"num_cpus": threads, "max_restarts": 0, "runtime_env": environment()}
     if share:
         options["num_gpus"] = share
     if memory is not None:

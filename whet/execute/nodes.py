@@ -5,16 +5,39 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import platform
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from whet.errors import UsageError, one_line
+from whet.errors import MissingExtra, UsageError, one_line
 from whet.execute.processes import cores
 from whet.units import show_bytes
 
-__all__ = ["alive", "connect", "divide", "leave", "reason", "room"]
+__all__ = ["alive", "connect", "divide", "environment", "here", "leave", "need", "reason", "room"]
 
 _TELLS = "print_to_stdstream"  # what Ray prints the logs of a lost node with, pages of them, to standard output
+
+
+def need(what: str) -> None:
+    """Raise MissingExtra, in the name of `what` needs it, when Ray is not installed."""
+    try:
+        import ray  # noqa: F401
+    except ImportError as e:
+        raise MissingExtra(f'{what}: needs Ray, which is not installed. Run: pip install "whet[ray]".') from e
+
+
+def environment() -> dict[str, Any]:
+    """Return a `runtime_env` in which actors can import what this process can, where the same folders exist on their nodes."""
+    path = os.pathsep.join(dict.fromkeys(p or os.getcwd() for p in sys.path if not p.endswith(".zip")))
+    return {"env_vars": {"PYTHONPATH": path}}
+
+
+def here(folder: str) -> tuple[int, str]:
+    """Go to `folder`, if there is one; return the number of this process, and the name of its node."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    return os.getpid(), platform.node()
 
 
 def connect(address: str | None, workers: int) -> bool:

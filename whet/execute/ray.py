@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.errors import MissingExtra, UsageError
+from whet.errors import UsageError
 from whet.execute.actor import Order, actor
-from whet.execute.nodes import alive, connect, divide, leave, reason
+from whet.execute.nodes import alive, connect, divide, leave, need, reason
 from whet.execute.processes import Message
 
 __all__ = ["Cluster", "place"]
@@ -36,10 +36,7 @@ def place(
         raise UsageError(
             f"on={on!r}: is no address. Use ray://HOST:PORT, e.g. ray://head:10001, or ray for this machine."
         )
-    try:
-        import ray  # noqa: F401
-    except ImportError as e:
-        raise MissingExtra(f'on={on!r}: needs Ray, which is not installed. Run: pip install "whet[ray]".') from e
+    need(f"on={on!r}")
     return partial(_started, workers, address, memory, gpus, stall)
 
 

@@ -1,119 +1,197 @@
-"""The actors of a training on a Ray cluster: the server on the owner's node, workers wherever there is room."""
+"""The actors of one training: what each was asked, what they answer, and another in the place of one that ended."""
 
 from __future__ import annotations
 
-import itertools
+import math
 import os
-import sys
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from whet.distributed.cluster.serve import Service
-from whet.distributed.cluster.work import Labour
-from whet.errors import MissingExtra
-from whet.execute.nodes import alive, connect, leave, room
+from whet.distributed.cluster.nodes import Nodes
+from whet.distributed.cluster.work import PATIENCE
+from whet.distributed.local.job import Job
+from whet.errors import TaskError, UsageError
+from whet.execute.nodes import reason
 
-__all__ = ["Crew", "need_ray", "share"]
+__all__ = ["Crew"]
 
-_CALLS = 1000  # that an actor takes at once, at least: each worker's may wait at the server
-
-
-def need_ray() -> None:
-    """Raise MissingExtra when Ray is not installed."""
-    try:
-        import ray  # noqa: F401
-    except ImportError as e:
-        raise MissingExtra('--on ray: needs Ray, which is not installed. Run: pip install "whet[ray]".') from e
+_SERVER = -1  # its number among workers
+_TRIES = 5  # deaths of one process in a row, without an epoch between, that are taken for bad luck
+_ROOM = 300.0  # seconds that workers wait for room on a cluster that has none for any of them
+_BEGIN = 600.0  # seconds an actor may take to begin: torch, the data, the checkpoint
+_ANSWER = 1.0  # seconds in which a server that is not busy says how it stands
 
 
-def share(nodes: list[Mapping[str, float]], workers: int, *, gpus: float = 0.0) -> float:
-    """Return the CPUs that each worker is given when nobody says: one, or the largest 1/k that there is room for, else none.
+class Awaited(NamedTuple):
+    """What was asked of an actor, which worker it is, and until when it has to answer."""
 
-    >>> share([{"CPU": 4.0}], 4), share([{"CPU": 2.0}], 4), share([{"CPU": 2.0}, {"CPU": 1.0}], 3), share([{"CPU": 0.0}], 2)
-    (1.0, 0.5, 1.0, 0.0)
-    """
-    for k in itertools.count(1):
-        cpus = int(10_000 / k) / 10_000  # what Ray tells apart
-        if not cpus or room(nodes, cpus=cpus, gpus=0) >= workers:
-            return cpus
-    raise AssertionError
+    what: str
+    worker: int
+    until: float
 
 
 class Crew:
-    """Joins the cluster, starts actors on it, ends them, and leaves it when it was joined for this.
+    """A server and the workers of a job on the nodes of a cluster.
 
-    address: "ray://HOST:PORT", or None for the cluster that RAY_ADDRESS or this machine's `ray start` names, else one of this machine's own;
-    cpus, gpus: of each worker (cpus None: as `share` says). The server takes no CPU of those that the cluster counts: it is busy for
-    moments only. Raises UsageError when the cluster cannot be joined.
+    resume: whether the server begins at a checkpoint. deaths, places: by "server" and "worker 3", how often it was replaced, and the process
+    and node where it is; serving: whether there is a server that has begun; shown: the last epoch that it need not show (again).
     """
 
-    def __init__(self, address: str | None, workers: int, *, cpus: float | None, gpus: float) -> None:
+    def __init__(self, nodes: Nodes, job: Job, *, resume: bool, deaths: Counter[str]) -> None:
+        self.nodes, self.job, self.deaths = nodes, job, deaths
+        self.places: dict[str, tuple[int, str]] = {}
+        self.serving = False
+        self.shown: int | None = None
+        self._resume, self._epoch = resume, 0
+        self._room = time.monotonic() + _ROOM
+        self._row: Counter[int] = Counter()
+        self._awaited: dict[Any, Awaited] = {}
+        self._server: Any = None
+        self._workers: dict[int, Any] = {}
+        self._births: Counter[int] = Counter()
+        self._idle: set[int] = set()  # workers that wait for a server
+        self._serve()
+        for w in range(job.workers):
+            self._work(w)
+
+    def answers(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """Wait up to `seconds`, replace what ended, and yield what servers say, as `Service.start` and `Service.hear` return it.
+
+        Raises TaskError when the work of one fails or it dies again and again, UsageError when there is no room for any worker.
+        """
+        import ray
+        from ray.exceptions import RayError
+
+        ready, _ = ray.wait(list(self._awaited), timeout=seconds)
+        for ref in ready:
+            what, worker, _ = self._awaited.pop(ref)
+            try:
+                found = ray.get(ref, timeout=self.job.deadline)
+            except RayError as e:
+                self._replace(worker, reason(e))
+                continue
+            if isinstance(found, dict) and "error" in found:
+                raise TaskError(f"{_name(worker)}: {found['error']}")
+            if what == "where":
+                self._where(worker, found)
+            elif what in ("begin", "work"):
+                self._idle.add(worker)
+                self._set_to_work()
+            else:
+                yield found
+        self._overdue()
+
+    def _overdue(self) -> None:
         import ray
 
-        self._ours, self.workers, self.gpus = connect(address, workers), workers, gpus
+        now = time.monotonic()
+        late = [ref for ref, of in self._awaited.items() if now > of.until]
+        if late:  # it may be the owner that took its time
+            _, late = ray.wait(late, num_returns=len(late), timeout=0)
+        for worker in {self._awaited[ref].worker for ref in late}:
+            self._replace(worker, "no answer in time")
+        if now > self._room:
+            raise UsageError(
+                f"ray: no worker found room in {_ROOM:g} seconds: each asks for {self.nodes.asked}, and the cluster has "
+                f"{self.nodes.has}. Ask for less (cpus=0.5), or wait until others are done."
+            )
+
+    def _where(self, worker: int, found: tuple[int, str]) -> None:
+        self.places[_name(worker)] = found
+        if worker != _SERVER:
+            self._room = math.inf
+            self._await(self._workers[worker].begin.remote(), "begin", worker, seconds=_BEGIN)
+
+    # -- the server
+
+    def _serve(self) -> None:
+        self.serving = False
+        self._server = self.nodes.server(self.job.json(), self._epoch)
+        self._await(self._server.where.remote(os.getcwd()), "where", _SERVER)
+        self._await(self._server.start.remote(resume=self._resume, shown=self.shown), "start", _SERVER, seconds=_BEGIN)
+
+    def go(self, shown: int) -> None:
+        """Have the server go on, and tell what comes after the epoch `shown`; the workers too, when it has begun only now."""
+        if self.shown is not None and shown > self.shown:
+            self._row.clear()
+        self.serving, self.shown = True, shown
+        told = self._server.hear.remote(shown, seconds=PATIENCE)
+        self._await(told, "hear", _SERVER, seconds=PATIENCE + self.job.deadline)
+        self._set_to_work()
+
+    def halt(self) -> None:
+        """Have the server save and end."""
+        if self.serving:
+            self._server.halt.remote()
+
+    def status(self) -> dict[str, Any] | None:
+        """Return how the training stands, or None when the server does not say so at once."""
+        import ray
+        from ray.exceptions import RayError
+
+        if not self.serving:
+            return None
         try:
-            nodes = alive()
-            resources = [n["Resources"] for n in nodes]
-            self.cpus = share(resources, workers) if cpus is None else cpus
-            self.total = sum(r.get("CPU", 0.0) for r in resources), sum(r.get("GPU", 0.0) for r in resources)
-            client = ray.util.client.ray.is_connected()  # then the owner is on none of the nodes
-            head = [n["NodeID"] for n in nodes if "node:__internal_head__" in n["Resources"]]
-            self._home: str = head[0] if client and head else ray.get_runtime_context().get_node_id()
-        except BaseException:
-            self.leave()
-            raise
+            return ray.get(self._server.status.remote(), timeout=_ANSWER)
+        except RayError:
+            return None
 
-    @property
-    def asked(self) -> str:
-        """What each worker asks for."""
-        return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+    # -- workers
 
-    @property
-    def has(self) -> str:
-        """What the cluster had when it was joined."""
-        return "{:g} CPU and {:g} GPU".format(*self.total)
+    def _work(self, worker: int) -> None:
+        """Start a worker; it says where it is once there is room for it."""
+        actor = self._workers[worker] = self.nodes.worker(self.job.json(), worker, self._births[worker])
+        self._await(actor.where.remote(os.getcwd()), "where", worker)
 
-    @property
-    def threads(self) -> int:
-        """Threads a worker computes with."""
-        return max(1, int(self.cpus))
+    def _set_to_work(self) -> None:
+        while self.serving and self._idle:
+            worker = self._idle.pop()
+            self._await(self._workers[worker].work.remote(self._server), "work", worker)
 
-    def server(self, job: Mapping[str, Any], epoch: int) -> Any:
-        """Start a server; it begins with `Service.start`."""
-        calls = max(_CALLS, 4 * self.workers)
-        return self._actor(Service, num_cpus=0, max_concurrency=calls, scheduling_strategy=self._at(self._home)).remote(
-            dict(job), epoch
-        )
+    def late(self, worker: int, birth: int) -> None:
+        """Replace a worker that gave the server no answer, unless that was done."""
+        if self._births[worker] == birth:
+            self._replace(worker, f"no answer in {self.job.deadline:g} seconds")
 
-    def worker(self, job: Mapping[str, Any], number: int, birth: int) -> Any:
-        """Start a worker, as soon as there is room for it."""
-        given = {"num_gpus": self.gpus} if self.gpus else {}
-        return self._actor(Labour, num_cpus=self.cpus, **given).remote(dict(job), number, birth, self.threads)
+    # -- all
 
-    def _actor(self, of: type[Any], **options: Any) -> Any:
-        import ray
+    def _await(self, ref: Any, what: str, worker: int, *, seconds: float = math.inf) -> None:
+        self._awaited[ref] = Awaited(what, worker, time.monotonic() + seconds)
 
-        # what this process can import, the actor can, where the same folders exist on its node
-        path = os.pathsep.join(dict.fromkeys(p or os.getcwd() for p in sys.path if not p.endswith(".zip")))
-        environment = {"env_vars": {"PYTHONPATH": path}}
-        return ray.remote(of).options(max_restarts=0, max_task_retries=0, runtime_env=environment, **options)
+    def _replace(self, worker: int, why: str) -> None:
+        """Put another actor in the place of one that ended or does not answer."""
+        self._awaited = {ref: of for ref, of in self._awaited.items() if of.worker != worker}
+        self.places.pop(_name(worker), None)
+        self.deaths[_name(worker)] += 1
+        self._row[worker] += 1
+        if self._row[worker] > _TRIES:
+            raise TaskError(f"{_name(worker)}: died {self._row[worker]} times in a row ({why}).")
+        if worker == _SERVER:
+            self.nodes.end(self._server)
+            self._epoch, self._resume = self._epoch + 1, True
+            self._serve()
+            return
+        if self.serving:
+            self._server.left.remote(worker, self._births[worker])
+        self.nodes.end(self._workers[worker])
+        self._births[worker] += 1
+        self._idle.discard(worker)
+        self._work(worker)
 
-    def _at(self, node: str) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-
-    def end(self, actor: Any, place: tuple[int, str] | None) -> None:
-        """End an actor, whatever it is at; place: its process and node, if they are known."""
+    def close(self, *, clean: bool) -> None:
+        """End all actors; clean: have the server remove its folder."""
         import ray
 
         try:
-            ray.kill(actor)
+            if clean and self.serving:
+                ray.get(self._server.clean.remote(), timeout=_ANSWER)
         except Exception:
-            pass  # it is gone, or the whole cluster is
+            pass  # it has died, and what is in its temporary folder stays there
+        for actor in (self._server, *self._workers.values()):
+            self.nodes.end(actor)
 
-    def leave(self) -> None:
-        """Leave the cluster, when it was joined for this."""
-        if self._ours:
-            self._ours = False
-            leave()
+
+def _name(worker: int) -> str:
+    return "server" if worker == _SERVER else f"worker {worker}"

@@ -1,22 +1,37 @@
-"""Vectors as they travel between nodes: bytes in an array that Ray's object store holds, and readers on its node see without a copy."""
+"""What travels between nodes: answers, and vectors as bytes in an array, that readers on the node of Ray's object store see without a copy."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from whet.distributed.update import Ticket
 from whet.errors import WhetError
 
-__all__ = ["Bytes", "ParcelError", "unwrap", "wrap"]
+__all__ = ["Answer", "Bytes", "ParcelError", "said", "unwrap", "wrap"]
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class ParcelError(WhetError):
     """An array that cannot be the vector it should be."""
+
+
+class Answer(NamedTuple):
+    """What a worker is answered.
+
+    kind: "given" (version, tickets, weights to go on from or None for its own, models of others by worker, in the object store), "wait" (ask
+    again), "stale" (this life is over: say hello), "lost" (this server is over: ask the owner for another) or "over" (nothing is left to do).
+    """
+
+    kind: str
+    version: int = 0
+    tickets: tuple[Ticket, ...] = ()
+    weights: Bytes | None = None
+    models: tuple[tuple[int, Any], ...] = ()
 
 
 def wrap(vector: Tensor) -> Bytes:
@@ -38,3 +53,8 @@ def unwrap(found: Bytes, into: Tensor) -> Tensor:
     else:
         into.copy_(torch.from_numpy(found.copy()).view(into.dtype))
     return into
+
+
+def said(error: Exception) -> str:
+    """Return an error in a line's words: it need not be an exception that its owner can import."""
+    return str(error) if isinstance(error, WhetError) else f"{type(error).__name__}: {error}"

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from whet.distributed.cluster.parcel import Bytes, unwrap, wrap
+from whet.distributed.cluster.parcel import Answer, Bytes, said, unwrap, wrap
 from whet.distributed.desk import Client, Desk
 from whet.distributed.keeper import Keeper
 from whet.distributed.local.job import Job
 from whet.distributed.local.region import Area, Region
 from whet.distributed.server import Given
-from whet.distributed.update import Ticket
-from whet.errors import WhetError
+from whet.execute.nodes import here
 
-__all__ = ["Answer", "Service", "said"]
+__all__ = ["Service"]
 
 _LOOK = 0.1  # seconds between looks at what is overdue
 _SLEPT = 2.0  # seconds without a look, after which this process was stopped or busy: what waits is heard before anybody is called late
-
-
-class Answer(NamedTuple):
-    """What a worker is answered.
-
-    kind: "given" (version, tickets, weights to go on from or None for its own, models of others by worker, in the object store), "wait" (ask
-    again), "stale" (this life is over: say hello), "lost" (this server is over: ask the owner for another) or "over" (nothing is left to do).
-    """
-
-    kind: str
-    version: int = 0
-    tickets: tuple[Ticket, ...] = ()
-    weights: Bytes | None = None
-    models: tuple[tuple[int, Any], ...] = ()
 
 
 class Service:
@@ -83,8 +66,9 @@ class Service:
         except Exception as e:
             return {"error": said(e)}
         self.desk = Desk(
-            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline, shown=shown
-        )
+            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline, shown=shown,
+            together=1 if self.epoch else self.job.workers,
+        )  # fmt: skip
         held = self.server.held
         lost = max(0, int(self._counts[0]) - held.version)
         self._counts[0] = held.version
@@ -96,12 +80,11 @@ class Service:
 
     async def hello(self, worker: int, birth: int, *, own: bool) -> tuple[int, int] | None:
         """Take in a worker, of the process `birth`; return its life and its next step, None when this server is over."""
-        found = None if self.over else self.desk.hello(worker, own=own)
-        if found is None:
+        client = None if self.over else self.desk.hello(worker, own=own)
+        if client is None:
             return None
-        client, step = found
         self._woken[client.life], self._births[client.life] = asyncio.Event(), birth
-        return client.life, step
+        return client.life, client.step
 
     async def pull(self, worker: int, life: int, *, seconds: float) -> Answer:
         """Answer with what the worker goes on from; "wait" when there is nothing for it within `seconds`."""
@@ -121,14 +104,16 @@ class Service:
         client = self._client(worker, life)
         if client is None:
             self.desk.events["stale"] += 1
-        elif self.server.at(worker):
+        else:
             self._do(lambda: self._push(client, step, vector, buffers, about))
         return await self._answer(client, seconds)
 
     def _push(self, client: Client, step: int, vector: Bytes, buffers: Bytes, about: tuple[int, int, float]) -> None:
         if client.worker not in self._pushed:
             self._pushed[client.worker] = torch.empty_like(self.server.held.weights)
-        update = unwrap(vector, self._pushed[client.worker])  # rules may write into it, and nobody into what Ray gives
+        update = self._pushed[client.worker]  # rules may write into it, and nobody into what Ray gives
+        if self.desk.expected(client, step):  # else one that waits may be in there
+            unwrap(vector, update)
         found = unwrap(buffers, torch.empty(self.server.flat.buffer_size, dtype=torch.float64))
         examples, pulled, loss = about
         self.desk.push(client, step, update, found, examples=examples, pulled=pulled, loss=loss)
@@ -183,9 +168,9 @@ class Service:
         """Remove the folder, checkpoint and all."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def where(self) -> tuple[int, str]:
-        """Return the number of this process, and the name of its node."""
-        return os.getpid(), platform.node()
+    async def where(self, folder: str) -> tuple[int, str]:
+        """Go to `folder`, where the paths that people give begin, if the node has it; return the number of this process, and the node's name."""
+        return here(folder)
 
     # -- its own
 
@@ -298,8 +283,3 @@ async def _set(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         pass
-
-
-def said(error: Exception) -> str:
-    """Return an error in a line's words."""
-    return str(error) if isinstance(error, WhetError) else f"{type(error).__name__}: {error}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.distributed.cluster.parcel import unwrap, wrap
-from whet.distributed.cluster.serve import Answer, said
+from whet.distributed.cluster.parcel import Answer, said, unwrap, wrap
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Local
 from whet.distributed.server import Given
 from whet.distributed.worker import Parts, Worker
+from whet.execute.nodes import here
 
 __all__ = ["PATIENCE", "Labour"]
 
@@ -37,9 +35,9 @@ class Labour:
         self._peers: dict[int, Tensor] = {}
         torch.set_num_threads(threads)
 
-    def where(self) -> tuple[int, str]:
-        """Return the number of this process, and the name of its node."""
-        return os.getpid(), platform.node()
+    def where(self, folder: str) -> tuple[int, str]:
+        """Go to `folder`, where the paths that people give begin, if the node has it; return the number of this process, and the node's name."""
+        return here(folder)
 
     def begin(self) -> dict[str, Any]:
         """Make the model and load the data; return nothing, or error."""

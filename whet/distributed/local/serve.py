@@ -146,10 +146,8 @@ class Listener:
         if found is None:
             self._gone(line)
             return
-        line.client, step = found
-        line.process = frame.c
-        self._lines[line.client.life] = line
-        self._say(line, Frame(Kind.WELCOME, line.client.life, step, self.desk.epoch))
+        line.client, line.process, self._lines[found.life] = found, frame.c, line
+        self._say(line, Frame(Kind.WELCOME, found.life, found.step, self.desk.epoch))
 
     def _push(self, client: Client, frame: Frame) -> None:
         worker = client.worker

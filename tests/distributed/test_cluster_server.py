@@ -1,0 +1,182 @@
+"""The server that is an actor, called in this process: what it answers to those that are late, twice or wrong."""
+
+import asyncio
+
+import pytest
+import torch
+from test_cluster import task
+
+from whet.distributed.cluster.parcel import ParcelError, unwrap, wrap
+from whet.distributed.cluster.serve import Service
+from whet.distributed.local.job import Job
+from whet.tasks import reference
+
+
+def job(folder, rule="async", workers=1, *, steps=1, deadline=60.0):
+    return Job(
+        reference(task("Tally")), {}, rule, workers, steps, 0, "global", str(folder), deadline=deadline,
+        checkpoint=str(folder / "server.safetensors"),
+    ).json()  # fmt: skip
+
+
+async def started(folder, epoch=0, *, resume=False, shown=None, **options):
+    service = Service(job(folder, **options), epoch)
+    found = await service.start(resume=resume, shown=shown)
+    return service, found
+
+
+async def joined(service, worker, *, own=False):
+    life, step = await service.hello(worker, 0, own=own)
+    return life, step, await service.pull(worker, life, seconds=5.0)
+
+
+async def both(service):
+    """Have two workers begin together; return of each its life and what it was given."""
+    (one, _), (two, _) = await service.hello(0, 0, own=False), await service.hello(1, 0, own=False)
+    return (one, await service.pull(0, one, seconds=5.0)), (two, await service.pull(1, two, seconds=5.0))
+
+
+def push(service, worker, life, step, answer, *, seconds=5.0):
+    gradient = torch.zeros(120)
+    order = service.server.sampler.shuffle
+    for ticket in answer.tickets:
+        gradient[order.indices(ticket)] = -1.0
+    return service.push(
+        worker, life, step, vector=wrap(gradient), buffers=wrap(torch.empty(0, dtype=torch.float64)),
+        about=(4, answer.version, 1.0), seconds=seconds,
+    )  # fmt: skip
+
+
+def run(main):
+    asyncio.run(asyncio.wait_for(main, 60))
+
+
+def test_a_push_that_comes_twice_is_merged_once(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path)
+        life, step, given = await joined(service, 0)
+        assert (given.kind, given.version, step) == ("given", 0, 0)
+        first = await push(service, 0, life, 0, given)
+        assert (first.kind, first.version) == ("given", 1)
+        again = await push(service, 0, life, 0, given, seconds=0.01)
+        assert again.kind == "wait"  # what it is at, it has
+        assert service.desk.events["again"] == 1
+        assert service.server.at(0) == first.tickets
+        assert service.server.held.version == 1
+        assert service.server.held.weights.sum() == 4  # a batch of four
+
+    run(main())
+
+
+def test_a_push_of_a_life_that_is_over_is_refused(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path)
+        life, _, given = await joined(service, 0)
+        later, step, again = await joined(service, 0, own=True)
+        assert step == 0
+        assert again.tickets == given.tickets
+        assert (await push(service, 0, life, 0, given)).kind == "stale"
+        assert service.server.held.version == 0
+        assert (await push(service, 0, later, 0, again)).version == 1
+
+    run(main())
+
+
+def test_a_server_that_was_given_up_merges_and_writes_nothing_more(tmp_path):
+    async def main():
+        old, _ = await started(tmp_path)
+        life, _, given = await joined(old, 0)
+        given = await push(old, 0, life, 0, given)
+        new, found = await started(tmp_path, 1, resume=True, shown=0)
+        assert found == {"lost": 1, "version": 0, "epochs": 0.0}  # its checkpoint is that of the beginning
+        written = (tmp_path / "server.safetensors").read_bytes()
+        assert (await push(old, 0, life, 1, given)).kind == "lost"
+        assert old.server.held.version == 1
+        await old.halt()
+        assert "result" in await old.hear(0, seconds=5.0)
+        assert (tmp_path / "server.safetensors").read_bytes() == written
+        assert (await push(new, 0, life, 1, given)).kind == "stale"  # an update made for the old one
+        _, step, given = await joined(new, 0, own=True)
+        assert step == 0
+        assert given.weights is not None
+        assert not unwrap(given.weights, torch.ones(120)).any()
+
+    run(main())
+
+
+def test_who_may_not_go_on_waits_without_keeping_others(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path, rule="sync", workers=2)
+        (life, first), (other, second) = await both(service)
+        assert (await push(service, 0, life, 0, first, seconds=0.01)).kind == "wait"
+        waits = asyncio.create_task(service.pull(0, life, seconds=60.0))
+        given = await push(service, 1, other, 0, second)
+        assert (await waits).version == given.version == 1
+        assert service.server.merged == 2
+
+    run(main())
+
+
+def test_what_a_worker_was_given_is_its_backup_and_stays_as_it_is(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path, rule="dc-asgd", workers=2)
+        (_, given), (other, second) = await both(service)
+        for step in range(3):
+            second = await push(service, 1, other, step, second)
+        assert service.server.held.version == 3
+        for worker, answer in ((0, given), (1, second)):
+            backup = service.server.held.backups[worker]
+            assert torch.equal(backup, unwrap(answer.weights, torch.empty(120)))
+        assert not service.server.held.backups[0].any()
+        assert service.server.held.backups[1].sum() == 12
+
+    run(main())
+
+
+def test_a_worker_that_ends_is_known_by_its_process(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path, rule="sync", workers=2)
+        (life, given), _ = await both(service)
+        waits = asyncio.create_task(push(service, 0, life, 0, given, seconds=60.0))
+        await asyncio.sleep(0)
+        await service.left(1, 7)  # another process than the one that said hello
+        assert 1 in service.desk.clients
+        await service.left(1, 0)
+        assert (await waits).version == 1
+
+    run(main())
+
+
+def test_the_owner_hears_of_each_epoch_and_of_the_end(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path)
+        life, _, given = await joined(service, 0)
+        for step in range(29):
+            given = await push(service, 0, life, step, given)
+        last = asyncio.create_task(push(service, 0, life, 29, given))
+        (news,) = (await service.hear(0, seconds=60.0))["told"]
+        assert (news["epoch"], news["merged"]) == (1, 30)
+        assert unwrap(news["weights"], torch.empty(120)).tolist() == [1.0] * 120
+        again, found = await started(tmp_path, 1, resume=True, shown=0)  # had it died before it was heard
+        assert found["lost"] == 0
+        (same,) = (await again.hear(0, seconds=60.0))["told"]
+        assert same["weights"].tolist() == news["weights"].tolist()
+        assert same["loss"] == news["loss"]
+        assert (await last).kind == "lost"
+        assert (await again.hear(1, seconds=60.0))["result"]["done"]
+
+    run(main())
+
+
+def test_an_array_of_another_size_is_an_error_of_the_training_not_of_the_server(tmp_path):
+    with pytest.raises(ParcelError, match=r"vector: got uint8 \(8,\), expected 12 bytes"):
+        unwrap(wrap(torch.zeros(2)), torch.zeros(3))
+
+    async def main():
+        service, _ = await started(tmp_path)
+        life, _, _ = await joined(service, 0)
+        sent = {"buffers": wrap(torch.empty(0)), "about": (4, 0, 1.0), "seconds": 5.0}
+        assert (await service.push(0, life, 0, vector=wrap(torch.zeros(3)), **sent)).kind == "lost"
+        assert (await service.hear(0, seconds=5.0))["error"] == "vector: got uint8 (12,), expected 480 bytes."
+
+    run(main())
