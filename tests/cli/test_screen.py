@@ -195,3 +195,27 @@ def test_checking_says_how_long_it_may_still_take() -> None:
     left = far.look().seconds
     assert left is not None
     assert 30 < left <= 60
+
+
+FAR = Progress("train", 0.1, "1", "9 epochs", None, best="accuracy 0.5", rows=("worker 0 ▁█ fast",), told=True)
+
+
+def test_rows_stand_below_the_bar_where_there_is_a_picture(terminal, monkeypatch):
+    out, finish = terminal
+    monkeypatch.setattr(sys, "stdout", out)
+    Screen().show(e for e in (FAR, FAR))
+    assert "\n          worker 0 ▁█ fast" in finish().seen
+
+
+def test_what_is_worth_a_line_has_one_where_there_is_none(capsys, monkeypatch):
+    monkeypatch.setenv("CI", "1")
+    Screen().show(e for e in (FAR, HALF, FAR))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines] == ["1 of 9 epochs, accuracy 0.5"] * 2, "and the rest only now and then"
+
+
+def test_bars_are_drawn_with_what_the_stream_can_write(tmp_path, monkeypatch):
+    with open(tmp_path / "out", "w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        Screen().block("train", ["staleness 0 ▁▂▇█ 3"])
+    assert (tmp_path / "out").read_text() == "train     staleness 0 _.*# 3\n"

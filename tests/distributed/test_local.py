@@ -142,6 +142,47 @@ def test_halted_it_goes_on_where_it_was(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
 
 
+def test_between_epochs_its_owner_has_turns_to_look_and_to_halt(tmp_path):
+    turns, updates = 0, []
+    with Training(task("Tally"), {"pause": 0.05}, rule="async", workers=2, folder=tmp_path) as training:
+        for event in training.events(0.1):
+            turns += event is None
+            updates.append(training.look().get("version", 0))
+            if updates[-1] > 10:
+                training.halt()
+    assert turns > 3
+    assert updates == sorted(updates)
+    assert 10 < training.status["version"] < 60, "halted within an epoch of 30"
+    with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path, resume=True) as training:
+        list(training)
+    assert weights(training).tolist() == [6.0] * 120
+
+
+def test_halted_before_there_is_a_server_it_ends():
+    with Training(task("Tally"), {}, rule="async", workers=2) as training:
+        training.halt()
+        assert [e for e in training.events(0.1) if e is not None] == []
+
+
+def test_what_another_training_left_is_nothing_a_new_one_begins_at(tmp_path):
+    left = tmp_path / "server.safetensors"
+    left.write_bytes(b"another's")
+    with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path, steps=1) as training:
+        for event in training.events(0.05):
+            if event is None:
+                assert not left.exists() or left.stat().st_size > 9
+    with pytest.raises(UsageError, match="resume: nothing to go on from at"):
+        Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path / "elsewhere", resume=True)
+
+
+def test_members_are_those_of_the_last_epoch_and_one_of_them_is_saved():
+    with Training(task("Blobs"), PARAMS, rule="ec(every=5)", workers=2, steps=2) as training:
+        list(training)
+    own = weights(training)
+    assert [w for w, _ in training.models] == [0, 1]
+    assert sum(torch.equal(own, m) for _, m in training.models) == 1
+
+
 def test_what_cannot_be_is_refused_before_anything_starts():
     with pytest.raises(UsageError, match="workers: must be >= 1, got 0"):
         Training(task("Blobs"), PARAMS, rule="async", workers=0)

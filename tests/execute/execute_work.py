@@ -5,6 +5,23 @@ import sys
 import threading
 import time
 
+made = []
+
+
+def prepare(payload):
+    """Make what is shared, in the way the payload says."""
+    made.append(os.getpid())
+    if payload.get("fails"):
+        raise ValueError("on purpose")
+    if payload.get("thread"):
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    if payload.get("slow"):
+        time.sleep(600)
+
+
+def parent(payload, link):
+    return {"made": made, "parent": os.getppid(), "group": os.getpgid(0), "threads": os.environ["OMP_NUM_THREADS"]}
+
 
 def square(payload, link):
     return payload["x"] ** 2

@@ -103,7 +103,8 @@ def train(
     if json:
         emit_json({**block.data, "interrupted": asked.is_set()})
     if asked.is_set():
-        screen.block("next", ["the same command with --resume goes on from here"])
+        kept_any = block.data.get("path", "") is not None
+        screen.block("next", [f"the same command {'with --resume goes on from here' if kept_any else 'begins again'}"])
         return kept.code(130)
     if not block.failed:
         screen.block("next", [f"whet tune {o.again(task, target, kind, time)} --budget 3m"])
@@ -127,7 +128,8 @@ def _team(workers: int | None, rule: str | None, shuffle: str | None, on: str | 
     from whet.errors import nearest
     from whet.recipe.many import Team
 
-    found = Team(workers or 1, rule or "sync", shuffle or "global", on or "processes")
+    words = {"rule": rule, "shuffle": shuffle, "on": on}
+    found = Team(workers or 1, **{n: word for n, word in words.items() if word is not None})
     parse_rule(found.rule)
     channel(found.on)
     if found.shuffle not in HOWS:

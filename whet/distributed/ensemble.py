@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from whet.distributed.flat import views
 from whet.train.predict import forward
 from whet.train.run import Run
 
-__all__ = ["Members", "member_losses", "whose"]
+__all__ = ["Members", "member_losses"]
 
 
 class Members(NamedTuple):
@@ -34,15 +33,14 @@ def member_losses(run: Run, models: Sequence[tuple[int, Tensor]]) -> Members:
     Outputs are averaged as probabilities and the loss is the cross-entropy where the data are classes, else outputs and the
     squared error; both are convex in what is averaged, so the ensemble's is at most the mean of the members'.
     """
-    trained = _trained(run)
+    trained = [p for p in run.model.parameters() if p.requires_grad]
     own = [p.detach().clone() for p in trained]
     classes, targets = run.data.kind == "classification", run.valid.targets
     said, each = [], []
     try:
         for _, weights in models:
             with torch.no_grad():
-                for p, part in zip(trained, views(trained, weights), strict=True):
-                    p.copy_(part)
+                nn.utils.vector_to_parameters(weights, trained)
             out = forward(run.model, run.valid)
             said.append(out.softmax(1) if classes else out)
             each.append(_loss(said[-1], targets, classes=classes))
@@ -51,16 +49,6 @@ def member_losses(run: Run, models: Sequence[tuple[int, Tensor]]) -> Members:
             for p, value in zip(trained, own, strict=True):
                 p.copy_(value)
     return Members(_loss(torch.stack(said).mean(0), targets, classes=classes), tuple(each))
-
-
-def whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
-    """Return the worker whose weights the run has, or None when they are nobody's."""
-    trained = _trained(run)
-    return next((w for w, m in models if all(map(torch.equal, trained, views(trained, m)))), None)
-
-
-def _trained(run: Run) -> list[Tensor]:
-    return [p for p in run.model.parameters() if p.requires_grad]
 
 
 def _loss(said: Tensor, targets: Tensor, *, classes: bool) -> float:

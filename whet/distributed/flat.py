@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from whet.errors import TaskError
 
-__all__ = ["Flat", "views"]
+__all__ = ["Flat"]
 
 
 class Flat:
@@ -52,7 +52,7 @@ class Flat:
         self._buffers = [b for b in model.buffers() if not b.is_complex()]
         self.buffer_size = sum(b.numel() for b in self._buffers)
         with torch.no_grad():
-            for p, view in zip(self.parameters, views(self.parameters, self.weights), strict=True):
+            for p, view in zip(self.parameters, self._views(self.weights), strict=True):
                 if weights is None:
                     view.copy_(p)
                 p.data = view
@@ -67,15 +67,21 @@ class Flat:
             )
         return vector
 
+    def _views(self, vector: Tensor) -> Iterator[Tensor]:
+        start = 0
+        for p in self.parameters:
+            yield vector.as_strided(p.shape, _dense(p), vector.storage_offset() + start)
+            start += p.numel()
+
     def link(self) -> None:
         """Make the gradients views of `gradient` again, filled with zeros: something may have set them to None."""
         self.gradient.zero_()
-        for p, view in zip(self.parameters, views(self.parameters, self.gradient), strict=True):
+        for p, view in zip(self.parameters, self._views(self.gradient), strict=True):
             p.grad = view
 
     def point(self, vector: Tensor) -> None:
         """Make the gradients views of another vector (p,), for an optimizer to step on without a copy."""
-        for p, view in zip(self.parameters, views(self.parameters, vector), strict=True):
+        for p, view in zip(self.parameters, self._views(vector), strict=True):
             p.grad = view
 
     def linked(self) -> bool:
@@ -102,17 +108,6 @@ class Flat:
                 part = values[start : start + b.numel()].reshape(b.shape)
                 b.copy_(part if b.is_floating_point() else part.round())
                 start += b.numel()
-
-
-def views(parameters: Iterable[Tensor], vector: Tensor) -> Iterator[Tensor]:
-    """Yield the part of `vector` (p,) that is each parameter, in its shape: a vector lies as the parameters do in memory.
-
-    `nn.utils.vector_to_parameters` takes it row by row instead, which is something else for a channels-last model.
-    """
-    start = vector.storage_offset()
-    for p in parameters:
-        yield vector.as_strided(p.shape, _dense(p), start)
-        start += p.numel()
 
 
 def _dense(p: Tensor) -> tuple[int, ...]:

@@ -90,13 +90,7 @@ class Rule:
     options: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        return self.name + (f"({', '.join(f'{k}={_number(v)}' for k, v in self.options)})" if self.options else "")
-
-
-def _number(value: Any) -> str:
-    """Return a number as short as it can be read back."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
+        return self.name + (f"({', '.join(f'{k}={v:g}' for k, v in self.options)})" if self.options else "")
 
 
 def chain(*rules: Rule) -> Rule:

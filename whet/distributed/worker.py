@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from whet.data.split import Split
-from whet.distributed.flat import Flat, views
+from whet.distributed.flat import Flat
 from whet.distributed.rule import Distil, Local
 from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
@@ -155,11 +155,11 @@ class Worker:
         assert self._teacher is not None
         self._teacher.eval()
         total: Tensor | None = None
+        place = nn.utils.vector_to_parameters
         trained = [p for p in self._teacher.parameters() if p.requires_grad]
         with torch.no_grad():
             for _, weights in peers:
-                for p, part in zip(trained, views(trained, weights), strict=True):
-                    p.copy_(part)
+                place(weights, trained)
                 said = self._teacher(*inputs)
                 said = said.softmax(1) if self.parts.classes else said
                 total = said if total is None else total + said

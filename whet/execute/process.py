@@ -12,12 +12,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whet.execute.memory import held
 from whet.journal.process import who
 
-__all__ = ["FAULTS", "Process", "died_of"]
+if TYPE_CHECKING:
+    from whet.execute.forkserver import ForkServer
+
+__all__ = ["FAULTS", "Process", "died_of", "environment"]
 
 _THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -47,13 +50,37 @@ def died_of(code: int | None) -> str:
         return f"signal {-code}"
 
 
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a Python that this process starts, for work on so many threads."""
+    found = {**os.environ, **_shared(threads), "PYTHONUNBUFFERED": "1", "WHET_WORKER": who()}
+    # threads that spin while they wait make others wait: with more threads than cores all get many times slower
+    found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # what this process can import, the worker can: also an uninstalled package, or a script's folder
+    found["PYTHONPATH"] = os.pathsep.join(
+        dict.fromkeys([*(p or os.getcwd() for p in sys.path if not p.endswith(".zip"))])
+    )
+    return found
+
+
+def _shared(threads: int) -> dict[str, str]:
+    return dict.fromkeys(_THREADS, str(threads))
+
+
 class Process:
     """A Python that runs `whet.execute.child`, and what its owner knows of it.
 
-    left: whether its owner no longer listens to it.
+    forks: what it is forked from, where that can be, instead of begun anew; left: whether its owner no longer listens to it.
     """
 
-    def __init__(self, *, threads: int, log: Path | None, devices: Sequence[str] | None, stall: float | None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        log: Path | None,
+        devices: Sequence[str] | None,
+        stall: float | None,
+        forks: ForkServer | None = None,
+    ) -> None:
         self.left = False
         self._lock = threading.Lock()
         self._told = False  # its end
@@ -62,22 +89,18 @@ class Process:
         self._sign = 0.0  # when it last gave a sign of getting further
         self._base = self._peak = 0
         self._faults = tempfile.TemporaryFile()  # noqa: SIM115
-        env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUNBUFFERED": "1", "WHET_WORKER": who()}
-        # threads that spin while they wait make others wait: with more threads than cores all get many times slower
-        env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        env |= {"WHET_FAULTS": str(self._faults.fileno()), "WHET_SIGN": str(stall or 0)}
+        own = {"WHET_FAULTS": str(self._faults.fileno()), "WHET_SIGN": str(stall or 0)}
         if devices is not None:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
-        # what this process can import, the worker can: also an uninstalled package, or a script's folder
-        env["PYTHONPATH"] = os.pathsep.join(
-            dict.fromkeys([*(p or os.getcwd() for p in sys.path if not p.endswith(".zip"))])
-        )
+            own["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         out = open(log, "ab") if log else None  # noqa: SIM115
+        forked = None
+        if forks is not None:
+            forked = forks.fork(own | _shared(threads), out=out.fileno() if out else 2, faults=self._faults.fileno())
         # a group of its own: what the work starts is ended with it
-        self._process = subprocess.Popen(
+        self._process = forked or subprocess.Popen(
             [sys.executable, "-m", "whet.execute.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out or None, env=env, text=True, encoding="utf-8",
-            bufsize=1, process_group=0, pass_fds=(self._faults.fileno(),),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out or None, env=environment(threads) | own, text=True,
+            encoding="utf-8", bufsize=1, process_group=0, pass_fds=(self._faults.fileno(),),
         )  # fmt: skip
         if out:
             out.close()

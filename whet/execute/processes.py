@@ -1,7 +1,7 @@
 """Long-lived worker processes on this machine, spoken to in JSON lines over pipes.
 
-Nothing is pickled and nothing is forked: a worker is a fresh Python that imports what it is told by name. It ends when
-its pipe does, so no worker outlives its owner, however the owner dies.
+Nothing is pickled: a worker is a fresh Python that imports what it is told by name, or a fork of a process of one thread that was
+one (`whet.execute.forkserver`), never of its owner. It ends when its pipe does, so no worker outlives its owner, however the owner dies.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from whet.execute.process import Process
+
+if TYPE_CHECKING:
+    from whet.execute.forkserver import ForkServer
 
 __all__ = ["Message", "Pool"]
 
@@ -40,7 +43,8 @@ class Pool:
 
     memory: the most bytes a piece of work may take, counted from what its process held when it began; a process that
     passes it is killed. stall: the most seconds in which a piece of work may give no sign of getting further, likewise.
-    devices: the GPUs of each worker. log: where what the work prints goes, instead of standard error.
+    devices: the GPUs of each worker. log: where what the work prints goes, instead of standard error. forks: what workers are forked from,
+    instead of begun anew.
 
     Use it as a context manager; leaving it ends the workers.
 
@@ -61,11 +65,12 @@ class Pool:
         memory: int | None = None,
         stall: float | None = None,
         devices: Sequence[Sequence[str]] | None = None,
+        forks: ForkServer | None = None,
     ) -> None:
         self.workers = workers
         self.threads = threads or max(1, cores() // workers)
         self.memory, self.stall = memory, stall
-        self._log, self._devices = log, devices
+        self._log, self._devices, self._forks = log, devices, forks
         self._messages: queue.Queue[Message] = queue.Queue()
         self._processes: list[Process] = []
         self._readers: list[threading.Thread] = []
@@ -77,7 +82,7 @@ class Pool:
 
     def _start(self, worker: int) -> Process:
         devices = None if self._devices is None else self._devices[worker]
-        process = Process(threads=self.threads, log=self._log, devices=devices, stall=self.stall)
+        process = Process(threads=self.threads, log=self._log, devices=devices, stall=self.stall, forks=self._forks)
         self._readers = [r for r in self._readers if r.is_alive()]
         self._readers.append(threading.Thread(target=self._read, args=(worker, process), daemon=True))
         self._readers[-1].start()
@@ -214,3 +219,7 @@ def echo(payload: Mapping[str, Any], link: object) -> Mapping[str, Any]:
     {'x': 1}
     """
     return payload
+
+
+def prepared(payload: Mapping[str, Any]) -> None:
+    """Do nothing ahead: the smallest preparation there is."""

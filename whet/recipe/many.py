@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from whet.distributed.channels import Channel, channel
-from whet.distributed.ensemble import member_losses, whose
+from whet.distributed.ensemble import member_losses
+from whet.distributed.flat import Flat
 from whet.distributed.named import parse_rule
-from whet.distributed.shuffle import advice
+from whet.distributed.shuffle import Advice, advice
 from whet.journal.checkpoint import save
 from whet.recipe.begin import blaming
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.single import about, outcome, saved_before
-from whet.recipe.words import configured, count
+from whet.recipe.words import count
 from whet.recipe.workers import ensemble, lines, mean_staleness, rows
 from whet.train.checkpoint import pack
 from whet.train.early import Early
+from whet.train.run import Run
 from whet.tune.trial import Point
 
 __all__ = ["Team", "train_many"]
@@ -56,7 +63,7 @@ def train_many(
     Raises UsageError when there is nothing to resume, it was another configuration or team, or the team cannot be.
     """
     make, rule = channel(team.on), parse_rule(team.rule)
-    yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle")
+    yield Began("train")
     path = job.folder / "train" / "last.safetensors"
     what = {
         **about(job, params, job.data(params)), "rule": str(rule), "workers": team.workers, "shuffle": team.shuffle,
@@ -69,6 +76,9 @@ def train_many(
             shuffle=team.shuffle, folder=path.parent, resume=resume,
         )  # fmt: skip
     with training:
+        advised = advice(len(training.run.data.train), team.workers, training.run.steps, team.shuffle)  # type: ignore[arg-type]
+        warned = "" if advised.safe else f"; {advised.why}"  # now, when it can still be changed
+        yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle{warned}")
         held = _Held(job, training, path, what=what, saved=saved)
         every = 1 if rule.local is None else rule.local.every
         if not held.over:
@@ -82,9 +92,9 @@ def train_many(
                     training.halt()
                 if isinstance(event, Point):
                     held.take(event)
-                yield held.progress(every, told=isinstance(event, Point), params=params)
-            held.save()
-        yield held.block(team, str(rule))
+                yield held.progress(every, told=isinstance(event, Point))
+            held.end()
+        yield held.block(team, str(rule), advised)
 
 
 class _Held:
@@ -105,6 +115,9 @@ class _Held:
         self._deaths: Counter[str] = Counter(before.get("deaths", {}))
         self._lost = int(before.get("lost", 0))
         self._seconds = float(before.get("seconds", 0.0))
+        self._best: tuple[dict[str, Any], np.ndarray | None] | None = (
+            None  # where a criterion went back to, with its outputs
+        )
         self._began: float | None = None  # when the first worker was seen
         self._epochs = float(run.step)  # merged by then
         self.early.begin()
@@ -119,23 +132,31 @@ class _Held:
         """Take in a point, and save; end the training when its criterion says so."""
         if self.early.why:
             return  # it came after the end
+        now = time.monotonic()
+        if self._began is None:  # it was quicker than the first look
+            self._began, self._epochs = now - point.cost, point.step - 1.0
         metrics = {**point.metrics, "seconds": self.seconds}
         self.points.append((point.step, point.value, metrics))
         self.early.take(replace(point, cost=0.0))  # an epoch costs 1, as on one process
-        self._ensemble()
         self.save()
         if self.early.why:
+            run = self.training.run
+            self._best = run.state(), run.outputs
             self.training.halt()
 
-    def _ensemble(self) -> None:
-        """Weigh the members' models together, and say whose is saved, where the rule has them exchanged."""
+    def end(self) -> None:
+        """Save how it ended: with the best epoch's model where a criterion ended it, whatever came after."""
         run, models = self.training.run, self.training.models
-        if models and not run.over:
-            stopped = (
-                self.early.why
-            )  # then the model is that of the best epoch again, and the members' are those of the last
-            found = member_losses(run, models)
-            self.members = ensemble(found, [w for w, _ in models], None if stopped else whose(run, models))
+        if (
+            models and not run.over
+        ):  # the members are those of the last epoch, so none of them is the best epoch's model
+            saved = _whose(run, models) if self._best is None else None
+            self.members = ensemble(member_losses(run, models), [w for w, _ in models], saved)
+        if self._best is not None:
+            run.restore(self._best[0])
+            run.outputs = self._best[1]
+        if self.points or self.training.status:  # else nobody was there yet, and what another training left stays
+            self.save()
 
     def save(self) -> None:
         """Save all of it."""
@@ -158,14 +179,14 @@ class _Held:
             "seconds": self.seconds, "members": self.members,
         }  # fmt: skip
 
-    def progress(self, every: int, *, told: bool, params: Mapping[str, Any]) -> Progress:
+    def progress(self, every: int, *, told: bool) -> Progress:
         """Return how far it is; every: steps between two pushes of a worker; told: whether an epoch has just ended."""
         training, run = self.training, self.training.run
         status = training.look()
         there, workers = len(status.get("workers") or {}), training.workers
         epochs = float(run.step) if told else max(float(run.step), float(status.get("epochs", 0.0)))
         if self._began is None and (told or there):
-            self._began, self._epochs = time.monotonic(), float(run.step)
+            self._began, self._epochs = time.monotonic(), epochs
         past = 0.0 if self._began is None else time.monotonic() - self._began
         speed = (epochs - self._epochs) / past if past else 0.0
         last = self.points[-1] if self.points else None
@@ -173,22 +194,17 @@ class _Held:
         return Progress(
             "train", min(1.0, epochs / run.steps), f"{epochs:.0f}" if told else f"{epochs:.1f}", f"{run.steps} epochs",
             (run.steps - epochs) / speed if speed else None, {}, {"epochs": speed} if speed else {},
-            said or ("" if there else f"starting {count(workers, 'worker')}"), configured(params),
-            rows(status, self._deaths + training.deaths, workers, every=every), told,
+            said or ("" if there else f"starting {count(workers, 'worker')}"),
+            rows=rows(status, self._deaths + training.deaths, workers, every=every) if there else (), told=told,
         )  # fmt: skip
 
-    def block(self, team: Team, rule: str) -> Block:
+    def block(self, team: Team, rule: str, advised: Advice) -> Block:
         """Return what came of it."""
         run, told = self.training.run, self.told()
-        advised = advice(len(run.data.train), team.workers, run.steps, team.shuffle)  # type: ignore[arg-type]
         said = lines(
             told, workers=team.workers, rule=rule, members=self.members, advice=advised.why,
             normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
         )  # fmt: skip
-        block = outcome(self.early, self.path, self.points)
-        whole = [*block.lines]
-        at = len(whole) if block.failed else 1 + (len(whole) > 3)
-        whole[at:at] = said
         found = {
             "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "seconds": told["seconds"],
             "updates": self.status.get("version", 0), "mean_staleness": mean_staleness(self.status),
@@ -197,4 +213,16 @@ class _Held:
             "each": self.status.get("workers", {}), "ensemble": self.members,
             "advice": {"safe": advised.safe, "why": advised.why},
         }  # fmt: skip
-        return replace(block, lines=tuple(whole), data={**block.data, "distributed": found})
+        if not self.points and not self.status:
+            end = Block("train", ("stopped before the first update: nothing was saved",), {"step": 0, "path": None})
+        else:
+            end = outcome(self.early, self.path, self.points, more=said)
+        return replace(end, data={**end.data, "distributed": found})
+
+
+def _whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
+    """Return the worker whose weights the run has, or None when they are nobody's."""
+    own = Flat(
+        copy.deepcopy(run.model)
+    ).weights  # of a copy: the run's own parameters are views of what a channel writes
+    return next((w for w, weights in models if torch.equal(own, weights)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,15 +133,15 @@ def saved_before(path: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     return saved
 
 
-def outcome(early: Early, path: Path, points: list[Any]) -> Block:
+def outcome(early: Early, path: Path, points: list[Any], *, more: Sequence[str] = ()) -> Block:
     """Return the block of a training that ended, at the point where its run stands now.
 
-    points: (step, value, metrics) of every epoch so far.
+    points: (step, value, metrics) of every epoch so far; more: lines that stand before its configuration.
     """
     run = early.run
     goal = run.goal
     if early.failed:
-        lines = [*textwrap.wrap(f"diverged after epoch {points[-1][0]}: {early.why}", WIDTH)]
+        lines = [*textwrap.wrap(f"diverged after epoch {points[-1][0]}: {early.why}", WIDTH), *more]
         return Block(
             "train", tuple(lines), {"step": points[-1][0], "diverged": True, "stopped": early.why}, failed=True
         )
@@ -149,7 +149,7 @@ def outcome(early: Early, path: Path, points: list[Any]) -> Block:
         run.evaluate()
     assert run.outputs is not None
     if run.over:
-        lines = [f"diverged: the loss is not finite after epoch {run.step}. Try a smaller lr (--set lr=...)"]
+        lines = [f"diverged: the loss is not finite after epoch {run.step}. Try a smaller lr (--set lr=...)", *more]
         return Block("train", tuple(lines), {"step": run.step, "diverged": True}, failed=True)
     score = interval(goal.name, run.outputs, run.data.valid.targets.numpy(), kind=run.data.kind)
     top: tuple[Any, ...] = min(points, key=lambda p: goal.score(p[1]), default=(run.step, score.value, {}))
@@ -159,7 +159,7 @@ def outcome(early: Early, path: Path, points: list[Any]) -> Block:
     if early.why:
         lines += textwrap.wrap(f"stopped after epoch {points[-1][0]}, back to {run.step}: {early.why}", WIDTH)
     lines += [f"training loss {train_loss:.4g}; best epoch {top[0]} ({top[1]:.4g})"] if train_loss is not None else []
-    lines += [*textwrap.wrap(configured(run.params), WIDTH), str(path)]
+    lines += [*more, *textwrap.wrap(configured(run.params), WIDTH), str(path)]
     data = {
         "step": run.step, "steps": run.steps, "metric": goal.name, "value": score.value, "interval": [score.low, score.high],
         "params": dict(run.params), "path": str(path), "curve": [{"step": s, "value": v, **m} for s, v, m in points],

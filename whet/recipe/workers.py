@@ -23,22 +23,22 @@ def rows(status: Mapping[str, Any], deaths: Mapping[str, int], workers: int, *, 
 
     >>> status = {"workers": {"0": {"updates": 30, "rate": 15.0, "waits": False, "ahead": 2}}, "staleness": {"0": 9, "1": 21}}
     >>> print(*rows(status, {"worker 1": 1}, 2), sep="\\n")
-    worker 0      15.0 steps/s       30 updates    2 ahead
-    worker 1    died; another one starts
+    worker 0     15.0 steps/s       30 updates   2 ahead
+    worker 1   died; another one starts
     staleness 0.7 on average: 0 ▄█ 1
     """
     there, found = status.get("workers") or {}, []
     for w in range(min(workers, _SHOWN)):
         s, died = there.get(str(w)), deaths.get(f"worker {w}", 0)
         if s is None:
-            found.append(f"worker {w:<4}" + ("died; another one starts" if died else "starts"))
+            found.append(f"worker {w:<3} " + ("died; another one starts" if died else "starts"))
             continue
-        row = f"worker {w:<4} {s['rate'] * every:>7.1f} steps/s {s['updates']:>8,} updates {s['ahead']:>4} ahead"
-        row += "  waits" if s["waits"] else ""
-        found.append(row + (f"  {_times(died)} replaced" if died else ""))
+        row = f"worker {w:<3} {_speed(s['rate'] * every):>6} steps/s {s['updates']:>8,} updates {s['ahead']:>3} ahead"
+        notes = [*(["waits"] if s["waits"] else []), *([f"died {died}x"] if died else [])]
+        found.append(f"{row}  {', '.join(notes)}".rstrip())
     rest = [there[str(w)]["rate"] * every for w in range(_SHOWN, workers) if str(w) in there]
     if workers > _SHOWN:
-        speeds = f": {min(rest):.1f} to {max(rest):.1f} steps/s" if rest else ""
+        speeds = f": {_speed(min(rest))} to {_speed(max(rest))} steps/s" if rest else ""
         found.append(f"{len(rest)} of {workers - _SHOWN} more{speeds}")
     return (*found, *([_stale(status)] if status.get("staleness") else []))
 
@@ -53,7 +53,7 @@ def lines(
     """
     status, deaths = told["status"], told["deaths"]
     found = [
-        f"{count(workers, 'worker')}, {rule}: {count(status.get('version', 0), 'update')}, {duration(told['seconds'])}"
+        f"{count(workers, 'worker')}, {count(status.get('version', 0), 'update')} in {duration(told['seconds'])}, rule {rule}"
     ]
     if status.get("staleness"):
         found.append(_stale(status))
@@ -80,9 +80,10 @@ def lines(
     return [y for x in found for y in textwrap.wrap(x, WIDTH, subsequent_indent="  ")]
 
 
-def ensemble(found: Members, workers: list[int], saved: int | None) -> dict[str, Any]:
-    """Return the losses of an ensemble and its members as JSON values; saved: the worker whose model is."""
-    each = dict(zip(workers, found.each, strict=True))
+def ensemble(found: Members, workers: list[int], chosen: int | None) -> dict[str, Any]:
+    """Return the losses of an ensemble and its members as JSON values; chosen: the worker whose model is saved."""
+    each = {str(w): loss for w, loss in zip(workers, found.each, strict=True)}
+    saved = None if chosen is None else str(chosen)
     return {"loss": found.ensemble, "mean": found.mean, "each": each, "saved": saved}
 
 
@@ -99,7 +100,13 @@ def mean_staleness(status: Mapping[str, Any]) -> float | None:
 
 def _stale(status: Mapping[str, Any]) -> str:
     counts = {int(k): n for k, n in status["staleness"].items()}
+    if not any(counts):
+        return "staleness 0: nothing was merged between a pull and its push"
     return f"staleness {mean_staleness(status):.1f} on average: {bars(counts)}"
+
+
+def _speed(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.1f}"
 
 
 def _times(n: int) -> str:

@@ -26,16 +26,22 @@ from whet.distributed.shuffle import Shuffle
 from whet.distributed.worker import Parts, Worker
 from whet.execute.child import Link
 
-__all__ = ["serve", "work"]
+__all__ = ["prepare", "serve", "work"]
 
 _RETRY = 0.05  # seconds between tries to reach a server that is not there yet
 _PATIENCE = 1.0  # seconds between looks whether to stop, while waiting for an answer
 _SIGNS = 10  # signs of life that a worker gives within a deadline, at most
 
 
+def prepare(payload: Mapping[str, Any]) -> None:
+    """Make what server and workers of a job all need, before they are forked."""
+    Job(**payload["job"]).prepare()
+
+
 def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     """Be the server of a job until it is done or halted; return its last status, and whether it is done."""
     job, epoch = Job(**payload["job"]), int(payload["epoch"])
+    torch.set_num_threads(int(payload["threads"]))
     server = job.server(job.run())
     keeper = Keeper(server, Path(job.checkpoint), job.often)
     whole = keeper.begin(resume=bool(payload["resume"]))

@@ -47,13 +47,20 @@ class Job:
         """Return it as JSON values."""
         return asdict(self)
 
+    def prepare(self) -> None:
+        """Make the run for a process to take that is forked from this one."""
+        self.made_rule()
+        _prepared[:] = [(self, self.run())]
+
     def clear(self) -> None:
         """Remove the folders that go with the training: its owner is gone."""
         for folder in self.temporary:
             shutil.rmtree(folder, ignore_errors=True)
 
     def run(self, *, device: str = "cpu") -> Run:
-        """Return the run whose task, model, data and optimizer these are."""
+        """Return the run whose task, model, data and optimizer these are; the first time the prepared one, where there is one."""
+        if device == "cpu" and _prepared and _prepared[0][0] == self:
+            return _prepared.pop()[1]
         return Run(restore(self.task), self.params, steps=self.steps, seed=self.seed, device=device)
 
     def server(self, run: Run) -> Server:
@@ -76,3 +83,6 @@ class Job:
     def region(self, flat: Flat) -> Region:
         """Open the shared memory."""
         return Region(region_path(Path(self.folder)), self.layout(flat).areas())
+
+
+_prepared: list[tuple[Job, Run]] = []

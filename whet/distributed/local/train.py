@@ -21,6 +21,7 @@ from whet.distributed.local.place import Place
 from whet.distributed.local.region import Region
 from whet.distributed.rule import Local, Rule
 from whet.errors import TaskError, UsageError
+from whet.execute.forkserver import ForkServer
 from whet.execute.process import died_of
 from whet.execute.processes import Message, Pool
 from whet.task import Task
@@ -69,6 +70,7 @@ class Training:
         self._row: Counter[int] = Counter()
         self._due: dict[int, float] = {}  # process -> by when it has to begin
         self._idle: set[int] = set()  # workers that were told that all is done
+        self._forks: ForkServer | None = None
         self._pool: Pool | None = None
         about = reference(task)
         self._place = place = Place(folder)
@@ -102,7 +104,13 @@ class Training:
         if self._pool is None and not self._ended:
             if not self._resume:  # what another training left there is nothing that a server may begin at
                 Path(self.job.checkpoint).unlink(missing_ok=True)
-            self._pool = Pool(self.workers + 1, threads=None)
+            if self._forks is None:
+                self._forks = ForkServer("whet.distributed.local.children:prepare", {"job": self.job.json()})
+            while not self._forks.ready(seconds):
+                yield None
+                if self._halting:
+                    return
+            self._pool = Pool(self.workers + 1, threads=None, forks=self._forks)
             self._serve()
             for w in range(self.workers):
                 self._work(w)
@@ -126,7 +134,7 @@ class Training:
         spent = 0.0 if self._began is None else time.monotonic() - self._began
         payload = {
             "job": self.job.json(), "epoch": self._epoch, "resume": self._resume, "shown": self.run.step if known else None,
-            "spent": spent,
+            "spent": spent, "threads": self._pool.threads,
         }  # fmt: skip
         self._due[_SERVER] = time.monotonic() + _BEGIN
         self._pool.call(_SERVER, "whet.distributed.local.children:serve", payload)
@@ -267,6 +275,9 @@ class Training:
         if self._pool is not None:
             self._pool.kill()
             self._pool = None
+        if self._forks is not None:
+            self._forks.close()
+            self._forks = None
         self._place.clear()
 
     def __enter__(self) -> Training:

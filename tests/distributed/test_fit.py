@@ -1,0 +1,70 @@
+"""What cannot be shared among workers is refused, and what can be is not."""
+
+import pytest
+import torch
+from lessons import PARAMS, Blobs, Normed, Tally
+from torch import nn
+
+from whet.distributed.fit import check_run
+from whet.distributed.shuffle import Shuffle
+from whet.errors import TaskError, UsageError
+from whet.train.run import Run
+
+
+class Words(Blobs):
+    sparse = True
+
+    def model(self, params):
+        return Bag(self.sparse)
+
+
+class Bag(nn.Module):
+    def __init__(self, sparse):
+        super().__init__()
+        self.words = nn.EmbeddingBag(9, 3, sparse=sparse, mode="sum")
+
+    def forward(self, x):
+        return self.words(x.long().clamp(0, 8))
+
+
+class Dense(Words):
+    sparse = False
+
+
+class Twice(torch.optim.SGD):
+    def step(self, closure):
+        closure()
+        super().step()
+
+
+class Calls(Blobs):
+    def optimizer(self, params, model):
+        return Twice(model.parameters(), lr=0.1)
+
+
+def test_a_sparse_gradient_is_found_whatever_makes_it():
+    with pytest.raises(TaskError, match=r"Words.model: the gradient of words.weight is sparse.*Leave sparse=True out"):
+        check_run(Run(Words(), PARAMS, device="cpu"))
+
+
+def test_an_optimizer_that_calls_the_loss_again():
+    with pytest.raises(TaskError, match=r"Calls.optimizer: Twice calls the loss again"):
+        check_run(Run(Calls(), PARAMS, device="cpu"))
+
+
+@pytest.mark.parametrize("task", [Blobs, Normed, Dense, Tally])
+def test_looking_changes_nothing(task):
+    run, other = (Run(task(), PARAMS, device="cpu") for _ in range(2))
+    before = torch.get_rng_state()
+    check_run(run)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(p.grad is None for p in run.model.parameters())
+    for a, b in zip(run.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_shard_of_one_example_is_too_small_for_batch_normalisation():
+    with pytest.raises(UsageError, match=r"one example.*at most 5"):
+        Shuffle(10, 4, workers=6, how="local", alone=False)
+    Shuffle(10, 4, workers=5, how="local", alone=False)
+    Shuffle(10, 4, workers=6, how="local")
