@@ -13,8 +13,9 @@ from torch import Tensor
 from whet.distributed.server import Given, Server
 from whet.distributed.update import Update
 
-__all__ = ["Channel", "Client", "Desk"]
+__all__ = ["SIGNS", "Channel", "Client", "Desk"]
 
+SIGNS = 10  # of life that a worker gives within a deadline, at most
 _TOGETHER = 60.0  # seconds that the first worker waits for the others, at most
 
 

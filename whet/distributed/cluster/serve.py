@@ -62,11 +62,12 @@ class Service:
                 self._counts.zero_()
             self._counts[2] = self.epoch
             self.keeper = Keeper(self.server, Path(self.job.checkpoint), self.job.often)
-            self.keeper.begin(resume=resume)
+            whole = self.keeper.begin(resume=resume)
         except Exception as e:
             return {"error": said(e)}
         self.desk = Desk(
-            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline, shown=shown,
+            self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline,
+            shown=whole if shown is None else shown,
             together=1 if self.epoch else self.job.workers,
         )  # fmt: skip
         held = self.server.held
@@ -92,6 +93,12 @@ class Service:
         if client is not None and life not in self._answers:
             self._do(lambda: self.desk.ask(client))
         return await self._answer(client, seconds)
+
+    async def alive(self, worker: int, life: int) -> None:
+        """Note that a worker got further with what it is at."""
+        client = self._client(worker, life)
+        if client is not None:
+            self.desk.alive(client)
 
     async def push(
         self, worker: int, life: int, step: int, *, vector: Bytes, buffers: Bytes, about: tuple[int, int, float],

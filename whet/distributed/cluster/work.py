@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from whet.distributed.cluster.parcel import Answer, said, unwrap, wrap
+from whet.distributed.desk import SIGNS
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Local
 from whet.distributed.server import Given
@@ -74,6 +75,7 @@ class Labour:
         if welcome is None:
             return "lost"
         life, worker.step = welcome
+        worker.further = self._signs(server, life)
         answer: Answer = self._get(server.pull.remote(self.number, life, seconds=PATIENCE))
         while answer.kind in ("given", "wait"):
             if answer.kind == "wait":
@@ -87,6 +89,19 @@ class Labour:
                 about=(update.examples, update.pulled, update.loss), seconds=PATIENCE,
             ))  # fmt: skip
         return answer.kind
+
+    def _signs(self, server: Any, life: int) -> Callable[[], None]:
+        """Return what says to a server that this got further, unless it has just said so."""
+        said = time.monotonic()
+
+        def sign() -> None:
+            nonlocal said
+            now = time.monotonic()
+            if now - said > self.job.deadline / SIGNS:
+                said = now
+                server.alive.remote(self.number, life)
+
+        return sign
 
     def _taken(self, worker: Worker, answer: Answer) -> Given:
         """Put what was given where it belongs."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from whet.distributed.desk import SIGNS
 from whet.distributed.flat import Flat
 from whet.distributed.keeper import Keeper
 from whet.distributed.local.frames import Frame, FrameError, Kind, connect, receive, send
@@ -30,7 +31,6 @@ __all__ = ["prepare", "serve", "work"]
 
 _RETRY = 0.05  # seconds between tries to reach a server that is not there yet
 _PATIENCE = 1.0  # seconds between looks whether to stop, while waiting for an answer
-_SIGNS = 10  # signs of life that a worker gives within a deadline, at most
 
 
 def prepare(payload: Mapping[str, Any]) -> None:
@@ -163,7 +163,7 @@ class Hand:
     def _sign(self, connection: socket.socket, life: int) -> None:
         """Say that it got further, unless it has just said so."""
         now = time.monotonic()
-        if now - self._signed > self.job.deadline / _SIGNS:
+        if now - self._signed > self.job.deadline / SIGNS:
             self._signed = now
             try:
                 send(connection, Frame(Kind.ALIVE, life))

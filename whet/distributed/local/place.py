@@ -35,17 +35,17 @@ class Place:
     """
 
     def __init__(self, folder: Path | None, areas: Mapping[str, Area]) -> None:
+        made = [] if folder is None else _missing(folder)
         held = None if folder is None else _hold(folder)
         try:
             self.meet, self.region = meet(areas)
         except BaseException:
-            if held is not None:
-                os.close(held)
+            _leave(held, made)
             raise
         own = Path(tempfile.mkdtemp(prefix="whet-")) if folder is None else folder
         self.checkpoint = own / CHECKPOINT
         self.temporary = [self.meet, *([own] if folder is None else [])]
-        self._clear = weakref.finalize(self, _remove, self.temporary, self.checkpoint, held)
+        self._clear = weakref.finalize(self, _remove, self.temporary, self.checkpoint, held=held, made=made)
 
     def clear(self) -> None:
         """Remove what is temporary, and let another training have the folder."""
@@ -103,9 +103,25 @@ def _hold(folder: Path) -> int:
     return held
 
 
-def _remove(folders: list[Path], checkpoint: Path, held: int | None) -> None:
+def _missing(folder: Path) -> list[Path]:
+    """Return what has to be made for `folder` to be there, the innermost first."""
+    return [p for p in (folder, *folder.parents) if not p.exists()]
+
+
+def _leave(held: int | None, made: list[Path]) -> None:
+    """Let go of a folder; where nothing was written, leave nothing."""
+    if held is not None:
+        os.close(held)
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:  # something is in it
+            return
+
+
+def _remove(folders: list[Path], checkpoint: Path, *, held: int | None, made: list[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     if held is not None:  # a server that was killed while it wrote may have left a part
         checkpoint.with_name(f".{checkpoint.name}.part").unlink(missing_ok=True)
-        os.close(held)
+    _leave(held, made)

@@ -257,8 +257,9 @@ class Training:
 
     def look(self) -> dict[str, Any]:
         """Ask the server how the training stands; return the last that is known when it does not answer at once."""
-        self._contact.ask()
-        self.status = self._contact.hear(_ANSWER) or self.status
+        if not self._ended:  # else the last word is known, and what still lies there is older
+            self._contact.ask()
+            self.status = self._contact.hear(_ANSWER) or self.status
         return self.status
 
     def halt(self) -> None:
