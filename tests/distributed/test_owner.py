@@ -1,6 +1,7 @@
 """The owner of a training and what it does when processes end, hang or begin; its folders; the server's socket."""
 
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,10 @@ def test_a_process_that_does_not_begin_or_a_server_that_does_not_answer_is_ended
             owner._look_after()  # asks
             owner._look_after()
         found = {}
-        while len(found) < 2 and (message := owner._pool.get(60.0)) is not None:
-            if message.kind == "exit":
+        until = time.monotonic() + 60
+        while len(found) < 2 and time.monotonic() < until:
+            message = owner._pool.get(1.0)
+            if message is not None and message.kind == "exit":
                 found[message.worker] = message.data["why"]
         assert found == {0: "late", 2: "late"}
 
