@@ -49,7 +49,9 @@ class Flat:
         first, self.size = self.parameters[0], sum(p.numel() for p in self.parameters)
         self.weights = self._fit(weights, first, "weights")
         self.gradient = self._fit(gradient, first, "gradient")
-        self._layout = [(p.shape, _dense(p), p.numel()) for p in self.parameters]  # searched once: `point` is in every step
+        self._layout = [
+            (p.shape, _dense(p), p.numel()) for p in self.parameters
+        ]  # searched once: `point` is in every step
         self._buffers = [b for b in model.buffers() if not b.is_complex()]
         self.buffer_size = sum(b.numel() for b in self._buffers)
         with torch.no_grad():
