@@ -39,7 +39,7 @@ from whet.distributed.simulate import Simulation
 from whet.train.predict import forward
 
 BATCH, IMAGES, HELD_OUT = 32, 512, 1000
-RATES = (0.05, 0.1, 0.2, 0.4)
+RATES = (0.1, 0.2, 0.4, 0.8)
 STRENGTHS = ("share=0.5,weight=1", "share=1,weight=4")
 
 
@@ -47,7 +47,7 @@ def trials(rule: str, every: int) -> list[tuple[str, float]]:
     """Return four pairs (rule, rate) for "average" or "ec".
 
     >>> trials("average", 8)[0], trials("ec", 8)[-1]
-    (('average(every=8)', 0.05), ('ec(every=8,share=1,weight=4)', 0.2))
+    (('average(every=8)', 0.1), ('ec(every=8,share=1,weight=4)', 0.4))
     """
     if rule == "average":
         return [(f"average(every={every})", lr) for lr in RATES]

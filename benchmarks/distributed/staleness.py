@@ -12,7 +12,7 @@ Student's t over seeds, of trainings that did not diverge; differences ("- SGD")
 overlap, and not above it at M = 4.
 
 The task, network and images are in `evidence/images.py`; it needs an IDX image set (`--data`, or WHET_DATA).
-Run: python benchmarks/distributed/staleness.py [--workers 4,8,16] [--epochs 6] [--lengths 3,12] [--seeds 5] [--json FILE] [--kept FILE]
+Run: python benchmarks/distributed/staleness.py [--workers 4,8,16] [--epochs 6] [--lengths 3,12] [--after RULE] [--seeds 5] [--json FILE] [--kept FILE]
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ RULES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 PAPER = {"SGD": 8.65, "async": 9.27, "sync": 9.17, "dc-asgd-c": 8.67, "dc-asgd-a": 8.19}
 
 
-def trials(rule: str, workers: int, epochs: int) -> list[dict[str, Any]]:
-    """Return eight settings for a rule.
+def trials(rule: str, workers: int, epochs: int, after: str = "") -> list[dict[str, Any]]:
+    """Return eight settings for a rule, followed by the rule `after` where one is given.
 
     >>> [t["rule"] for t in trials("dc-asgd-a", 8, 6)][3:5], len(trials("sync", 8, 6))
     (['dc-asgd-a(lambda=2)', 'dc-asgd-a(lambda=4)'], 8)
@@ -47,7 +47,7 @@ def trials(rule: str, workers: int, epochs: int) -> list[dict[str, Any]]:
     names = [f"{rule}(lambda={s:g})" for s in strengths] or [rule]
     per = 1 if rule == "sync" else 2 if workers == 1 else workers
     return [
-        {"rule": name, "workers": workers, "epochs": epochs, "batch": 32, "lr": round(rate / per, 4), "warmup": warmup}
+        {"rule": name + after, "workers": workers, "epochs": epochs, "batch": 32, "lr": round(rate / per, 4), "warmup": warmup}
         for name in names for warmup in (0.0, epochs / 12) for rate in rates
     ]  # fmt: skip
 
@@ -78,6 +78,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--workers", default="4,8,16")
     parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--after", default="", help="a rule that follows each of them, such as 'clip(norm=2)'")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--lengths", default="3,12", help="other numbers of epochs, for the second table; or none")
     parser.add_argument("--length-workers", type=int, default=8, help="M of the second table")
@@ -96,7 +97,7 @@ def main() -> None:
     asked = given.rules != ",".join(RULES)
     for rule, m in [("async", 1), *((r, w) for w in workers for r in rules if w == 4 or asked or r != "dc-asgd-c")]:
         name = "SGD" if m == 1 else rule
-        tried = trials(rule, m, epochs)
+        tried = trials(rule, m, epochs, f" + {given.after}" if given.after else "")
         best = tuned(kept, tried[-1:] if given.quick else tried, tuning, f"tune {name} {m}")
         results = kept.all([{**best.setting, "seed": s, "report": True} for s in seeds], f"{name} {m}")
         chosen[rule, m], ends[rule, m] = best.setting, [end(r) for r in results]

@@ -2,7 +2,7 @@
 
 All train for the same virtual time, that of synchronous SGD over `--epochs` epochs; each rule's rate falls to a tenth at half
 and at 80 % of the epochs that it gets done in that time (whole ones), and its rate is tuned with the same number of trials, on seeds and images
-that are not reported. "progress" is epochs merged a virtual second beside those of sync; "as good" is the part of the time (median) after which the
+that are not reported. "speed" is epochs merged a virtual second beside those of sync; "as good" is the part of the time (median) after which the
 test error first is at most what sync ends with. Virtual seconds: a step takes gamma(100) with mean 1, the slow worker's 3.
 "stale": mean staleness;
 "- sync": difference of the errors of the same seeds. In brackets: half of the 95 % interval, Student's t over seeds, of trainings that did not diverge. Target: at least twice the progress of sync.
@@ -96,7 +96,7 @@ def main() -> None:
                 "workers": m, "rule": rule, "setting": best.setting, "trials": best.errors, "progress": progress, "test": ends[rule],
                 "results": results,
             })  # fmt: skip
-    head = ["M", "rule", "rate", "epochs", "stale", "progress", "test error %", "- sync", "as good"]
+    head = ["M", "rule", "rate", "epochs", "stale", "speed", "test error %", "- sync", "as good"]
     print(table(head, rows))
     for row in rows:
         if row[1] != "sync":
