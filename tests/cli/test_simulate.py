@@ -100,6 +100,31 @@ def test_json_holds_all_of_it(whet, task):
     assert "rates chosen on seed 1 and shown on seed 0" in said.err  # lines for a person go there
 
 
+def test_the_next_command_has_the_settings_and_the_rate_that_was_chosen(whet, task):
+    words = (
+        "simulate",
+        small(task),
+        "--workers",
+        "2",
+        "--rule",
+        "sync",
+        "--epochs",
+        "1",
+        "--no-baseline",
+        "--set",
+        "decay=0.25",
+    )
+    said = whet(*words, "--set", "lr=0.01")
+    assert (
+        said.out.splitlines()[-1]
+        == "next      whet train tiny.py --workers 2 --rule sync --set decay=0.25 --set lr=0.01"
+    )
+    said = whet(*words, "--set", "lr=0.01", "--lr", "0.001,0.1", "--lr-seeds", "1")
+    end = said.out.splitlines()[-1]
+    assert end.startswith("next      whet train tiny.py --workers 2 --rule sync --set decay=0.25 --set lr=0.")
+    assert end.count("lr=") == 1
+
+
 def test_recorded_times_are_used(whet, task, tmp_path):
     (tmp_path / "times.txt").write_text("# seconds\n2, 2 2\n4\n")
     said = whet(

@@ -112,6 +112,6 @@ def simulate(
         emit_json({"task": job.name, **found.json(), "setting": found.setting, **page})
     if found.interrupted:
         return kept.code(130)
-    if line := found.further(o.again(task, target, kind, time)):
+    if line := found.further(o.again(task, target, kind, time), set or ()):
         screen.block("next", [line])
     return kept.code(int(found.failed))

@@ -84,7 +84,7 @@ class Simulated:
             "rates": rates, "notes": self.notes, "runs": [o.json() for o in self.outcomes],
         }  # fmt: skip
 
-    def further(self, task: str) -> str:
+    def further(self, task: str, words: Sequence[str]) -> str:
         """Return the command that trains by the best rule in processes, or "" when there is none."""
         import shlex
 
@@ -96,7 +96,10 @@ class Simulated:
         if top is None:
             return ""
         rate = self.rates.get((top.rule, top.workers))
-        more = f" --set {self.name}={rate.rate:g}" if rate is not None else ""
+        short = self.name.rpartition(".")[2]
+        kept = [w for w in words if rate is None or w.partition("=")[0].strip() not in (self.name, short)]
+        kept += [f"{self.name}={rate.rate:g}"] if rate is not None else []
+        more = "".join(f" --set {shlex.quote(w)}" for w in kept)
         return f"whet train {task} --workers {top.workers} --rule {shlex.quote(top.rule)}{more}"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Far", "at_equal_time", "chosen_rates", "ends"]
 
 _RULE = 19  # columns of a rule's name; a longer one has a line of its own
-_SHORT = 16  # columns of it in a line that says how far it is
+_SHORT = 12  # columns of it in a line that says how far it is
 
 
 class Far:
@@ -41,10 +41,9 @@ class Far:
         key = (*case, rate)
         if key != self._case:
             self.finish()
-            rule = case.rule if len(case.rule) <= _RULE else case.rule[: _RULE - 3] + "..."
-            self._words = f"{rule} with {case.workers}, seed {case.seed}" + (
-                f", rate {rate:g}" if rate is not None else ""
-            )
+            rule = case.rule if len(case.rule) <= _SHORT else case.rule[: _SHORT - 3] + "..."
+            self._words = f"{rule} with {case.workers}"
+            self._more = f"seed {case.seed}" + (f", rate {rate:g}" if rate is not None else "")
             self._case = key
         self._now = min(epochs, float(self.steps))
 
@@ -60,7 +59,7 @@ class Far:
         epochs = self.done + self._now
         part = min(1.0, epochs / (self.total * self.steps))
         left = past / part - past if part > 0.005 and past > 1 else None
-        now = f"{self._words}, epoch {self._now:.1f}/{self.steps}" if self._case else ""
+        now = f"{self._words}, epoch {self._now:.1f}" if self._case else ""
         return Progress(
             "simulate", part, str(self.over), f"{self.total} trainings", left, best=now, trying=self._more,
         )  # fmt: skip
@@ -87,11 +86,15 @@ def _whole(x: float) -> str:
     return f"{x:,.0f}" if math.isfinite(x) else "-"
 
 
+def _times(x: float) -> str:
+    return "-" if not math.isfinite(x) else f"{x:.3g}x" if x < 1000 else f"{x:,.0f}x"
+
+
 def ends(rows: Sequence[Summary], metric: str) -> list[str]:
     """Return the table of what each rule came to after the last epoch."""
     cells = [
         (r.rule, str(r.workers), _value(r.value, r.spread) if r.diverged < r.n else "diverged", _whole(r.seconds),
-         f"{r.speedup:.3g}x" if math.isfinite(r.speedup) else "-", f"{r.staleness:.2f}")
+         _times(r.speedup), f"{r.staleness:.2f}")
         for r in rows
     ]  # fmt: skip
     seeds = max(r.n for r in rows)
@@ -100,10 +103,11 @@ def ends(rows: Sequence[Summary], metric: str) -> list[str]:
         if seeds > 1
         else ["after the last epoch"]
     )
-    lines += _table(("rule", "workers", metric[:16], "seconds", "speed-up", "stale"), cells, (7, 16, 8, 8, 6))
+    lines += _table(("rule", "workers", metric[:16], "seconds", "speed-up", "stale"), cells, (7, 16, 9, 8, 6))
     for r in rows:
         if 0 < r.diverged < r.n:
-            lines.append(f"{r.diverged} of {r.n} seeds of {r.rule} with {r.workers} diverged, left out of its mean")
+            said = f"{r.diverged} of {r.n} seeds of {r.rule} with {r.workers} diverged, left out of its mean"
+            lines += textwrap.wrap(said, WIDTH, break_on_hyphens=False)
     return lines
 
 
