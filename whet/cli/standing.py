@@ -94,7 +94,7 @@ def ends(rows: Sequence[Summary], metric: str) -> list[str]:
     """Return the table of what each rule came to after the last epoch."""
     cells = [
         (r.rule, str(r.workers), _value(r.value, r.spread) if r.diverged < r.n else "diverged", _whole(r.seconds),
-         _times(r.speedup), f"{r.staleness:.2f}")
+         _times(r.speedup), f"{r.staleness:.2f}" if r.staleness < 1000 else f"{r.staleness:,.0f}")
         for r in rows
     ]  # fmt: skip
     seeds = max(r.n for r in rows)
