@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from whet.distributed.flat import Flat
+from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.step import Steps
@@ -311,29 +312,3 @@ class Server:
         self.buffers.clear()
         for worker in {*self.held.clocks, *self.held.here, *self._out}:
             self.leave(worker)
-
-
-def thaw(memory: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a copy of a rule's memory with `change` applied to each node that is no container."""
-    memory = change(memory)
-    if isinstance(memory, dict):
-        return {k: thaw(v, change) for k, v in memory.items()}
-    if isinstance(memory, list):
-        return [thaw(v, change) for v in memory]
-    return memory.clone() if isinstance(memory, Tensor) else memory
-
-
-def plain(node: Any) -> Any:
-    """Return an update as a dict of plain values and tensors."""
-    if not isinstance(node, Update):
-        return node
-    return {"$update": {**node._asdict(), "tickets": [list(t) for t in node.tickets]}}
-
-
-def lived(node: Any) -> Any:
-    """Return the update that `plain` made a dict of."""
-    if not isinstance(node, dict) or "$update" not in node:
-        return node
-    fields = dict(node["$update"])
-    fields["tickets"] = tuple(Ticket(*t) for t in fields["tickets"])
-    return Update(**fields)

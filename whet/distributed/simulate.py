@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from whet.distributed.delays import Delays, Network
 from whet.distributed.flat import Flat
+from whet.distributed.plain import lived, plain
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.seat import Seat, Stage
-from whet.distributed.server import Given, Server, lived, plain
+from whet.distributed.server import Given, Server
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Ticket, Update
 from whet.distributed.worker import Parts

@@ -13,8 +13,8 @@ import torch
 
 from whet import seed as streams
 from whet.distributed.named import made_by, parse_rule, split
+from whet.distributed.plain import plain, thaw
 from whet.distributed.rule import Rule
-from whet.distributed.server import plain, thaw
 from whet.distributed.update import Held, Update
 from whet.errors import UsageError
 from whet.testing.drill import Drill, history, same
