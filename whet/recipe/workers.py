@@ -76,7 +76,8 @@ def lines(
             found.append(f"saved: the model of worker {members['saved']}, loss {members['each'][members['saved']]:.4g}")
     found.append(advice)
     if normed and workers > 1:
-        found.append("batch normalisation: the mean of the workers' last statistics is saved")
+        whose = "its worker's" if members is not None else "the mean of the workers' last"
+        found.append(f"batch normalisation: {whose} statistics are saved")
     return [y for x in found for y in textwrap.wrap(x, WIDTH, subsequent_indent="  ")]
 
 
