@@ -141,6 +141,7 @@ def test_what_a_peer_finds(tool: str, bug: str, alarm: str) -> None:
     assert look(fixed, 0, fixed=fixed, usual=Outcome()).alarms == {}
 
 
+@pytest.mark.soak
 def test_the_program_goes_on_from_what_it_kept(tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -73,6 +73,7 @@ def test_an_all_missing_column_is_left_out_and_named(whet, table, tmp_path):
     assert "nothing" in said.out
 
 
+@pytest.mark.soak
 def test_a_million_categories_stay_in_memory(python, tmp_path):
     n = 300_000  # as many as the machine of a test can be asked for; each word occurs once
     frame = pd.DataFrame({"who": [f"person-{i:07d}" for i in range(n)], "x": np.arange(n) % 7, "y": np.arange(n) % 2})

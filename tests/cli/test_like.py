@@ -57,6 +57,7 @@ def test_a_study_like_all_the_others(whet, task, foreign):
     assert "study 'new': was created with like wider, tiny, not wider." in said.err
 
 
+@pytest.mark.soak
 def test_all_of_nothing_says_so_and_goes_on(whet, task, foreign):
     task()
     said = whet("tune", "tiny.py", "--like", "all", *FEW)

@@ -247,7 +247,7 @@ def test_it_prints_light_and_within_the_sheet(show: Any, study: Any) -> None:
     assert complaints(browser) == []
 
 
-@pytest.mark.parametrize("name", ["one step", "nan", "perfect"])
+@pytest.mark.parametrize("name", ["nan", *(pytest.param(n, marks=pytest.mark.soak) for n in ("one step", "perfect"))])
 def test_odd_trials_are_drawn_too(show: Any, odd_trials: Any, name: str) -> None:
     space = Space(lr=Float(1e-4, 1.0, log=True), act=Choice(["relu", "gelu"]))
     report = study_report(name, Trials(odd_trials[name], space=space, goals=(Goal("accuracy", "max"),), steps=3))

@@ -412,6 +412,7 @@ def test_a_study_with_trials_of_every_kind(tmp_path):
     assert str(redone).endswith("all equal"), redone.differences[:3]
 
 
+@pytest.mark.soak
 def test_several_workers_share_the_brackets(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     with Study(LINE, search="random", schedule="hyperband", steps=9, seed=3, store=url, name="s") as study:

@@ -20,7 +20,8 @@ def test_contract(clause):
     clause(GP)
 
 
-@pytest.mark.parametrize("acquisition", ["ei", *(pytest.param(a, marks=pytest.mark.soak) for a in ("pi", "ucb"))])
+@pytest.mark.soak
+@pytest.mark.parametrize("acquisition", ["ei", "pi", "ucb"])
 @pytest.mark.parametrize("clause", [c for c in SEARCHER if "rebuilt" in c.__name__ or "allows" in c.__name__])
 def test_contract_of_the_other_acquisitions(acquisition, clause):
     clause(lambda: GP(acquisition=acquisition, start=5))
