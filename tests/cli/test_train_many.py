@@ -69,6 +69,7 @@ def test_one_worker_takes_the_steps_of_a_run_on_its_own_bit_for_bit(whet, task, 
     assert max(map(len, said.err.splitlines())) <= 80
 
 
+@pytest.mark.soak
 def test_members_and_their_ensemble_are_told_and_shown(whet, tmp_path):
     said = whet("train", "digits", "--workers", "2", "--rule", "ec(every=5)", "--shuffle", "local", "--epochs", "2",
                 "--html", "page.html", "--json")  # fmt: skip

@@ -189,6 +189,7 @@ def test_a_worker_joins_when_a_node_does_and_goes_with_it(cluster):
 
 
 @pytest.mark.ray
+@pytest.mark.soak
 def test_an_error_in_a_worker_is_said_in_its_words(cluster):
     with (
         pytest.raises(TaskError, match=r"worker 0: RuntimeError: spoilt on purpose"),

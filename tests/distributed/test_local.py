@@ -113,6 +113,7 @@ def test_a_worker_that_hangs_is_replaced():
     assert weights(training).tolist() == [6.0] * 120
 
 
+@pytest.mark.soak
 def test_a_server_that_hangs_is_replaced():
     with Training(task("Tally"), {"pause": 0.03}, rule="async", workers=2, deadline=5.0) as training:
         thread = killer(training, 0, 0, number=signal.SIGSTOP)
@@ -124,6 +125,7 @@ def test_a_server_that_hangs_is_replaced():
     assert all(a.cost < b.cost for a, b in itertools.pairwise(points))
 
 
+@pytest.mark.soak
 def test_halted_it_goes_on_where_it_was(tmp_path):
     with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path) as training:
         for point in training:
@@ -164,6 +166,7 @@ def test_halted_before_there_is_a_server_it_ends():
         assert [e for e in training.events(0.1) if e is not None] == []
 
 
+@pytest.mark.soak
 def test_what_another_training_left_is_nothing_a_new_one_begins_at(tmp_path):
     left = tmp_path / "server.safetensors"
     left.write_bytes(b"another's")

@@ -8,6 +8,7 @@ from torch import nn
 
 from whet.distributed.flat import Flat
 from whet.distributed.keeper import Keeper
+from whet.distributed.rules.elastic import elastic
 from whet.distributed.rules.gather import sync
 from whet.distributed.rules.gradient import asynchronous, delay_compensated
 from whet.distributed.sampler import Sampler
@@ -191,3 +192,17 @@ def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
     again, _ = served(sync())
     assert Keeper(again, tmp_path / "s", 30.0).begin(resume=True) == 0
     assert again.epochs == 1.0
+
+
+def test_one_that_rested_before_it_was_given_anything_still_begins_at_the_servers_weights():
+    server, _ = served(elastic(every=4))  # the two have all eight batches
+    buffer = torch.full((1,), 7.0)
+    server.join(2)
+    assert server.pull(2, buffer) is None
+    server.rest(2)
+    server.leave(0)
+    server.join(2, own=None)
+    given = server.pull(2, buffer)
+    assert given is not None
+    assert given.fresh
+    assert buffer.item() == 0.0

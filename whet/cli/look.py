@@ -58,7 +58,7 @@ def look(
     html: o.Html = None,
     json: o.Json = False,
 ) -> int:
-    """Look at the data: sizes, classes, columns, what is wrong with them.
+    """Look at the data: sizes, classes, columns, what is wrong in it.
 
     With --show, --where or --sort: at examples. The test split stays sealed. Exit code 1 when something makes the data unfit (a FAIL).
     """

@@ -51,7 +51,7 @@ def run(
     json: o.Json = False,
     plain: o.Plain = False,
 ) -> int:
-    """The whole recipe: look, check, tune, squeeze, test, export, report.
+    """The recipe: look, check, tune, squeeze, test, export, report.
 
     Everything it makes goes into RUNS/STUDY. The same command again goes on where it stopped; a larger --budget
     gives a finished study more.

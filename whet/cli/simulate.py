@@ -69,7 +69,7 @@ def simulate(
     plain: o.Plain = False,
     json: o.Json = False,
 ) -> int:
-    """Simulate distributed training: real gradients, drawn delays, the same numbers every time.
+    """Simulate training on many workers: real gradients, drawn delays.
 
     Shows how far each rule gets after the same epochs and at the same virtual time; a step of one worker takes about one virtual
     second. Exit code 1 when no rule comes to its end. Ctrl-C shows what is finished.

@@ -78,9 +78,9 @@ def train(
     json: o.Json = False,
     plain: o.Plain = False,
 ) -> int:
-    """Train one configuration: the task's own, changed by --set. The test split stays sealed.
+    """Train one configuration: the task's own, changed by --set.
 
-    Ctrl-C finishes the current epoch and saves (with --workers it saves at once what is merged); --resume goes on from there. When
+    The test split stays sealed. Ctrl-C finishes the current epoch and saves (with --workers it saves at once what is merged); --resume goes on from there. When
     --stop ends it, the best epoch's weights are what is saved.
     """
     from whet.cli.job import check_words, configuration, make_job, make_task

@@ -221,7 +221,7 @@ class Desk:
             if not self.server.sampler.waiting(worker):
                 return
             client.resting = False
-            self.server.join(worker, own=client.own)
+            self.server.join(worker, own=None)
         if not self.server.admits(worker):
             return
         given = self.server.pull(worker, self.channel.into(worker))

@@ -74,12 +74,13 @@ class Server:
 
     # -- who is there
 
-    def join(self, worker: int, *, own: bool = False) -> int:
+    def join(self, worker: int, *, own: bool | None = False) -> int:
         """Take in a worker; return the number of its next step. Its clock is the slowest's.
 
-        own: it has weights to go on from; else its first pull gives it the server's, whatever the rule.
+        own: it has weights to go on from; else its first pull gives it the server's, whatever the rule. None: it only rested, so that is as before.
         """
-        self._fresh.discard(worker) if own else self._fresh.add(worker)
+        if own is not None:
+            self._fresh.discard(worker) if own else self._fresh.add(worker)
         self.held.tick(worker, self.held.slowest)
         self.held.here.add(worker)
         self.sampler.join(worker)

@@ -169,7 +169,7 @@ class Simulation:
         self._wake()
         resting, self._resting = self._resting, []
         for other in resting:  # there are tickets again
-            self.server.join(other, own=True)
+            self.server.join(other, own=None)
             self._ask(other)
 
     def _ask(self, worker: int) -> None:

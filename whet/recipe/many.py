@@ -77,7 +77,7 @@ def train_many(
             shuffle=team.shuffle, folder=path.parent, resume=resume,
         )  # fmt: skip
     with training:
-        advised = advice(len(training.run.data.train), team.workers, training.run.steps, team.shuffle)  # type: ignore[arg-type]
+        advised = advice(len(training.run.data.train), team.workers // team.stages, training.run.steps, team.shuffle)  # type: ignore[arg-type]
         warned = "" if advised.safe else f"; {advised.why}"  # now, when it can still be changed
         yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle{warned}")
         held = _Held(job, training, path, what=what, saved=saved)
@@ -120,6 +120,8 @@ class _Held:
             None  # where a criterion went back to, with its outputs
         )
         self._began: float | None = None  # when the first worker was seen
+        if self.points and not self.early.why:
+            run.step = self.points[-1][0]  # the channel goes on from there, wherever the weights come from
         self._epochs = float(run.step)  # merged by then
         self.early.begin()
 

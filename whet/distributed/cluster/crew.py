@@ -170,7 +170,7 @@ class Crew:
             raise TaskError(f"{_name(worker)}: died {self._row[worker]} times in a row ({why}).")
         if worker == _SERVER:
             self.nodes.end(self._server)
-            self._epoch, self._resume = self._epoch + 1, True
+            self._epoch, self._resume = self._epoch + 1, self._resume or self.shown is not None
             self._serve()
             return
         if self.serving:

@@ -18,6 +18,7 @@ from torch import Tensor
 from whet.distributed.cluster.crew import Crew
 from whet.distributed.cluster.nodes import Nodes
 from whet.distributed.cluster.parcel import unwrap
+from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Rule
@@ -67,6 +68,7 @@ class Training:
     ) -> None:  # fmt: skip
         need("--on ray")
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
+        check_run(self.run)
         self.workers, self.lost, self.address, self.limits = workers, 0, address, limits
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()

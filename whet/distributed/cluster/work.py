@@ -113,9 +113,11 @@ class Labour:
             if w not in self._peers:
                 self._peers[w] = torch.empty_like(worker.flat.weights)
             unwrap(model, self._peers[w])
-        return Given(
-            answer.version, answer.tickets, tuple((w, self._peers[w]) for w, _ in answer.models), answer.handed
-        )
+        buffers = None
+        if answer.buffers is not None:
+            buffers = unwrap(answer.buffers, torch.empty(worker.flat.buffer_size, dtype=torch.float64))
+        models = tuple((w, self._peers[w]) for w, _ in answer.models)
+        return Given(answer.version, answer.tickets, models, answer.handed, buffers=buffers)
 
     def _get(self, references: Any) -> Any:
         import ray
