@@ -18,8 +18,7 @@ from whet.distributed.local.job import Job
 from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Region
 from whet.distributed.rule import Local
-from whet.distributed.server import Given
-from whet.distributed.update import Update
+from whet.distributed.update import Given, Update
 from whet.execute.child import Link
 from whet.task import Task
 from whet.tasks import reference, resolve

@@ -147,6 +147,10 @@ def test_a_criterion_ends_it_with_the_best_epoch(whet, task, tmp_path):
     assert state["run"]["step"] == int(back[2]) <= int(back[1]) < 60
     # one line an epoch, and what follows
     assert len(re.findall(r"\d+ of 60 epochs.*accuracy", said.out)) >= int(back[1])
+    # with no criterion it goes on from the last epoch, not from the best: none comes twice
+    said = whet("train", name, "--workers", "2", "--set", "lr=0.1", "--plain", "--shuffle", "local", "--resume")
+    assert said.code == 0, said
+    assert [p[0] for p in saved(tmp_path / PLACE)["points"]] == list(range(1, 61))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 import torch
+from lessons import PARAMS
 from test_cluster import task
 
-from whet.distributed.cluster.parcel import ParcelError, unwrap, wrap
+from whet.distributed.cluster.parcel import Answer, ParcelError, unwrap, wrap
 from whet.distributed.cluster.serve import Service
+from whet.distributed.cluster.work import Labour
 from whet.distributed.local.job import Job
 from whet.tasks import reference
 
@@ -193,3 +195,31 @@ def test_weights_are_sent_only_where_the_rule_has_a_worker_go_on_from_them(tmp_p
         assert new.weights is not None
 
     run(main())
+
+
+def test_going_on_from_nothing_is_an_error(tmp_path):
+    async def main():
+        _, found = await started(tmp_path, resume=True)
+        assert "resume: nothing to go on from at" in found["error"]
+        assert not (tmp_path / "server.safetensors").exists()
+        _, found = await started(
+            tmp_path, epoch=1, resume=True
+        )  # another server, whose owner knows that there was none
+        assert found["version"] == 0
+
+    run(main())
+
+
+def test_a_worker_takes_the_statistics_that_come_with_weights(tmp_path):
+    told = Job(
+        reference(task("Normed")), PARAMS, "async", 1, 1, 0, "global", str(tmp_path), checkpoint=str(tmp_path / "s")
+    ).json()
+    labour = Labour(told, 0, 0, 1)
+    assert labour.begin() == {}
+    flat = labour._worker.flat
+    weights, buffers = torch.full_like(flat.weights, 2.0), torch.full((flat.buffer_size,), 3.0, dtype=torch.float64)
+    assert flat.buffer_size
+    given = labour._taken(labour._worker, Answer("given", 4, (), wrap(weights), (), 7, wrap(buffers)))
+    assert (given.version, given.handed) == (4, 7)
+    assert torch.equal(given.buffers, buffers)
+    assert torch.equal(flat.weights, weights)

@@ -10,10 +10,9 @@ from lessons import PARAMS, Blobs, Normed
 from whet.distributed.named import parse_rule
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
-from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.simulate import Failure, Simulation
-from whet.distributed.update import Held, Ticket
+from whet.distributed.update import Given, Held, Ticket
 from whet.distributed.worker import Parts, Worker
 from whet.train.run import Run
 

@@ -14,10 +14,9 @@ from whet.distributed.flat import Flat
 from whet.distributed.rule import Distil, Local
 from whet.distributed.rules.gather import sync
 from whet.distributed.rules.gradient import accumulate
-from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.simulate import Simulation
-from whet.distributed.update import Ticket
+from whet.distributed.update import Given, Ticket
 from whet.distributed.worker import Parts, Worker
 from whet.errors import UsageError
 from whet.train.run import Run

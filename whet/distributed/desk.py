@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from whet.distributed.server import Given, Server
-from whet.distributed.update import Update
+from whet.distributed.server import Server
+from whet.distributed.update import Given, Update
 
 __all__ = ["SIGNS", "Channel", "Client", "Desk"]
 

@@ -9,9 +9,8 @@ import torch
 
 from whet.distributed.flat import Flat
 from whet.distributed.rule import Local
-from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
-from whet.distributed.update import Update
+from whet.distributed.update import Given, Update
 from whet.distributed.worker import Parts, Worker
 
 __all__ = ["Seat", "Stage"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,26 +15,10 @@ from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.step import Steps
-from whet.distributed.update import Held, Refused, Ticket, Update
+from whet.distributed.update import Given, Held, Refused, Ticket, Update
 from whet.errors import CheckpointError, TaskError
 
-__all__ = ["Given", "Server"]
-
-
-class Given(NamedTuple):
-    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked.
-
-    handed: tickets handed out before these, by which the learning rates of its own steps go; None to go by the tickets themselves.
-    fresh: whether weights were put there; else it goes on from its own. buffers: (b,) float64, the statistics that go with the weights, for a
-    worker that is new; None for one that has its own.
-    """
-
-    version: int
-    tickets: tuple[Ticket, ...]
-    models: tuple[tuple[int, Tensor], ...] = ()
-    handed: int | None = None
-    fresh: bool = True
-    buffers: Tensor | None = None
+__all__ = ["Server"]
 
 
 class Server:

@@ -13,9 +13,9 @@ from whet.distributed.plain import lived, plain
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.seat import Seat, Stage
-from whet.distributed.server import Given, Server
+from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
-from whet.distributed.update import Ticket, Update
+from whet.distributed.update import Given, Ticket, Update
 from whet.distributed.worker import Parts
 from whet.errors import UsageError
 from whet.task import Task

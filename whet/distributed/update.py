@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Held", "Refused", "Ticket", "Update"]
+__all__ = ["Given", "Held", "Refused", "Ticket", "Update"]
 
 
 class Ticket(NamedTuple):
@@ -21,6 +21,22 @@ class Ticket(NamedTuple):
     shard: int
     epoch: int
     batch: int
+
+
+class Given(NamedTuple):
+    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked.
+
+    handed: tickets handed out before these, by which the learning rates of its own steps go; None to go by the tickets themselves.
+    fresh: whether weights were put there; else it goes on from its own. buffers: (b,) float64, the statistics that go with the weights, for a
+    worker that is new; None for one that has its own.
+    """
+
+    version: int
+    tickets: tuple[Ticket, ...]
+    models: tuple[tuple[int, Tensor], ...] = ()
+    handed: int | None = None
+    fresh: bool = True
+    buffers: Tensor | None = None
 
 
 class Update(NamedTuple):

@@ -15,9 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from whet.data.split import Split
 from whet.distributed.flat import Flat
 from whet.distributed.rule import Distil, Local
-from whet.distributed.server import Given
 from whet.distributed.shuffle import Shuffle
-from whet.distributed.update import Ticket, Update
+from whet.distributed.update import Given, Ticket, Update
 from whet.seed import key
 from whet.task import Augment
 from whet.train.run import Run

@@ -13,9 +13,9 @@ from whet import seed as streams
 from whet.distributed.flat import Flat
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
-from whet.distributed.server import Given, Server
+from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
-from whet.distributed.update import Held, Refused, Ticket, Update
+from whet.distributed.update import Given, Held, Refused, Ticket, Update
 
 __all__ = ["Drill", "history", "same"]
 

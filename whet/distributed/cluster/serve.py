@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from whet.distributed.desk import Client, Desk
 from whet.distributed.keeper import Keeper
 from whet.distributed.local.job import Job
 from whet.distributed.local.region import Area, Region
-from whet.distributed.server import Given
+from whet.distributed.update import Given
 from whet.execute.nodes import here
 
 __all__ = ["Service"]
@@ -61,6 +62,9 @@ class Service:
             if not resume:
                 self._counts.zero_()
             self._counts[2] = self.epoch
+            if resume and not self.epoch and not Path(self.job.checkpoint).exists():
+                where = f"{self.job.checkpoint} on {os.uname().nodename}"
+                return {"error": f"resume: nothing to go on from at {where}. Leave resume out to begin."}
             self.keeper = Keeper(self.server, Path(self.job.checkpoint), self.job.often)
             whole = self.keeper.begin(resume=resume)
         except Exception as e:

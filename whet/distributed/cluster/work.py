@@ -13,7 +13,7 @@ from whet.distributed.cluster.parcel import Answer, said, unwrap, wrap
 from whet.distributed.desk import SIGNS
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Local
-from whet.distributed.server import Given
+from whet.distributed.update import Given
 from whet.distributed.worker import Parts, Worker
 from whet.execute.nodes import here
 

@@ -22,8 +22,7 @@ from whet.distributed.local.layout import socket_path
 from whet.distributed.local.region import Region
 from whet.distributed.local.serve import Listener
 from whet.distributed.rule import Local
-from whet.distributed.server import Given
-from whet.distributed.update import Update
+from whet.distributed.update import Given, Update
 from whet.distributed.worker import Parts, Worker
 from whet.execute.child import Link
 

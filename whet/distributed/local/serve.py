@@ -17,7 +17,8 @@ from whet.distributed.desk import Client, Desk
 from whet.distributed.local.frames import Frame, FrameError, Kind, listen, peer, receive, send
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.region import Region
-from whet.distributed.server import Given, Server
+from whet.distributed.server import Server
+from whet.distributed.update import Given
 
 __all__ = ["Listener"]
 
