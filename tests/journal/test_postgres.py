@@ -329,7 +329,9 @@ def test_what_a_crash_of_the_server_may_lose(server, shared):
             server.restart(kill=True)
             there = journal.read()
             assert [e.data["data"]["i"] for e in there] == list(range(len(there))), "a hole in the record"
-            if len(there) < end:
+            # One that lost a single event cannot be told from one that lost none, once another stands in its place: numbers are
+            # what a reader knows. So it takes a crash that lost more.
+            if len(there) < end - 1:
                 break
             journal.close()
         else:
