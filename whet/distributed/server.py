@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from whet.distributed.flat import Flat
+from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.step import Steps
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
-from whet.errors import CheckpointError, TaskError
+from whet.errors import TaskError
 
 __all__ = ["Server"]
 
@@ -239,7 +240,8 @@ class Server:
             "rule": str(self.rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
             "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
             "optimizer": type(self.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
-            "statistics": flat.buffer_size,
+            "statistics": flat.buffer_size, "steps": f"on {'the whole vector' if self.steps.whole else 'each parameter'}",
+            "shares": list(shuffle.shares) or None,
         }  # fmt: skip
 
     def state(self, *, workers: bool = True) -> dict[str, Any]:
@@ -264,13 +266,7 @@ class Server:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise CheckpointError when it is of another training."""
-        made = dict(state.get("made", {}))
-        for what, own in self.made.items():
-            if made.get(what) != own:
-                raise CheckpointError(
-                    f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
-                    "anew without resume."
-                )
+        need_same(state.get("made", {}), self.made)
         self.flat.write_buffers(state["own_buffers"])
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import heapq
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from whet.distributed.delays import Delays, Network
 from whet.distributed.flat import Flat
+from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
@@ -32,6 +36,9 @@ class Failure(NamedTuple):
     worker: int
     at: float
     back: float = math.inf
+
+    def __str__(self) -> str:
+        return f"{self.worker}@{self.at:g}" + (f"-{self.back:g}" if self.back < math.inf else "")
 
 
 class Simulation:
@@ -83,6 +90,7 @@ class Simulation:
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
             rate=self.run.rate,
         )  # fmt: skip
+        self._failures = " ".join(map(str, failures)) or None
         self.clock = 0.0
         self.stage = Stage(self.parts, self.server.local)
         self.workers: dict[int, Seat] = {}
@@ -216,10 +224,22 @@ class Simulation:
 
     # -- checkpoints
 
+    @property
+    def made(self) -> dict[str, Any]:
+        """What another simulation must have in common with this one to go on from its state, its server's among it."""
+        shuffle = self.shuffle
+        assert shuffle.shards is not None
+        dealt = torch.cat([torch.tensor([len(s) for s in shuffle.shards]), *shuffle.shards]).numpy()
+        return {
+            "params": dict(self.run.params), **self.server.made, "workers": shuffle.workers, "epochs": self.run.steps,
+            "delays": str(self.delays), "network": str(self.network), "failures": self._failures,
+            "shards": f"{zlib.crc32(dealt.tobytes()):08x}",
+        }  # fmt: skip
+
     def state(self) -> dict[str, Any]:
         """Return all that another simulation of the same arguments needs to go on from here, bit for bit."""
         return {
-            "server": self.server.state(),
+            "made": self.made, "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
             "given": [
                 [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers]
@@ -232,7 +252,10 @@ class Simulation:
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Take back what `state` returned; raise CheckpointError when it is of another simulation."""
+        made, own = dict(state.get("made", {})), self.made
+        need_same(made.pop("params", {}), own.pop("params"))
+        need_same(made, own)
         self.server.load(state["server"])
         self.workers = {}
         for w, own in state["workers"]:
