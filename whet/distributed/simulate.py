@@ -18,6 +18,7 @@ from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.seat import Seat, Stage
 from whet.distributed.server import Server
+from whet.distributed.shares import crew
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Given, Ticket, Update
 from whet.distributed.worker import Parts
@@ -44,7 +45,7 @@ class Failure(NamedTuple):
 class Simulation:
     """Train a task on simulated workers; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    workers: how many; rule: a `Rule`; delays, network: how long things take; failures: who dies when; shuffle: "global", "local" or "once";
+    workers: how many, or a share for each, as `Shuffle` has them; rule: a `Rule`; delays, network: how long things take; failures: who dies when; shuffle: "global", "local" or "once";
     shards: for the latter two (None: equal parts at random). Everything else is as in `whet.train.run.Run`, and with one
     worker and the rule `asynchronous()` the weights are that run's, bit for bit, unless the model or the augmentation draw random
     numbers.
@@ -69,15 +70,18 @@ class Simulation:
     """
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule, workers: int, steps: int | None = None, seed: int = 0,
+        self, task: Task, params: Params, *, rule: Rule, workers: int | Sequence[int], steps: int | None = None, seed: int = 0,
         delays: Delays | None = None, network: Network | None = None, failures: Sequence[Failure] = (),
         shuffle: str | Shuffle = "global",
     ) -> None:  # fmt: skip
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
         self.delays, self.network, self.seed = delays or Delays(), network or Network(), seed
+        workers, shares = crew(workers)
         self.shuffle = (
             shuffle if isinstance(shuffle, Shuffle)
-            else Shuffle(len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone)  # type: ignore[arg-type]
+            else Shuffle(
+                len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone, shares=shares  # type: ignore[arg-type]
+            )
         )  # fmt: skip
         batches = self.run.steps * self.shuffle.per_epoch
         if workers > batches:

@@ -38,13 +38,17 @@ _END = object()
 
 @dataclass(frozen=True)
 class Team:
-    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name, parts of the model."""
+    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name, parts of the model.
+
+    shares: of each worker, where they are not equal.
+    """
 
     workers: int
     rule: str = "sync"
     shuffle: str = "global"
     on: str = "processes"
     stages: int = 1
+    shares: tuple[int, ...] = ()
 
 
 def train_many(
@@ -69,17 +73,19 @@ def train_many(
     what = {
         **about(job, params, job.data(params)), "rule": str(rule), "workers": team.workers, "shuffle": team.shuffle,
         "on": team.on.partition("://")[0], "stages": team.stages,
+        "shares": list(team.shares) or None,
     }  # fmt: skip
     saved = saved_before(path, what) if resume else None
     with blaming(job.task):
         training = make(
-            job.task, params, rule=team.rule, workers=team.workers, steps=job.task.steps, seed=job.task.seed,
+            job.task, params, rule=team.rule, workers=team.shares or team.workers, steps=job.task.steps, seed=job.task.seed,
             shuffle=team.shuffle, folder=path.parent, resume=resume,
         )  # fmt: skip
     with training:
         advised = advice(len(training.run.data.train), team.workers // team.stages, training.run.steps, team.shuffle)  # type: ignore[arg-type]
         warned = "" if advised.safe else f"; {advised.why}"  # now, when it can still be changed
-        yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle{warned}")
+        crew = count(team.workers, "worker") + (f" of shares {', '.join(map(str, team.shares))}" if team.shares else "")
+        yield Began("train", f"{crew}, {rule}, {team.shuffle} shuffle{warned}")
         held = _Held(job, training, path, what=what, saved=saved)
         every = 1 if rule.local is None else rule.local.every
         if not held.over:
@@ -93,7 +99,7 @@ def train_many(
                     training.halt()
                 if isinstance(event, Point):
                     held.take(event)
-                yield held.progress(every, told=isinstance(event, Point))
+                yield held.progress(every, team.shares, told=isinstance(event, Point))
             held.end()
         yield held.block(team, str(rule), advised)
 
@@ -182,8 +188,8 @@ class _Held:
             "seconds": self.seconds, "members": self.members,
         }  # fmt: skip
 
-    def progress(self, every: int, *, told: bool) -> Progress:
-        """Return how far it is; every: steps between two pushes of a worker; told: whether an epoch has just ended."""
+    def progress(self, every: int, shares: Sequence[int] = (), *, told: bool) -> Progress:
+        """Return how far it is; every, shares: steps between two pushes of a worker, and how many times those; told: whether an epoch has just ended."""
         training, run = self.training, self.training.run
         status = training.look()
         there, workers = len(status.get("workers") or {}), training.workers
@@ -198,7 +204,7 @@ class _Held:
             "train", min(1.0, epochs / run.steps), f"{epochs:.0f}" if told else f"{epochs:.1f}", f"{run.steps} epochs",
             (run.steps - epochs) / speed if speed else None, {}, {"epochs": speed} if speed else {},
             said or ("" if there else f"starting {count(workers, 'worker')}"),
-            rows=rows(status, self._deaths + training.deaths, workers, every=every) if there else (), told=told,
+            rows=rows(status, self._deaths + training.deaths, workers, every=every, shares=shares) if there else (), told=told,
         )  # fmt: skip
 
     def block(self, team: Team, rule: str, advised: Advice) -> Block:
@@ -209,7 +215,7 @@ class _Held:
             normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
         )  # fmt: skip
         found = {
-            "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "seconds": told["seconds"],
+            "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "shares": list(team.shares), "seconds": told["seconds"],
             "updates": self.status.get("version", 0), "mean_staleness": mean_staleness(self.status),
             "staleness": self.status.get("staleness", {}), "refused": self.status.get("refused", {}),
             "drawn_again": self.status.get("drawn_again", 0), "lost": told["lost"], "deaths": told["deaths"],

@@ -150,6 +150,6 @@ def _ensemble(members: Mapping[str, Any]) -> Section:
 def _dealt(team: Mapping[str, Any]) -> str:
     return {
         "global": "All examples are shuffled anew for each epoch, and whoever is free takes the next batch.",
-        "local": "Each worker has its own equal share of the examples, shuffled anew within itself for each epoch.",
-        "once": "Each worker has its own equal share of the examples, always in the same order.",
+        "local": "Each worker has its own share of the examples, shuffled anew within itself for each epoch.",
+        "once": "Each worker has its own share of the examples, always in the same order.",
     }[team["shuffle"]]  # fmt: skip

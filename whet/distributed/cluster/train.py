@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -22,6 +22,7 @@ from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Rule
+from whet.distributed.shares import crew
 from whet.execute.nodes import need
 from whet.task import Task
 from whet.tasks import reference
@@ -47,7 +48,7 @@ class Limits(TypedDict, total=False):
 class Training:
     """Train a task on `workers` actors and a server; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: of the checkpoint, on the node where the server is: this machine
+    workers: how many, or a share for each, as `whet.distributed.shuffle.Shuffle` has them; rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: of the checkpoint, on the node where the server is: this machine
     when it is part of the cluster, else the head (None: a temporary one); resume: go on from what is there; address: "ray://HOST:PORT" of a
     cluster, or None for the one that RAY_ADDRESS or this machine's `ray start` names, else one of this machine's own; limits: `Limits`
     (deadline 120; a CPU and no GPU for each worker, parts of a CPU where there are fewer). An actor that dies is started again: a worker takes up the work of
@@ -62,23 +63,24 @@ class Training:
     """
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule | str, workers: int, steps: int | None = None, seed: int = 0,
+        self, task: Task, params: Params, *, rule: Rule | str, workers: int | Sequence[int], steps: int | None = None, seed: int = 0,
         shuffle: str = "global", folder: Path | None = None, resume: bool = False, address: str | None = None,
         **limits: Unpack[Limits],
     ) -> None:  # fmt: skip
         need("--on ray")
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
         check_run(self.run)
-        self.workers, self.lost, self.address, self.limits = workers, 0, address, limits
+        self.workers, shares = crew(workers)
+        self.lost, self.address, self.limits = 0, address, limits
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
         self._temporary = folder is None
         where = Path(tempfile.gettempdir(), f"whet-{uuid.uuid4().hex}") if folder is None else Path(folder).resolve()
         self.job = Job(
-            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, str(where),
+            reference(task), dict(params), str(rule), self.workers, self.run.steps, seed, shuffle, str(where),
             "auto" if limits.get("gpus") else "cpu", deadline=limits.get("deadline", 120.0),
-            checkpoint=str(where / "server.safetensors"),
+            checkpoint=str(where / "server.safetensors"), shares=shares,
         )  # fmt: skip
         self.job.made_rule()
         self.job.shuffled(self.run)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from whet.distributed.collective.state import about, fill
 from whet.distributed.local.region import Region
 from whet.distributed.named import parse_rule
 from whet.distributed.rule import Rule
+from whet.distributed.shares import crew
 from whet.errors import TaskError, UsageError
 from whet.execute.gpu import visible
 from whet.execute.process import died_of
@@ -61,11 +62,16 @@ class Training:
     deadline: float = 120.0
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule | str = "sync", workers: int, stages: int = 1,
+        self, task: Task, params: Params, *, rule: Rule | str = "sync", workers: int | Sequence[int], stages: int = 1,
         steps: int | None = None, seed: int = 0, shuffle: str = "global", folder: Path | None = None, resume: bool = False,
     ) -> None:  # fmt: skip
         if str(parse_rule(str(rule))) != "sync":
             raise UsageError(f"rule {rule}: --on torch has sync only. Use --rule sync, or --on processes for {rule}.")
+        workers, shares = crew(workers)
+        if shares:
+            raise UsageError(
+                "shares: --on torch gives all workers the same. Leave --shares out, or use --on processes or ray."
+            )
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (workers, stages))
         if not whole or workers < 1 or stages < 1 or workers % stages:
             raise UsageError(

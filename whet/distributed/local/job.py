@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Job:
     deadline: float = 120.0
     checkpoint: str = ""
     often: float = 30.0  # seconds between checkpoints, at most
+    shares: Sequence[int] = ()  # of workers, where they are not equal
     temporary: tuple[str, ...] = ()  # folders that go with the training
 
     def json(self) -> dict[str, Any]:
@@ -74,7 +75,9 @@ class Job:
 
     def shuffled(self, run: Run) -> Shuffle:
         """Return who trains on what."""
-        return Shuffle(len(run.data.train), run.batch, self.workers, self.shuffle, self.seed, run.alone)  # type: ignore[arg-type]
+        return Shuffle(
+            len(run.data.train), run.batch, self.workers, self.shuffle, self.seed, run.alone, shares=tuple(self.shares)  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def layout(self, flat: Flat) -> Layout:
         """Return which vectors are shared."""

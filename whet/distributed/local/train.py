@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.place import CHECKPOINT, Place
 from whet.distributed.rule import Local, Rule
+from whet.distributed.shares import crew
 from whet.errors import TaskError, UsageError
 from whet.execute.forkserver import ForkServer
 from whet.execute.process import died_of
@@ -42,6 +43,7 @@ _TURN = 1.0  # seconds between looks whether the processes are well, at most
 class Training:
     """Train a task on `workers` processes and a server; iterate it to get a `Point` after each epoch's worth of merged batches.
 
+    workers: how many, or a share for each, as `whet.distributed.shuffle.Shuffle` has them;
     rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: where checkpoints go, for this training alone (a temporary one when None);
     resume: go on from what is there; deadline: seconds in which a worker has to take a step, and the server to merge one or to write its
     checkpoint; who takes longer is replaced. A process that dies is started again: a worker takes up the work of the one before, a server begins at its
@@ -56,11 +58,12 @@ class Training:
     """
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule | str, workers: int, steps: int | None = None, seed: int = 0,
+        self, task: Task, params: Params, *, rule: Rule | str, workers: int | Sequence[int], steps: int | None = None, seed: int = 0,
         shuffle: str = "global", folder: Path | None = None, resume: bool = False, deadline: float = 120.0,
     ) -> None:  # fmt: skip
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
-        self.workers, self.lost = workers, 0
+        self.workers, shares = crew(workers)
+        self.lost = 0
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
@@ -76,9 +79,10 @@ class Training:
             where = folder / CHECKPOINT if folder is not None else "no folder"
             raise UsageError(f"resume: nothing to go on from at {where}. Leave resume out to begin.")
         job = Job(
-            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, "", deadline=deadline
-        )
-        every = (job.made_rule().local or Local()).every
+            reference(task), dict(params), str(rule), self.workers, self.run.steps, seed, shuffle, "", deadline=deadline,
+            shares=shares,
+        )  # fmt: skip
+        every = (job.made_rule().local or Local()).every * max(shares, default=1)
         if every > most_tickets():
             raise UsageError(
                 f"{job.rule}: every: processes of one machine exchange at least once in {most_tickets()} steps, got {every}."
