@@ -162,6 +162,29 @@ def test_workers_begin_together_but_wait_for_none_for_long():
     assert sorted(alone.given) == [0]
 
 
+def test_time_begins_with_the_first_step_of_the_first_worker():
+    table = Table(sync(), together=2)
+    first = table.join(0)
+    table.now = 9.0
+    assert table.desk.status()["seconds"] == 0.0
+    assert table.desk.status()["workers"]["0"]["rate"] == 0.0
+    table.join(1)  # both begin
+    table.now = 11.0
+    table.push(first, 0)
+    assert table.desk.status()["seconds"] == 2.0
+    assert table.desk.status()["workers"]["0"]["rate"] == 0.5  # an update in two seconds
+    table.now = 13.0
+    late = Table(
+        shown=0, spent=40.0
+    )  # another server of a training that has begun: the clock goes on while it has no worker
+    late.now = 3.0
+    assert late.desk.status()["seconds"] == 43.0
+    late.join(0)
+    late.now = 5.0
+    assert late.desk.epoch_status()["seconds"] == 45.0
+    assert late.desk.status()["workers"]["0"]["rate"] == 0.0
+
+
 def test_a_worker_that_gets_further_is_not_late_however_long_it_takes():
     table = Table()
     client = table.join(0)

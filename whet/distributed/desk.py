@@ -26,12 +26,12 @@ class Client:
     worker: int
     life: int
     since: float  # when it was given what it is at
-    began: float
     own: bool  # it has weights to go on from
     step: int = 0  # of its next update
     asks: bool = False  # it waits to be given something
     resting: bool = False  # there is nothing for it
     updates: int = 0
+    began: float | None = None  # when it was first given something
 
 
 class Channel(Protocol):
@@ -64,7 +64,8 @@ class Desk:
     workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
     seconds after which a worker that was given something and gives no sign counts as gone; together: how many begin together, so that the
     first does not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that
-    the owner was shown (None: all that were merged before); spent: seconds of training before this desk; clock: in seconds.
+    the owner was shown (None: all that were merged before); spent: seconds of training before this desk, 0 when it has
+    not begun: it begins when the first worker is given its first step; clock: in seconds.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Desk:
         self._seen = self._step  # the last whole epoch that the owner has read
         self._together = together
         self._until = float("inf")  # when they begin, however many there are
-        self._started = clock() - spent
+        self._first: float | None = clock() - spent if spent else None  # when training began
         self._held: dict[int, tuple[Client, Update]] = {}  # worker -> what it pushed while the owner reads the weights
 
     @property
@@ -113,7 +114,7 @@ class Desk:
             self.leave(self.clients[worker])
         self._lives += 1
         now = self._clock()
-        client = self.clients[worker] = Client(worker, self._lives, now, now, own)
+        client = self.clients[worker] = Client(worker, self._lives, now, own)
         self.events["joined"] += 1
         client.step = self.server.join(worker, own=own)
         self._until = min(self._until, now + min(_TOGETHER, self.deadline))
@@ -230,7 +231,12 @@ class Desk:
             if self._changed(lambda: self.server.rest(worker)):
                 self.give_all()
             return
-        client.asks, client.since = False, self._clock()
+        now = self._clock()
+        client.asks, client.since = False, now
+        if client.began is None:
+            client.began = now
+        if self._first is None:
+            self._first = now
         self.channel.give(client, given)
         client.own = True
 
@@ -258,9 +264,9 @@ class Desk:
     # -- what is known
 
     def epoch_status(self) -> dict[str, Any]:
-        """Return `status` with what is known of the epoch that was merged last: its loss, time, and whose models there are."""
+        """Return `status` with what is known of the epoch that was merged last: its loss, and whose models there are."""
         return {
-            "epoch": self._step, "loss": self.server.mean_loss(), "seconds": self._clock() - self._started,
+            "epoch": self._step, "loss": self.server.mean_loss(),
             "models": [w for w, _ in self.server.models], **self.status(),
         }  # fmt: skip
 
@@ -269,12 +275,14 @@ class Desk:
         now, server = self._clock(), self.server
         slowest = server.held.slowest
         return {
+            "seconds": 0.0 if self._first is None else now - self._first,
             "version": server.held.version, "merged": server.merged, "epochs": server.epochs,
             "drawn_again": server.sampler.drawn_again, "refused": dict(server.refused), "events": dict(self.events),
             "staleness": {str(k): v for k, v in sorted(server.staleness.items())[:200]},
             "workers": {
                 str(w): {
-                    "updates": c.updates, "rate": c.updates / max(now - c.began, 1e-9), "waits": c.asks,
+                    "updates": c.updates, "waits": c.asks,
+                    "rate": 0.0 if c.began is None else c.updates / max(now - c.began, 1e-9),
                     "ahead": server.held.clocks.get(w, slowest) - slowest,
                 }
                 for w, c in sorted(self.clients.items())

@@ -57,13 +57,15 @@ def lines(
 ) -> list[str]:
     """Return what the block of a training says of its workers.
 
-    told: status, deaths, lost and seconds; members: as `ensemble` gives them; advice: on the shuffle, in a sentence; normed: whether the model has
+    told: status, deaths, lost, and seconds with those of the start-up before them; members: as `ensemble` gives them; advice: on the shuffle, in a sentence; normed: whether the model has
     statistics that workers keep of their own.
     """
     status, deaths = told["status"], told["deaths"]
     found = [
         f"{count(workers, 'worker')}, {count(status.get('version', 0), 'update')} in {duration(told['seconds'])}, rule {rule}"
     ]
+    if told.get("startup"):
+        found.append(f"start-up {duration(told['startup'])} before that, until the first step")
     if status.get("staleness"):
         found.append(_stale(status))
     if status.get("refused"):

@@ -54,7 +54,7 @@ class Training:
     (deadline 120; a CPU and no GPU for each worker, parts of a CPU where there are fewer). An actor that dies is started again: a worker takes up the work of
     the one before, a server begins at its checkpoint. Workers that find no room on the cluster join when there is some.
 
-    A point's cost is in seconds since the first server began; its metrics have "updates". After the last, `run.model` has the weights; status
+    A point's cost is in seconds since the first worker's first step; its metrics have "updates". After the last, `run.model` has the weights; status
     says how each worker got on, lost how many acknowledged updates died with servers, models the members' (worker, weights) where
     the rule exchanges models. It is a `whet.distributed.channels.Channel`.
 
@@ -85,7 +85,8 @@ class Training:
         self.job.made_rule()
         self.job.shuffled(self.run)
         self._flat = Flat(self.run.model)
-        self._resume, self._halting, self._began = resume, False, 0.0
+        self._resume, self._halting = resume, False
+        self._first = math.inf  # when the first worker took its first step
         self._nodes: Nodes | None = None
         self._crew: Crew | None = None
 
@@ -123,7 +124,6 @@ class Training:
         self.lost += said["lost"]
         shown = int(said["epochs"]) if crew.shown is None else crew.shown
         if crew.shown is None:
-            self._began = time.monotonic()
             self.run.step = max(self.run.step, shown)
         crew.go(shown)
         if self._halting:
@@ -143,12 +143,19 @@ class Training:
             self._flat.write_buffers(unwrap(news.pop("buffers"), buffers))
             models = news.pop("models")
             self.models = tuple((w, unwrap(m, torch.empty_like(self._flat.weights))) for w, m in models)
-            self.status = {**news, "models": [w for w, _ in models]}
+            self.status = self._timed({**news, "models": [w for w, _ in models]})
             if news["epoch"] > self.run.step:
                 yield self._point(news)
 
+    def _timed(self, status: dict[str, Any]) -> dict[str, Any]:
+        """Return a server's status with the time of the whole training, also when it was not the first."""
+        now = time.monotonic()
+        if status["seconds"]:
+            self._first = min(self._first, now - float(status["seconds"]))
+        return {**status, "seconds": max(0.0, now - self._first)}
+
     def _point(self, news: dict[str, Any]) -> Point:
-        cost = time.monotonic() - self._began
+        cost = float(self.status["seconds"])
         self.run.step = int(news["epoch"])
         found = self.run.evaluate()
         value, loss = found.pop(self.run.goal.name), float(news["loss"])
@@ -161,7 +168,8 @@ class Training:
     def look(self) -> dict[str, Any]:
         """Ask the server how the training stands; return the last that is known when it does not answer at once."""
         found = None if self._crew is None else self._crew.status()
-        self.status = self.status if found is None else found
+        if found is not None:
+            self.status = self._timed(found)
         return self.status
 
     def halt(self) -> None:

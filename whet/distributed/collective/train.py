@@ -250,6 +250,7 @@ class Training:
         seconds = max(time.monotonic() - self._lived, 1e-9)
         each = [v - self._from for v in self._region["version"].tolist()]
         return {
+            "seconds": time.monotonic() - self._began if self._began else 0.0,
             "version": version, "merged": merged, "epochs": merged / self._per_epoch, "staleness": {"0": merged} if merged else {},
             "refused": {}, "drawn_again": self._again, "events": {"left": sum(self.deaths.values())},
             "workers": {
