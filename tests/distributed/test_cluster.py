@@ -112,15 +112,20 @@ def test_a_killed_worker_and_a_killed_server_cost_no_example_and_none_is_applied
 
 @pytest.mark.ray
 @pytest.mark.soak
-@pytest.mark.parametrize("rule", ["sync", "average(every=2)", "diloco(every=2)"])
-def test_workers_that_wait_for_each_other_are_the_simulated_ones_bit_for_bit(cluster, rule):
+@pytest.mark.parametrize(
+    ("rule", "workers"), [("sync", 2), ("average(every=2)", 2), ("diloco(every=2)", 2), ("sync", (2, 1))]
+)
+def test_workers_that_wait_for_each_other_are_the_simulated_ones_bit_for_bit(cluster, rule, workers):
     simulated = Simulation(
-        task("Blobs"), PARAMS, rule=parse_rule(rule), workers=2, steps=3, shuffle="local"
+        task("Blobs"), PARAMS, rule=parse_rule(rule), workers=workers, steps=3, shuffle="local"
     )  # each has a shard of its own, so that it does not matter who is first
     expected = list(simulated)
-    with Training(task("Blobs"), PARAMS, rule=rule, workers=2, steps=3, shuffle="local") as training:
+    with Training(task("Blobs"), PARAMS, rule=rule, workers=workers, steps=3, shuffle="local") as training:
         points = list(training)
     assert [p.value for p in points] == [p.value for p in expected]
+    costs = [p.cost for p in points]
+    assert costs == sorted(costs)
+    assert 0 < costs[-1] <= training.status["seconds"]
     assert torch.equal(weights(training.run), weights(simulated.run))
 
 

@@ -109,7 +109,7 @@ class Training:
         while not (self._halting and crew.shown is None):  # halted before there was anything to save
             for said in crew.answers(min(1.0, max(0.0, due - time.monotonic()))):
                 if "result" in said:
-                    self.status = said["result"]
+                    self.status = self._timed(said["result"])
                     return
                 if "told" in said:
                     yield from self._heard(crew, said["told"])
