@@ -14,6 +14,7 @@ from whet.distributed.flat import Flat
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
+from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
 from whet.errors import CheckpointError, TaskError
@@ -46,9 +47,8 @@ class Server:
         self.merged = 0  # tickets
         self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
         self._mean = float("nan")
-        self.buffers: dict[int, Tensor] = {}
+        self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self._statistics: Tensor | None = None  # those that go with the weights, where these are one worker's
         self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
         self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
@@ -76,9 +76,7 @@ class Server:
         self.sampler.leave(worker)
         self.held.here.discard(worker)
         self._replies.pop(worker, None)
-        if worker in self.buffers:
-            self.settle_buffers()  # what it found out about the examples is not lost
-            del self.buffers[worker]
+        self.statistics.leave(worker)
         return self.rest(worker)
 
     def rest(self, worker: int) -> bool:
@@ -114,7 +112,7 @@ class Server:
             tickets.append(ticket)
         if not tickets:
             return None
-        buffers = self.statistics() if worker in self._fresh else None
+        buffers = self.statistics.settled() if worker in self._fresh else None
         reply = self._replies.pop(worker, None)
         fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
         if fresh:
@@ -136,7 +134,7 @@ class Server:
         self.staleness[self.held.version - update.pulled] += 1
         self.held.tick(update.worker, self.held.clocks[update.worker] + 1)
         if update.buffers is not None:
-            self.buffers[update.worker] = update.buffers
+            self.statistics.workers[update.worker] = update.buffers
         self.memory, out = self.rule.merge(self.memory, update, self.held)
         if not isinstance(out, Refused):
             return self._apply(out)
@@ -171,7 +169,7 @@ class Server:
         if update.models is not None:
             self.models = update.models
         if update.statistics is not None:
-            self._statistics = update.statistics
+            self.statistics.named = update.statistics
         self.held.version += 1
         self.merged += len(update.tickets)
         self.loss_sum += update.loss * update.examples
@@ -209,22 +207,8 @@ class Server:
         return self._mean
 
     def settle_buffers(self) -> None:
-        """Set the model's buffers to those that a rule named, else to the mean of the workers' last ones."""
-        found = [b for _, b in sorted(self.buffers.items())] if self._statistics is None else [self._statistics]
-        if found and self.flat.buffer_size:
-            self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
-
-    def statistics(self) -> Tensor | None:
-        """Return the model's buffers (b,) float64, settled; None when it has none."""
-        if not self.flat.buffer_size:
-            return None
-        self.settle_buffers()
-        return self._own_buffers()
-
-    def _own_buffers(self) -> Tensor:
-        found = torch.empty(self.flat.buffer_size, dtype=torch.float64)
-        self.flat.read_buffers(found)
-        return found
+        """Set the model's buffers to those that go with the weights."""
+        self.statistics.settle()
 
     # -- checkpoints
 
@@ -245,20 +229,19 @@ class Server:
     def state(self, *, workers: bool = True) -> dict[str, Any]:
         """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
         return {
-            "made": self.made, "own_buffers": self._own_buffers(),
+            "made": self.made, **self.statistics.state(),
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
             "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
-            "models": [[w, m.clone()] for w, m in self.models], "buffers": [[w, b.clone()] for w, b in self.buffers.items()],
+            "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
             "merged": self.merged,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
             "mean": self._mean,
             "fresh": sorted(self._fresh),
             "here": sorted(self.held.here),
-            "statistics": None if self._statistics is None else self._statistics.clone(),
             "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
         }  # fmt: skip
 
@@ -271,7 +254,7 @@ class Server:
                     f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
                     "anew without resume."
                 )
-        self.flat.write_buffers(state["own_buffers"])
+        self.statistics.load(state)
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.held.version, self.merged = state["version"], state["merged"]
@@ -283,17 +266,14 @@ class Server:
         self._last = dict(state["last"])
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
-        self.buffers = {w: b.clone() for w, b in state["buffers"]}
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
         self.loss_sum, self.loss_count = state["loss"]
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
         self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
         self.held.here = set(state["here"])
-        self._statistics = None if state["statistics"] is None else state["statistics"].clone()
 
     def alone(self) -> None:
         """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
-        self.settle_buffers()
-        self.buffers.clear()
+        self.statistics.alone()
         for worker in {*self.held.clocks, *self.held.here, *self._out}:
             self.leave(worker)
