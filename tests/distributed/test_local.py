@@ -178,6 +178,26 @@ def test_what_another_training_left_is_nothing_a_new_one_begins_at(tmp_path):
         Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path / "elsewhere", resume=True)
 
 
+@pytest.mark.soak
+def test_a_worker_that_was_refused_for_good_trains_again_after_a_resume(tmp_path):
+    ill = tmp_path / "ill"
+    given = {"rule": "finite(quarantine=2) + async", "steps": 20, "folder": tmp_path / "kept"}
+    params = {**PARAMS, "ill": str(ill)}
+    with Training(task("Ill"), params, workers=2, **given) as training:
+        for _ in training.events(0.05):
+            if training.status and not ill.exists():
+                ill.write_text(str(training._pool.pids()[1]))
+            if training.look().get("refused", {}).get("quarantine"):
+                training.halt()
+    assert training.status["refused"] == {"nan": 2, "quarantine": 1}
+    with Training(task("Ill"), params, workers=1, resume=True, **given) as training:
+        until = time.monotonic() + 60
+        for _ in training.events(0.2):
+            assert time.monotonic() < until, "it waits for nobody"
+    assert training.run.step == 20
+    ill.unlink()
+
+
 def test_members_are_those_of_the_last_epoch_and_one_of_them_is_saved():
     with Training(task("Blobs"), PARAMS, rule="ec(every=5)", workers=2, steps=2) as training:
         list(training)

@@ -8,6 +8,7 @@ from torch import nn
 
 from whet.distributed.flat import Flat
 from whet.distributed.keeper import Keeper
+from whet.distributed.named import parse_rule
 from whet.distributed.rules.elastic import elastic
 from whet.distributed.rules.gather import sync
 from whet.distributed.rules.gradient import asynchronous, delay_compensated
@@ -192,6 +193,30 @@ def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
     again, _ = served(sync())
     assert Keeper(again, tmp_path / "s", 30.0).begin(resume=True) == 0
     assert again.epochs == 1.0
+
+
+@pytest.mark.parametrize("rested", [True, False])
+def test_who_was_refused_for_good_has_another_chance_in_another_process_and_after_a_restart(tmp_path, rested):
+    rule = "finite(quarantine=2) + async"
+    server, buffers = served(parse_rule(rule))
+    for step in range(3):
+        pushed(server, 0, step, float("nan"))
+        found = server.pull(0, buffers[0])
+    assert found is None
+    assert server.banned == {0}
+    if rested:
+        server.rest(0)
+    keeper = Keeper(server, tmp_path / "s", 30.0)
+    keeper.write()
+    again, _ = served(parse_rule(rule))
+    Keeper(again, tmp_path / "s", 30.0).begin(resume=True)
+    server.leave(0)
+    for one in (server, again):
+        assert one.banned == set()
+        one.join(0)
+        assert one.pull(0, buffers[0]) is not None
+        assert pushed(one, 0, 3)  # and it is not refused at its first
+    assert again.merged == server.merged
 
 
 def test_one_that_rested_before_it_was_given_anything_still_begins_at_the_servers_weights():

@@ -17,6 +17,9 @@ __all__ = ["SIGNS", "Channel", "Client", "Desk"]
 
 SIGNS = 10  # of life that a worker gives within a deadline, at most
 _TOGETHER = 60.0  # seconds that the first worker waits for the others, at most
+_ANOTHER = (
+    120.0  # seconds, or the deadline when that is more, in which one has to come when nobody that is there may train
+)
 
 
 @dataclass(eq=False)
@@ -80,6 +83,7 @@ class Desk:
         self._seen = self._step  # the last whole epoch that the owner has read
         self._together = together
         self._until = float("inf")  # when they begin, however many there are
+        self._barren: float | None = None  # since when nobody that is there may train
         self._started = clock() - spent
         self._held: dict[int, tuple[Client, Update]] = {}  # worker -> what it pushed while the owner reads the weights
 
@@ -157,9 +161,19 @@ class Desk:
         client.step += 1
         client.asks = True
         self._changed(lambda: self.server.push(update))
-        if not self.finished:
-            self.server.need(range(self.workers))
+        self._need()
         self.give_all()
+
+    def _need(self) -> None:
+        """Raise TaskError when all that are there are refused for good, and no other can come, or none has come for long."""
+        there = set(self.clients)
+        if self.finished or not there or not there <= self.server.banned:
+            self._barren = None
+            return
+        now = self._clock()
+        self._barren = now if self._barren is None else self._barren
+        if len(there) == self.workers or now - self._barren > max(_ANOTHER, self.deadline):
+            self.server.need(there)
 
     def alive(self, client: Client) -> None:
         """Note that a worker got further with what it is at."""
@@ -181,7 +195,7 @@ class Desk:
         self.give_all()
 
     def expire(self) -> list[Client]:
-        """Count those as gone that had their time; return them."""
+        """Count those as gone that had their time; return them. Raises TaskError when nobody is left to train."""
         now = self._clock()
         if now > self._until:
             self._begin()
@@ -192,6 +206,7 @@ class Desk:
         for client in late:
             self.events["late"] += 1
             self.leave(client)
+        self._need()
         return late
 
     def seen(self, epoch: int) -> None:
@@ -218,7 +233,7 @@ class Desk:
             return
         worker = client.worker
         if client.resting:
-            if not self.server.sampler.waiting(worker):
+            if not self.server.waiting(worker):
                 return
             client.resting = False
             self.server.join(worker, own=None)

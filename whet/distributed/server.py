@@ -49,7 +49,9 @@ class Server:
         self._mean = float("nan")
         self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
+        self.banned: set[int] = (
+            set()
+        )  # that a rule refuses for good: they are given nothing more, for as long as they are there
         self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
@@ -75,17 +77,27 @@ class Server:
         self.sampler.lost(self._out.pop(worker, ()))
         self.sampler.leave(worker)
         self.held.here.discard(worker)
+        self.banned.discard(worker)  # who comes in its place may be sound
         self._replies.pop(worker, None)
         self.statistics.leave(worker)
-        return self.rest(worker)
+        self._out_of(worker)
+        return self._without()  # one that rested too: rules forget who is gone
 
     def rest(self, worker: int) -> bool:
         """Wait for this worker no longer: there is nothing left for it to do; return whether the weights changed by that."""
+        return self._out_of(worker) and self._without()
+
+    def _out_of(self, worker: int) -> bool:
+        """Take a worker out of those that are waited for; return whether it was one."""
         self.held.backups.pop(worker, None)
-        if worker not in self.held.clocks:
-            return False
-        self.held.tick(worker, None)
-        return self._without()
+        waited = worker in self.held.clocks
+        if waited:
+            self.held.tick(worker, None)
+        return waited
+
+    def waiting(self, worker: int) -> bool:
+        """Return whether there is something for the worker to do."""
+        return worker not in self.banned and self.sampler.waiting(worker)
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is at."""
@@ -184,12 +196,13 @@ class Server:
         self.steps.take(update.vector)
 
     def need(self, workers: Collection[int]) -> None:
-        """Raise TaskError when each of `workers` is refused for good: nobody is left to train."""
+        """Raise TaskError when each of `workers`, which are all there are, is refused for good: nobody is left to train."""
         if workers and self.banned.issuperset(workers):
+            who = ", ".join(map(str, sorted(workers)))
             why = ", ".join(f"{w} {n} times" for w, n in sorted(self.refused.items()))
             raise TaskError(
-                f"{self.rule}: refused all {len(workers)} workers for good ({why}), so nobody is left to train. "
-                "Lower the learning rate, or look for examples that are not finite (whet look)."
+                f"{self.rule}: workers refused for good: {who} (in all: {why}); no other is there to train. Lower the learning "
+                "rate, or look for examples that are not finite (whet look). Resuming gives each of them another chance."
             )
 
     # -- what is known of the training
@@ -273,7 +286,7 @@ class Server:
         self.held.here = set(state["here"])
 
     def alone(self) -> None:
-        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
+        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew, also those that were refused."""
         self.statistics.alone()
-        for worker in {*self.held.clocks, *self.held.here, *self._out}:
+        for worker in {*self.held.clocks, *self.held.here, *self._out, *self.banned}:
             self.leave(worker)
