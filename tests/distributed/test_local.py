@@ -178,6 +178,41 @@ def test_what_another_training_left_is_nothing_a_new_one_begins_at(tmp_path):
         Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path / "elsewhere", resume=True)
 
 
+@pytest.mark.parametrize("rule", ["codistil(every=2, burn_in=0)", pytest.param("ec(every=2)", marks=pytest.mark.soak)])
+def test_members_are_gone_on_with_by_fewer_and_by_more_workers(rule, tmp_path):
+    given = {"rule": rule, "steps": 9, "folder": tmp_path}
+    points, numbers = [], []
+    for workers, end in ((3, 3), (1, 6), (2, 9)):
+        with Training(task("Blobs"), PARAMS, workers=workers, resume=bool(points), **given) as training:
+            for point in training:
+                points.append(point)
+                if point.step >= end:
+                    training.halt()
+        numbers.append([w for w, _ in training.models])
+    assert [p.step for p in points] == [*range(1, 10)]
+    assert numbers[1] == [0]
+    if rule.startswith("codistil"):  # of ec, those that were in the last round
+        assert numbers == [[0, 1, 2], [0], [0, 1]]
+    assert points[-1].value > 0.9
+    with Training(task("Blobs"), PARAMS, workers=1, resume=True, **given) as training:
+        assert list(training) == []
+    assert [w for w, _ in training.models] == numbers[-1]  # all that there were
+
+
+@pytest.mark.soak
+def test_another_number_of_workers_with_shards_of_their_own_is_one_error(tmp_path):
+    given = {"rule": "ec(every=2)", "shuffle": "local", "steps": 1, "folder": tmp_path}
+    with Training(task("Blobs"), PARAMS, workers=2, **given) as training:
+        list(training)
+    with (
+        pytest.raises(
+            TaskError, match=r"server: .*server.safetensors: .* made with workers 2, and here it is 1\. Go on as"
+        ),
+        Training(task("Blobs"), PARAMS, workers=1, resume=True, **given) as training,
+    ):
+        list(training)
+
+
 @pytest.mark.soak
 def test_a_worker_that_was_refused_for_good_trains_again_after_a_resume(tmp_path):
     ill = tmp_path / "ill"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from whet.distributed.flat import Flat
-from whet.distributed.keeper import Keeper
+from whet.distributed.keeper import Keeper, workers_in
 from whet.distributed.named import parse_rule
 from whet.distributed.rules.elastic import elastic
 from whet.distributed.rules.gather import sync
@@ -17,6 +17,7 @@ from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Update
 from whet.errors import CheckpointError
+from whet.journal.checkpoint import save
 from whet.train.checkpoint import pack, unpack
 
 
@@ -217,6 +218,25 @@ def test_who_was_refused_for_good_has_another_chance_in_another_process_and_afte
         assert one.pull(0, buffers[0]) is not None
         assert pushed(one, 0, 3)  # and it is not refused at its first
     assert again.merged == server.merged
+
+
+def test_a_checkpoint_says_how_many_workers_there_were_and_no_vector_is_read_for_it(tmp_path):
+    server, _ = served(workers=5)
+    for worker in (0, 3):
+        pushed(server, worker, 0)
+    keeper = Keeper(server, tmp_path / "s", 30.0)
+    keeper.begin(resume=False)
+    assert workers_in(keeper.path) == 4
+    whole = keeper.path.read_bytes()
+    keeper.path.write_bytes(whole[: 8 + int.from_bytes(whole[:8], "little")])
+    assert workers_in(keeper.path) == 4
+    for damaged in (b"", whole[:40], b"{}" * 20):
+        keeper.path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged, or not a checkpoint"):
+            workers_in(keeper.path)
+    save(keeper.path, {"made": {}})
+    with pytest.raises(CheckpointError, match="is no checkpoint of a server"):
+        workers_in(keeper.path)
 
 
 def test_one_that_rested_before_it_was_given_anything_still_begins_at_the_servers_weights():

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from whet.distributed.server import Server
 from whet.errors import CheckpointError
-from whet.journal.checkpoint import load, save
+from whet.journal.checkpoint import load, outline, save
 from whet.train.checkpoint import pack, unpack
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "workers_in"]
 
 
 class Keeper:
@@ -51,3 +51,15 @@ class Keeper:
     def write(self) -> None:
         """Write the state as it is now."""
         save(self.path, pack(self.server.state(workers=False)), part=self.part)
+
+
+def workers_in(path: Path) -> int:
+    """Return how many workers a checkpoint knows by number, those that are gone included; it reads no vector.
+
+    Raises CheckpointError when the file is missing, or none of a server's.
+    """
+    state = outline(path)
+    try:
+        return 1 + max((int(worker) for worker, _ in state["last"]), default=-1)
+    except (LookupError, TypeError, ValueError) as e:
+        raise CheckpointError(f"{path}: is no checkpoint of a server. Leave resume out to begin anew.") from e

@@ -180,7 +180,7 @@ class Hand:
         models: tuple[tuple[int, torch.Tensor], ...] = ()
         if frame.b:
             peers, who = self.region[f"{self.number}/peers"], self.region[f"{self.number}/who"].tolist()
-            size = len(peers) // self.job.workers
+            size = len(peers) // len(who)
             models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
         buffers, self._statistics = self._statistics, None
         update = worker.work(Given(frame.a, frame.tickets, models, frame.c, buffers=buffers))
