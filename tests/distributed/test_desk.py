@@ -232,6 +232,22 @@ def test_another_process_of_a_worker_that_was_refused_for_good_may_train():
     assert table.server.held.weights.item() == 1.0
 
 
+def test_what_the_owner_has_not_read_is_shown_after_a_restart_and_what_it_was_told_at_the_end_is_not():
+    table = Table()
+    client = table.join(0)
+    for step in range(4):
+        table.push(client, step)
+    unread = table.server.state()
+    table.desk.end()
+    for state, shown, expected in ((unread, None, [1]), (table.server.state(), None, []), (unread, 1, [])):
+        later = Table()
+        later.server.load(state)
+        later.server.alone()
+        later.desk = Desk(later.server, later, workers=2, epoch=1, deadline=10.0, shown=shown)
+        later.desk.show()
+        assert [e for e, _ in later.epochs] == expected
+
+
 def test_weights_that_the_owner_reads_stay_as_they_are_while_updates_are_under_way():
     table = Table(workers=5)  # four make an epoch; the fifth is under way
     clients = [table.join(w) for w in range(5)]

@@ -14,6 +14,7 @@ from lessons import PARAMS
 
 from whet.distributed.local.train import Training
 from whet.errors import TaskError, UsageError
+from whet.journal.checkpoint import outline
 from whet.tasks import resolve
 from whet.train.run import Run
 
@@ -176,6 +177,21 @@ def test_what_another_training_left_is_nothing_a_new_one_begins_at(tmp_path):
                 assert not left.exists() or left.stat().st_size > 9
     with pytest.raises(UsageError, match="resume: nothing to go on from at"):
         Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path / "elsewhere", resume=True)
+
+
+def test_an_epoch_that_was_saved_and_not_read_when_its_owner_died_has_its_point_after_a_resume(tmp_path):
+    first, points = Training(task("Tally"), {"pause": 0.005}, rule="async", workers=2, folder=tmp_path), []
+    with first:
+        for point in first:
+            points.append(point)
+            until = time.monotonic() + 60
+            while outline(tmp_path / "server.safetensors")["merged"] < 60 and time.monotonic() < until:
+                time.sleep(0.02)
+            break  # its processes are killed
+    with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path, resume=True) as training:
+        points += training
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    assert [p.value for p in points[:2]] == [-120.0, -240.0]  # with the weights that it had then
 
 
 @pytest.mark.parametrize("rule", ["codistil(every=2, burn_in=0)", pytest.param("ec(every=2)", marks=pytest.mark.soak)])

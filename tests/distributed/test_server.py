@@ -1,6 +1,7 @@
 """The server: an update is named once and for all, and what is lost is drawn again."""
 
 import contextlib
+import os
 
 import pytest
 import torch
@@ -173,14 +174,14 @@ def test_a_training_that_begins_anew_leaves_nothing_of_the_one_before(tmp_path):
     keeper.write()
     keeper.part.write_bytes(b"of a server that was killed while it wrote")
     new, _ = served()
-    assert Keeper(new, path, 30.0).begin(resume=False) == 0
+    Keeper(new, path, 30.0).begin(resume=False)
     again, _ = served()
     Keeper(again, path, 30.0).begin(resume=True)
     assert again.merged == 0
     assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
 
 
-def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
+def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_read(tmp_path):
     """Half a round waits in the checkpoint; it is merged since nobody is there any more, and ends the epoch."""
     server, buffers = served(sync())
     for step in range(3):
@@ -192,8 +193,68 @@ def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
     server.merged = 7
     keeper.write()
     again, _ = served(sync())
-    assert Keeper(again, tmp_path / "s", 30.0).begin(resume=True) == 0
-    assert again.epochs == 1.0
+    Keeper(again, tmp_path / "s", 30.0).begin(resume=True)
+    assert (again.epochs, again.seen) == (1.0, 0)
+
+
+def test_a_server_that_wakes_up_while_it_writes_spoils_nothing_of_the_one_after_it(tmp_path, monkeypatch):
+    """It is given up in the middle of the file; another begins, merges and writes, and then it writes the other half."""
+    path = tmp_path / "server.safetensors"
+    old, buffers = served()
+    first = Keeper(old, path, 30.0, epoch=0)
+    first.begin(resume=False)
+    pushed(old, 0, 0)
+    new, _ = served()
+    second = Keeper(new, path, 30.0, epoch=1)
+    opened = os.fdopen
+
+    def hangs(handle, mode):
+        file = opened(handle, mode)
+        monkeypatch.setattr(os, "fdopen", opened)
+
+        class Halves:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                file.close()
+
+            def flush(self):
+                file.flush()
+
+            def write(self, data):
+                file.write(data[: len(data) // 2])
+                file.flush()
+                second.begin(resume=True)
+                new.join(0)
+                new.pull(0, buffers[0])
+                for step in range(3):
+                    pushed(new, 0, step)
+                    new.pull(0, buffers[0])
+                second.write()
+                file.write(data[len(data) // 2 :])
+
+        return Halves()
+
+    monkeypatch.setattr(os, "fdopen", hangs)
+    with pytest.raises(CheckpointError, match="cannot be written"):  # what it had begun is removed
+        first.write()
+    third, _ = served()
+    Keeper(third, path, 30.0, epoch=2).begin(resume=True)
+    assert third.merged == new.merged == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
+
+
+def test_a_server_whose_turn_is_over_writes_nothing_even_if_it_had_begun_to(tmp_path):
+    server, _ = served()
+    turns = [True, True, True, False]  # each time it asks: before and after the state is put together
+    keeper = Keeper(server, tmp_path / "s", 30.0, turn=lambda: turns.pop(0))
+    keeper.begin(resume=False)
+    before = keeper.path.read_bytes()
+    pushed(server, 0, 0)
+    keeper.write()
+    assert turns == []
+    assert keeper.path.read_bytes() == before
 
 
 @pytest.mark.parametrize("rested", [True, False])

@@ -67,7 +67,7 @@ class Desk:
     workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
     seconds after which a worker that was given something and gives no sign counts as gone; together: how many begin together, so that the
     first does not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that
-    the owner was shown (None: all that were merged before); spent: seconds of training before this desk; clock: in seconds.
+    the owner has read (None: that of the server's checkpoint); spent: seconds of training before this desk; clock: in seconds.
     """
 
     def __init__(
@@ -79,8 +79,7 @@ class Desk:
         self.events: Counter[str] = Counter()
         self._clock = clock
         self._lives = int(epoch) << 16  # numbers of lives never come twice, over all servers
-        self._step = int(server.epochs) if shown is None else shown
-        self._seen = self._step  # the last whole epoch that the owner has read
+        self._step = server.seen = server.seen if shown is None else shown
         self._together = together
         self._until = float("inf")  # when they begin, however many there are
         self._barren: float | None = None  # since when nobody that is there may train
@@ -95,7 +94,7 @@ class Desk:
     @property
     def over(self) -> bool:
         """Whether all is merged and its owner has seen it."""
-        return self.finished and self._seen >= int(self.server.epochs)
+        return self.finished and self.server.seen >= int(self.server.epochs)
 
     @property
     def shown(self) -> int:
@@ -105,7 +104,7 @@ class Desk:
     @property
     def _reading(self) -> bool:
         """Whether the owner was shown weights and has not read them yet: they stay as they are."""
-        return self._seen < self._step
+        return self.server.seen < self._step
 
     # -- workers
 
@@ -211,7 +210,7 @@ class Desk:
 
     def seen(self, epoch: int) -> None:
         """Go on: the owner has read the weights of this whole epoch."""
-        self._seen = max(self._seen, min(epoch, self._step))
+        self.server.seen = max(self.server.seen, min(epoch, self._step))
         self.show()
         held, self._held = self._held, {}
         for worker, (client, update) in held.items():
@@ -220,6 +219,10 @@ class Desk:
             elif self.clients.get(worker) is client:
                 self._merge(client, update)
         self.give_all()
+
+    def end(self) -> None:
+        """Count as read what the owner was told: it hears of that before it hears that all is over."""
+        self.server.seen = self._step
 
     def give_all(self) -> None:
         """Give something to each that waits and may go on."""

@@ -45,6 +45,7 @@ class Server:
         self.staleness: Counter[int] = Counter()
         self.refused: Counter[str] = Counter()
         self.merged = 0  # tickets
+        self.seen = 0  # the last whole epoch that its owner has read: a desk's, here since it goes into checkpoints
         self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
         self._mean = float("nan")
         self.statistics = Statistics(flat)
@@ -250,7 +251,7 @@ class Server:
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
             "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
-            "merged": self.merged,
+            "merged": self.merged, "seen": self.seen,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
             "mean": self._mean,
             "fresh": sorted(self._fresh),
@@ -270,7 +271,7 @@ class Server:
         self.statistics.load(state)
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.held.version, self.merged = state["version"], state["merged"]
+        self.held.version, self.merged, self.seen = state["version"], state["merged"], state["seen"]
         for worker, clock in state["clocks"]:
             self.held.tick(worker, clock)
         self.held.backups = {w: b.clone() for w, b in state["backups"]}
