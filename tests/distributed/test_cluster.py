@@ -18,6 +18,7 @@ from whet.distributed.ensemble import member_losses
 from whet.distributed.named import parse_rule
 from whet.distributed.simulate import Simulation
 from whet.errors import MissingExtra, TaskError, UsageError
+from whet.journal.checkpoint import outline
 from whet.tasks import resolve
 from whet.train.run import Run
 
@@ -94,6 +95,25 @@ def test_one_worker_is_the_plain_run_bit_for_bit_also_halted_and_resumed(cluster
     assert [(p.step, p.value) for p in points] == [(p.step, p.value) for p in expected]
     assert torch.equal(weights(training.run), weights(run))
     assert training.lost == 0
+
+
+@pytest.mark.ray
+def test_an_epoch_that_was_saved_and_not_read_when_its_owner_died_has_its_point_after_a_resume(cluster, tmp_path):
+    given, points = {"rule": "async", "workers": 1, "folder": tmp_path}, []
+    with Training(task("Tally"), {"pause": 0.01}, **given) as training:
+        for point in training:
+            points.append(point)
+            until = time.monotonic() + 60
+            while outline(tmp_path / "server.safetensors")["merged"] < 60 and time.monotonic() < until:
+                time.sleep(0.02)
+            break  # its actors are ended
+    with Training(task("Tally"), {}, **given, resume=True) as training:
+        points += training
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    assert [p.value for p in points[:2]] == [-120.0, -240.0]  # with the weights that it had then
+    with Training(task("Tally"), {}, **given, resume=True) as training:
+        assert list(training) == []
+    assert weights(training.run).tolist() == [6.0] * 120  # all is done: what is left is to take the weights
 
 
 @pytest.mark.ray

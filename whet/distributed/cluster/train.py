@@ -104,9 +104,11 @@ class Training:
         if self._crew is None:
             limits = self.limits
             self._nodes = Nodes(self.address, self.workers, cpus=limits.get("cpus"), gpus=limits.get("gpus", 0.0))
-            self._crew = Crew(self._nodes, self.job, resume=self._resume, deaths=self.deaths)
+            self._crew = Crew(
+                self._nodes, self.job, resume=self._resume, shown=self.run.step or None, deaths=self.deaths
+            )
         crew, due = self._crew, time.monotonic() + seconds
-        while not (self._halting and crew.shown is None):  # halted before there was anything to save
+        while not (self._halting and not crew.begun):  # halted before there was anything to save
             for said in crew.answers(min(1.0, max(0.0, due - time.monotonic()))):
                 if "result" in said:
                     self.status = self._timed(said["result"])
@@ -122,10 +124,9 @@ class Training:
     def _begin(self, crew: Crew, said: dict[str, Any]) -> None:
         """Take in how a server begins."""
         self.lost += said["lost"]
-        shown = int(said["epochs"]) if crew.shown is None else crew.shown
-        if crew.shown is None:
-            self.run.step = max(self.run.step, shown)
-        crew.go(shown)
+        if not crew.begun:
+            self.run.step = max(self.run.step, said["shown"])
+        crew.go(said["shown"])
         if self._halting:
             crew.halt()
 
@@ -144,7 +145,7 @@ class Training:
             models = news.pop("models")
             self.models = tuple((w, unwrap(m, torch.empty_like(self._flat.weights))) for w, m in models)
             self.status = self._timed({**news, "models": [w for w, _ in models]})
-            if news["epoch"] > self.run.step:
+            if news["epoch"] > self.run.step and not self.run.over:
                 yield self._point(news)
 
     def _timed(self, status: dict[str, Any]) -> dict[str, Any]:

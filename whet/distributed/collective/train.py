@@ -178,7 +178,7 @@ class Training:
         self._began, self._lived, self._from = self._began or now, now, int(data["version"])
         if self._life == 0 and data["version"]:
             fill(Path(self.job.checkpoint), self.run.model)
-            self.run.step = int(data["epoch"])
+            self.run.step = self.run.step or int(data["epoch"])  # an owner that knows how far it was may lack the last
         if data["epoch"] > self.run.step:  # saved by those that died before they could say so
             yield from self._epoch(data)
         self._region["seen"].fill_(self.run.step)

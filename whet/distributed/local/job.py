@@ -26,7 +26,8 @@ __all__ = ["Job"]
 class Job:
     """One training, in JSON values: it crosses processes by reference.
 
-    task: as `whet.tasks.reference` gives it; rule: as text; folder: where its processes meet; device: of the workers.
+    task: as `whet.tasks.reference` gives it; rule: as text; folder: where its processes meet; device: of the workers; before: how many
+    workers there were in an earlier part of the training.
     """
 
     task: Mapping[str, Any]
@@ -43,6 +44,7 @@ class Job:
     often: float = 30.0  # seconds between checkpoints, at most
     shares: Sequence[int] = ()  # of workers, where they are not equal
     temporary: tuple[str, ...] = ()  # folders that go with the training
+    before: int = 0
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -81,7 +83,7 @@ class Job:
 
     def layout(self, flat: Flat) -> Layout:
         """Return which vectors are shared."""
-        return Layout.of(flat, self.made_rule().local or Local(), self.workers)
+        return Layout.of(flat, self.made_rule().local or Local(), self.workers, before=self.before)
 
     def region(self, flat: Flat) -> Region:
         """Open the shared memory."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
+from whet.distributed.keeper import workers_in
 from whet.distributed.local.contact import Contact
 from whet.distributed.local.frames import Frame, Kind, most_tickets
 from whet.distributed.local.job import Job
@@ -79,7 +80,7 @@ class Training:
             raise UsageError(f"resume: nothing to go on from at {where}. Leave resume out to begin.")
         job = Job(
             reference(task), dict(params), str(rule), self.workers, self.run.steps, seed, shuffle, "", deadline=deadline,
-            shares=shares,
+            shares=shares, before=workers_in(folder / CHECKPOINT) if resume and folder is not None else 0,
         )  # fmt: skip
         every = (job.made_rule().local or Local()).every * max(shares, default=1)
         if every > most_tickets():
