@@ -314,7 +314,7 @@ MODEL = "        return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16,
             MODEL,
             MODEL,
             "    def optimizer(self, params, model):\n        return torch.optim.LBFGS(model.parameters())\n",
-            ("Tiny.optimizer", "LBFGS"),
+            ("Tiny.optimizer: LBFGS calls the loss again",),
         ),
         (
             MODEL,
@@ -325,7 +325,7 @@ MODEL = "        return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16,
             "                closure()\n"
             "                return super().step()\n"
             "        return Twice(model.parameters(), lr=0.1)\n",
-            ("Tiny.optimizer", "Twice", "closure", "gradients come from workers"),
+            ("Tiny.optimizer: Twice calls the loss again", "closure", "its workers'"),
         ),
     ],
 )  # fmt: skip
