@@ -19,7 +19,7 @@ class Keeper:
     def __init__(self, server: Server, path: Path, often: float) -> None:
         self.server, self.path, self.often = server, path, often
         self.part = path.with_name(f".{path.name}.part")  # until it is whole
-        self._last, self._epoch = time.monotonic(), int(server.epochs)
+        self._last, self._epoch = time.monotonic(), self._stands
 
     def begin(self, *, resume: bool) -> int:
         """Have the server go on from the file, when there is one: its workers are gone. Else write it; one of another training is lost.
@@ -33,7 +33,7 @@ class Keeper:
                 self.server.load(state)
             except CheckpointError as e:
                 raise CheckpointError(f"{self.path}: {e}") from e
-            whole = self._epoch = int(self.server.epochs)
+            whole, self._epoch = self.server.whole, self._stands
             self.server.alone()
         else:
             whole = 0
@@ -42,11 +42,16 @@ class Keeper:
 
     def after(self) -> None:
         """Write when it is time to; called after each update."""
-        now, epoch = time.monotonic(), int(self.server.epochs)
-        if epoch > self._epoch or now - self._last > self.often:
+        now, epoch = time.monotonic(), self._stands
+        if epoch != self._epoch or now - self._last > self.often:
             self._epoch = epoch
             self.write()
             self._last = time.monotonic()
+
+    @property
+    def _stands(self) -> tuple[int, int]:
+        """Epochs merged and epochs done: the last is the one before it is the other, where the rule ends with a compression."""
+        return int(self.server.epochs), self.server.whole
 
     def write(self) -> None:
         """Write the state as it is now."""

@@ -37,7 +37,8 @@ class Local:
     """The worker's part of a rule.
 
     every: steps of its own optimizer between two exchanges, or batches whose gradients it adds up; sends: what; takes: what it
-    goes on from, the server's weights (or the reply its update got) or its own; peers: whether it is given the others' models.
+    goes on from, the server's weights (or the reply its update got) or its own; peers: whether it is given the others' models; closes:
+    whether a training ends with one more compression (`distil.steps`) of each worker that is there, after the last exchange.
     """
 
     every: int = 1
@@ -45,6 +46,7 @@ class Local:
     takes: Literal["weights", "own"] = "weights"
     peers: bool = False
     distil: Distil | None = None
+    closes: bool = False
 
 
 def nothing(held: Held) -> Memory:

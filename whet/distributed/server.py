@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.distributed.closing import Closing
 from whet.distributed.flat import Flat
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
+from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
 from whet.errors import CheckpointError, TaskError
@@ -35,8 +37,8 @@ class Server:
         self, flat: Flat, rule: Rule, sampler: Sampler, *, optimizer: torch.optim.Optimizer,
         rate: Callable[[float], float] | None = None,
     ) -> None:  # fmt: skip
-        self.flat, self.rule, self.sampler, self._rate = flat, rule, sampler, rate
-        self.steps = Steps(flat, optimizer)
+        self.flat, self.rule, self.sampler = flat, rule, sampler
+        self.steps = Steps(flat, optimizer, rate)
         self.optimizer = self.steps.optimizer
         self.local = rule.local or Local()
         self.held = Held(flat.weights)
@@ -46,15 +48,14 @@ class Server:
         self.merged = 0  # tickets
         self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
         self._mean = float("nan")
-        self.buffers: dict[int, Tensor] = {}
+        self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self._statistics: Tensor | None = None  # those that go with the weights, where these are one worker's
         self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
-        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
         self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
         self._replies: dict[int, Tensor] = {}
+        self._closing = Closing()
 
     # -- who is there
 
@@ -65,7 +66,8 @@ class Server:
         """
         if own is not None:
             self._fresh.discard(worker) if own else self._fresh.add(worker)
-        self.held.tick(worker, self.held.slowest)
+        if not self.closing or self._closing.calls(worker):
+            self.held.tick(worker, self.held.slowest)
         self.held.here.add(worker)
         self.sampler.join(worker)
         return self._last.get(worker, -1) + 1
@@ -76,10 +78,10 @@ class Server:
         self.sampler.leave(worker)
         self.held.here.discard(worker)
         self._replies.pop(worker, None)
-        if worker in self.buffers:
-            self.settle_buffers()  # what it found out about the examples is not lost
-            del self.buffers[worker]
-        return self.rest(worker)
+        self.statistics.leave(worker)
+        changed = self.rest(worker)
+        self._answered(worker)
+        return changed
 
     def rest(self, worker: int) -> bool:
         """Wait for this worker no longer: there is nothing left for it to do; return whether the weights changed by that."""
@@ -93,11 +95,19 @@ class Server:
         """Return the tickets that a worker is at."""
         return self._out.get(worker, ())
 
+    def busy(self, worker: int) -> bool:
+        """Return whether a worker is at something."""
+        return worker in self._out
+
+    def waiting(self, worker: int) -> bool:
+        """Return whether there is something for the worker to do."""
+        return self._closing.calls(worker) if self.closing else self.sampler.waiting(worker)
+
     # -- the two calls of a worker
 
     def admits(self, worker: int) -> bool:
-        """Return whether the worker may take its next step."""
-        return self.rule.admit(self.held, worker)
+        """Return whether the worker may take its next step; one that nobody waits for may ask."""
+        return worker not in self.held.clocks or self.rule.admit(self.held, worker)
 
     def pull(self, worker: int, into: Tensor) -> Given | None:
         """Copy what the worker goes on from `into` (p,), and return its tickets; None when all were handed out.
@@ -105,6 +115,11 @@ class Server:
         `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
         """
         self.sampler.lost(self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
+        if self.closing:
+            return self._note(worker, self._closing.give(
+                worker, into, held=self.held, models=self.models, sampler=self.sampler, barred=self.banned,
+                buffers=self.statistics.of(worker),
+            ))  # fmt: skip
         tickets: list[Ticket] = []
         handed = self.sampler.given
         for _ in range(self.local.every * self.sampler.shuffle.share(worker)):
@@ -114,17 +129,22 @@ class Server:
             tickets.append(ticket)
         if not tickets:
             return None
-        buffers = self.statistics() if worker in self._fresh else None
+        buffers = self.statistics.settled() if worker in self._fresh else None
         reply = self._replies.pop(worker, None)
         fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
         if fresh:
             into.copy_(self.held.weights if reply is None else reply)
-        self._fresh.discard(worker)
         if self.rule.backup:
             self.held.backups[worker] = into
-        self._out[worker] = tuple(tickets)
         models = self.models if self.local.peers else ()
-        return Given(self.held.version, tuple(tickets), models, handed, fresh, buffers)
+        return self._note(worker, Given(self.held.version, tuple(tickets), models, handed, fresh, buffers))
+
+    def _note(self, worker: int, given: Given | None) -> Given | None:
+        """Note what a worker is at from now on."""
+        if given is not None:
+            self._fresh.discard(worker)
+            self._out[worker] = () if given.closing else given.tickets
+        return given
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
@@ -136,7 +156,17 @@ class Server:
         self.staleness[self.held.version - update.pulled] += 1
         self.held.tick(update.worker, self.held.clocks[update.worker] + 1)
         if update.buffers is not None:
-            self.buffers[update.worker] = update.buffers
+            self.statistics.workers[update.worker] = update.buffers
+        changed = self._merge(update)
+        self._answered(update.worker)
+        return changed
+
+    def _answered(self, worker: int) -> None:
+        """Wait for this worker no longer in the compression that ends the training."""
+        if self.closing and (self._closing.gone(worker) or not self.held.here):
+            self._closing.end(self.merged)
+
+    def _merge(self, update: Update) -> bool:
         self.memory, out = self.rule.merge(self.memory, update, self.held)
         if not isinstance(out, Refused):
             return self._apply(out)
@@ -163,7 +193,7 @@ class Server:
         if update is None:
             return False
         if update.kind == "gradient":
-            self._step(update)
+            self.steps.take(update.vector, self.sampler.shuffle.done(self.merged) if update.tickets else None)
         else:
             self.held.weights.copy_(update.vector)
         if update.reply is not None:
@@ -171,19 +201,13 @@ class Server:
         if update.models is not None:
             self.models = update.models
         if update.statistics is not None:
-            self._statistics = update.statistics
+            self.statistics.named = update.statistics
         self.held.version += 1
         self.merged += len(update.tickets)
-        self.loss_sum += update.loss * update.examples
-        self.loss_count += update.examples
+        if not self.closing or update.tickets:  # what a compression ends with is the loss of other examples
+            self.loss_sum += update.loss * update.examples
+            self.loss_count += update.examples
         return True
-
-    def _step(self, update: Update) -> None:
-        if self._rate is not None and update.tickets:
-            factor = self._rate(self.sampler.shuffle.done(self.merged))
-            for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = lr * factor
-        self.steps.take(update.vector)
 
     def need(self, workers: Collection[int]) -> None:
         """Raise TaskError when each of `workers` is refused for good: nobody is left to train."""
@@ -201,6 +225,22 @@ class Server:
         """Epochs merged so far."""
         return self.merged / self.sampler.shuffle.per_epoch
 
+    @property
+    def closing(self) -> bool:
+        """Whether every batch is merged, and the compression that ends the training is not over; never where all are refused for good."""
+        due = self.local.closes and self.merged >= self.sampler.limit > self._closing.merged and len(self.models) > 1
+        return due and not (self.held.here and self.banned >= self.held.here)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.merged >= self.sampler.limit and not self.closing
+
+    @property
+    def whole(self) -> int:
+        """Whole epochs merged, the last one with the compression that ends the training."""
+        return int(self.epochs) - self.closing
+
     def mean_loss(self) -> float:
         """Return the mean loss over the examples merged since this was last asked, or the last mean when there were none."""
         if self.loss_count:
@@ -209,22 +249,8 @@ class Server:
         return self._mean
 
     def settle_buffers(self) -> None:
-        """Set the model's buffers to those that a rule named, else to the mean of the workers' last ones."""
-        found = [b for _, b in sorted(self.buffers.items())] if self._statistics is None else [self._statistics]
-        if found and self.flat.buffer_size:
-            self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
-
-    def statistics(self) -> Tensor | None:
-        """Return the model's buffers (b,) float64, settled; None when it has none."""
-        if not self.flat.buffer_size:
-            return None
-        self.settle_buffers()
-        return self._own_buffers()
-
-    def _own_buffers(self) -> Tensor:
-        found = torch.empty(self.flat.buffer_size, dtype=torch.float64)
-        self.flat.read_buffers(found)
-        return found
+        """Set the model's buffers to those that go with the weights."""
+        self.statistics.settle()
 
     # -- checkpoints
 
@@ -245,20 +271,19 @@ class Server:
     def state(self, *, workers: bool = True) -> dict[str, Any]:
         """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
         return {
-            "made": self.made, "own_buffers": self._own_buffers(),
+            "made": self.made, **self.statistics.state(), "closing": self._closing.state(),
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
             "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
-            "models": [[w, m.clone()] for w, m in self.models], "buffers": [[w, b.clone()] for w, b in self.buffers.items()],
+            "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
             "merged": self.merged,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
             "mean": self._mean,
             "fresh": sorted(self._fresh),
             "here": sorted(self.held.here),
-            "statistics": None if self._statistics is None else self._statistics.clone(),
             "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
         }  # fmt: skip
 
@@ -271,7 +296,8 @@ class Server:
                     f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
                     "anew without resume."
                 )
-        self.flat.write_buffers(state["own_buffers"])
+        self.statistics.load(state)
+        self._closing.load(state["closing"])
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.held.version, self.merged = state["version"], state["merged"]
@@ -283,17 +309,21 @@ class Server:
         self._last = dict(state["last"])
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
-        self.buffers = {w: b.clone() for w, b in state["buffers"]}
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
         self.loss_sum, self.loss_count = state["loss"]
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
         self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
         self.held.here = set(state["here"])
-        self._statistics = None if state["statistics"] is None else state["statistics"].clone()
 
     def alone(self) -> None:
-        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
-        self.settle_buffers()
-        self.buffers.clear()
+        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew.
+
+        A compression that ends the training begins anew too, without what some have sent: else the others would be left out.
+        """
+        self.statistics.alone()
+        closed = self._closing.merged
+        if self.closing:
+            self.memory = self.rule.init(self.held)
         for worker in {*self.held.clocks, *self.held.here, *self._out}:
             self.leave(worker)
+        self._closing.end(closed)

@@ -72,14 +72,14 @@ class Service:
         self.desk = Desk(
             self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline,
             shown=whole if shown is None else shown,
-            together=1 if self.epoch else self.job.workers,
+            together=1 if self.epoch and not self.server.closing else self.job.workers,
         )  # fmt: skip
         held = self.server.held
         lost = max(0, int(self._counts[0]) - held.version)
         self._counts[0] = held.version
         self.desk.show()
         self._watching = asyncio.get_running_loop().create_task(self._watch())
-        return {"lost": lost, "version": held.version, "epochs": self.server.epochs}
+        return {"lost": lost, "version": held.version, "epochs": self.server.whole}
 
     # -- calls of workers
 
@@ -253,6 +253,7 @@ class Service:
             tuple((w, self._store(w, m)) for w, m in given.models),
             given.handed,
             None if given.buffers is None else wrap(given.buffers),
+            given.closing,
         )
         self._woken[client.life].set()
 
