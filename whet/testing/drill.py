@@ -122,7 +122,7 @@ class Drill:
         self._steps[worker] += 1
         buffers = torch.as_tensor(draw.normal(size=self.server.flat.buffer_size))
         self.server.push(Update(
-            worker, step, vector, local.sends, (1 + worker % 2) * len(tickets), given.version, tickets,
+            worker, step, vector, local.sends, (1 + worker % 2) * max(1, len(tickets)), given.version, tickets,
             float(draw.random()), buffers,
         ))  # fmt: skip
 
