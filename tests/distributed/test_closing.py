@@ -13,10 +13,12 @@ from whet.distributed.delays import Delays
 from whet.distributed.desk import Desk
 from whet.distributed.flat import Flat
 from whet.distributed.named import parse_rule
+from whet.distributed.rule import Distil, Local
 from whet.distributed.sampler import Sampler
 from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.simulate import Failure, Simulation
+from whet.errors import UsageError
 from whet.seed import key
 from whet.train.checkpoint import pack, unpack
 
@@ -187,6 +189,14 @@ def test_one_alone_and_other_rules_have_none(rule):
     assert not any(kinds)
 
 
+def test_where_there_is_nothing_to_compress_there_is_no_such_end():
+    for local in ({"distil": Distil(steps=1)}, {"peers": True}, {"peers": True, "distil": Distil(steps=0)}):
+        with pytest.raises(
+            UsageError, match="closes=True needs peers=True, sends='weights' and a distil with steps >= 1"
+        ):
+            Local(sends="weights", closes=True, **local)
+
+
 def test_a_refused_member_stays_as_it_was_and_the_training_ends():
     simulation = simulated(rule="finite + " + RULE)
     before, _ = until_it_closes(simulation)
@@ -210,12 +220,12 @@ def test_a_refused_member_stays_as_it_was_and_the_training_ends():
 class Table:
     """A desk whose workers answer when they are told to."""
 
-    def __init__(self, *, workers=3, state=None, epoch=0, together=1):
+    def __init__(self, *, workers=3, state=None, epoch=0, together=1, rule="ec(every=1)"):
         flat = Flat(nn.Linear(1, 1, bias=False))
         flat.weights.zero_()
         shuffle = Shuffle(6, 1, workers, "local")
         self.server = Server(
-            flat, parse_rule("ec(every=1)"), Sampler(shuffle, 1), optimizer=torch.optim.SGD(flat.parameters, lr=1.0)
+            flat, parse_rule(rule), Sampler(shuffle, 1), optimizer=torch.optim.SGD(flat.parameters, lr=1.0)
         )
         if state is not None:
             self.server.load(unpack(pack(state)))
@@ -324,6 +334,19 @@ def test_a_server_that_comes_back_in_it_has_it_done_anew_by_all(answered):
         later.push(w, w + 1.0, 0.5 - 0.1 * w)
     assert later.shown == [(1, 3.0)]
     assert [(w, float(m)) for w, m in later.server.models] == [(0, 1.0), (1, 2.0), (2, 3.0)]
+
+
+def test_when_all_are_refused_for_good_it_ends_with_what_was_merged():
+    table = Table(rule="finite(quarantine=1) + ec(every=1)")
+    table.join(0, 1, 2)
+    for values in ((10.0, 20.0, 30.0), (math.nan,) * 3, (math.nan,) * 3):  # the third is in it
+        for w, value in enumerate(values):
+            assert not table.desk.finished
+            table.push(w, value, loss=0.1 * w)
+    assert table.server.banned == {0, 1, 2}
+    assert table.shown == [(1, 10.0)]
+    table.desk.leave(table.clients[0])
+    assert table.desk.finished
 
 
 def test_a_training_that_is_over_does_not_do_it_again():

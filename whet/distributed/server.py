@@ -162,8 +162,8 @@ class Server:
         return changed
 
     def _answered(self, worker: int) -> None:
-        """Wait for this worker no longer in the compression that ends the training."""
-        if self.closing and (self._closing.gone(worker) or not self.held.here):
+        """Wait for this worker no longer in the compression that ends the training, and for none when all are refused for good."""
+        if self.closing and (self._closing.gone(worker) or self.held.here <= self.banned):
             self._closing.end(self.merged)
 
     def _merge(self, update: Update) -> bool:
@@ -227,9 +227,8 @@ class Server:
 
     @property
     def closing(self) -> bool:
-        """Whether every batch is merged, and the compression that ends the training is not over; never where all are refused for good."""
-        due = self.local.closes and self.merged >= self.sampler.limit > self._closing.merged and len(self.models) > 1
-        return due and not (self.held.here and self.banned >= self.held.here)
+        """Whether every batch is merged, and the compression that ends the training is not over."""
+        return self.local.closes and self.merged >= self.sampler.limit > self._closing.merged and len(self.models) > 1
 
     @property
     def done(self) -> bool:
