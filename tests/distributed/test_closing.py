@@ -354,6 +354,7 @@ def test_a_training_that_is_over_does_not_do_it_again():
     table.closing()
     for w in range(3):
         table.push(w, w + 1.0)
+    table.desk.seen(1)
     later = Table(state=table.server.state(), epoch=1)
     assert later.desk.finished
     assert later.desk.over
@@ -367,6 +368,7 @@ def test_a_training_that_goes_on_ends_with_another():
     table.closing()
     for w in range(3):
         table.push(w, w + 1.0)
+    table.desk.seen(1)
     longer = Table(state=table.server.state())
     longer.server.sampler.limit *= 2
     assert not longer.desk.finished

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from whet.distributed.closing import Closing
 from whet.distributed.flat import Flat
+from whet.distributed.losses import Losses
+from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
-from whet.errors import CheckpointError, TaskError
+from whet.errors import TaskError
 
 __all__ = ["Server"]
 
@@ -46,11 +48,12 @@ class Server:
         self.staleness: Counter[int] = Counter()
         self.refused: Counter[str] = Counter()
         self.merged = 0  # tickets
-        self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
-        self._mean = float("nan")
+        self.seen = 0  # the last whole epoch that its owner has read: a desk's, here since it goes into checkpoints
+        self._losses = Losses()
         self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
+        # that a rule refuses for good: they are given nothing more, for as long as they are there
+        self.banned: set[int] = set()
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
         self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
@@ -77,19 +80,30 @@ class Server:
         self.sampler.lost(self._out.pop(worker, ()))
         self.sampler.leave(worker)
         self.held.here.discard(worker)
+        self.banned.discard(worker)  # who comes in its place may be sound
         self._replies.pop(worker, None)
         self.statistics.leave(worker)
-        changed = self.rest(worker)
+        self._out_of(worker)
+        changed = self._without()  # one that rested too: rules forget who is gone
         self._answered(worker)
         return changed
 
     def rest(self, worker: int) -> bool:
         """Wait for this worker no longer: there is nothing left for it to do; return whether the weights changed by that."""
+        return self._out_of(worker) and self._without()
+
+    def _out_of(self, worker: int) -> bool:
+        """Take a worker out of those that are waited for; return whether it was one."""
         self.held.backups.pop(worker, None)
-        if worker not in self.held.clocks:
-            return False
-        self.held.tick(worker, None)
-        return self._without()
+        waited = worker in self.held.clocks
+        if waited:
+            self.held.tick(worker, None)
+        return waited
+
+    def waiting(self, worker: int) -> bool:
+        """Return whether there is something for the worker to do."""
+        there = self._closing.calls(worker) if self.closing else self.sampler.waiting(worker)
+        return there and worker not in self.banned
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is at."""
@@ -98,10 +112,6 @@ class Server:
     def busy(self, worker: int) -> bool:
         """Return whether a worker is at something."""
         return worker in self._out
-
-    def waiting(self, worker: int) -> bool:
-        """Return whether there is something for the worker to do."""
-        return self._closing.calls(worker) if self.closing else self.sampler.waiting(worker)
 
     # -- the two calls of a worker
 
@@ -205,17 +215,17 @@ class Server:
         self.held.version += 1
         self.merged += len(update.tickets)
         if not self.closing or update.tickets:  # what a compression ends with is the loss of other examples
-            self.loss_sum += update.loss * update.examples
-            self.loss_count += update.examples
+            self._losses.add(update.loss, update.examples)
         return True
 
     def need(self, workers: Collection[int]) -> None:
-        """Raise TaskError when each of `workers` is refused for good: nobody is left to train."""
+        """Raise TaskError when each of `workers`, which are all there are, is refused for good: nobody is left to train."""
         if workers and self.banned.issuperset(workers):
+            who = ", ".join(map(str, sorted(workers)))
             why = ", ".join(f"{w} {n} times" for w, n in sorted(self.refused.items()))
             raise TaskError(
-                f"{self.rule}: refused all {len(workers)} workers for good ({why}), so nobody is left to train. "
-                "Lower the learning rate, or look for examples that are not finite (whet look)."
+                f"{self.rule}: workers refused for good: {who} (in all: {why}); no other is there to train. Lower the learning "
+                "rate, or look for examples that are not finite (whet look). Resuming gives each of them another chance."
             )
 
     # -- what is known of the training
@@ -242,10 +252,7 @@ class Server:
 
     def mean_loss(self) -> float:
         """Return the mean loss over the examples merged since this was last asked, or the last mean when there were none."""
-        if self.loss_count:
-            self._mean = self.loss_sum / self.loss_count
-            self.loss_sum, self.loss_count = 0.0, 0
-        return self._mean
+        return self._losses.mean()
 
     def settle_buffers(self) -> None:
         """Set the model's buffers to those that go with the weights."""
@@ -264,7 +271,8 @@ class Server:
             "rule": str(self.rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
             "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
             "optimizer": type(self.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
-            "statistics": flat.buffer_size,
+            "statistics": flat.buffer_size, "steps": f"on {'the whole vector' if self.steps.whole else 'each parameter'}",
+            "shares": list(shuffle.shares) or None,
         }  # fmt: skip
 
     def state(self, *, workers: bool = True) -> dict[str, Any]:
@@ -278,28 +286,21 @@ class Server:
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
             "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
-            "merged": self.merged,
+            "merged": self.merged, "seen": self.seen,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
-            "mean": self._mean,
             "fresh": sorted(self._fresh),
             "here": sorted(self.held.here),
-            "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
+            "banned": sorted(self.banned), **self._losses.state(),
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise CheckpointError when it is of another training."""
-        made = dict(state.get("made", {}))
-        for what, own in self.made.items():
-            if made.get(what) != own:
-                raise CheckpointError(
-                    f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
-                    "anew without resume."
-                )
+        need_same(state.get("made", {}), self.made)
         self.statistics.load(state)
         self._closing.load(state["closing"])
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.held.version, self.merged = state["version"], state["merged"]
+        self.held.version, self.merged, self.seen = state["version"], state["merged"], state["seen"]
         for worker, clock in state["clocks"]:
             self.held.tick(worker, clock)
         self.held.backups = {w: b.clone() for w, b in state["backups"]}
@@ -309,13 +310,13 @@ class Server:
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
-        self.loss_sum, self.loss_count = state["loss"]
+        self._losses.load(state)
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
-        self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
+        self.banned, self._fresh = set(state["banned"]), set(state["fresh"])
         self.held.here = set(state["here"])
 
     def alone(self) -> None:
-        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew.
+        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew, also those that were refused.
 
         A compression that ends the training begins anew too, without what some have sent: else the others would be left out.
         """
@@ -323,6 +324,6 @@ class Server:
         closed = self._closing.merged
         if self.closing:
             self.memory = self.rule.init(self.held)
-        for worker in {*self.held.clocks, *self.held.here, *self._out}:
+        for worker in {*self.held.clocks, *self.held.here, *self._out, *self.banned}:
             self.leave(worker)
         self._closing.end(closed)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from whet.distributed.keeper import sweep
 from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Area, Region
 from whet.errors import StoreError, UsageError
@@ -123,5 +124,5 @@ def _remove(folders: list[Path], checkpoint: Path, *, held: int | None, made: li
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     if held is not None:  # a server that was killed while it wrote may have left a part
-        checkpoint.with_name(f".{checkpoint.name}.part").unlink(missing_ok=True)
+        sweep(checkpoint)
     _leave(held, made)
