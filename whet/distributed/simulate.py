@@ -117,7 +117,7 @@ class Simulation:
         """As iterating it, with a None after every event: for an owner who shows how far it is, or stops in mid-epoch."""
         while self.run.step < self.run.steps and not self.run.over and self._events:
             self._next()
-            while self.run.step + 1 <= self.server.epochs and not self.run.over:
+            while self.run.step + 1 <= self.server.whole and not self.run.over:
                 yield self._point()
             yield None
         if self.run.step < self.run.steps and not self.run.over:
@@ -178,10 +178,14 @@ class Simulation:
                 queue.remove(worker)
         self.server.leave(worker)
         self._wake()
-        resting, self._resting = self._resting, []
-        for other in resting:  # there are tickets again
-            self.server.join(other, own=None)
-            self._ask(other)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Ask again for those that rest, where there is something for them: a lost worker's tickets, or the end."""
+        for worker in [w for w in self._resting if self.server.waiting(w)]:
+            self._resting.remove(worker)
+            self.server.join(worker, own=None)
+            self._ask(worker)
 
     def _ask(self, worker: int) -> None:
         if not self.server.admits(worker):
@@ -195,7 +199,8 @@ class Simulation:
             return
         self._given[worker] = given
         seconds = self.delays.seconds
-        times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(len(given.tickets)))
+        batches = 0 if given.closing else len(given.tickets)  # what a compression takes is known when it is done
+        times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(batches))
         models = max(1, len(given.models))
         self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
 
@@ -217,6 +222,8 @@ class Simulation:
         self._ask(worker)
         if self.server.held.slowest != self._slowest:  # else `admit` says of them what it said before
             self._wake()
+        if self._resting and self.server.closing:
+            self._rouse()
 
     def _wake(self) -> None:
         """Ask again for those that wait."""
@@ -245,7 +252,7 @@ class Simulation:
             "made": self.made, "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
             "given": [
-                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers]
+                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers, g.closing]
                 for w, g in self._given.items()
             ],
             "updates": [[w, plain(u)] for w, u in self._updates.items()],
@@ -271,8 +278,9 @@ class Simulation:
                 tuple((k, m.clone()) for k, m in models),
                 handed,
                 buffers=buffers,
+                closing=closing,
             )
-            for w, version, tickets, models, handed, buffers in state["given"]
+            for w, version, tickets, models, handed, buffers, closing in state["given"]
         }
         self._updates = {w: lived(u) for w, u in state["updates"]}
         self._waiting, self._resting = list(state["waiting"]), list(state["resting"])
