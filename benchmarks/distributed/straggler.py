@@ -8,7 +8,7 @@ test error first is at most what sync ends with. Virtual seconds: a step takes g
 "- sync": difference of the errors of the same seeds. In brackets: half of the 95 % interval, Student's t over seeds, of trainings that did not diverge. Target: at least twice the progress of sync.
 
 The task, network and images are in `evidence/images.py`; it needs an IDX image set (`--data`, or WHET_DATA).
-Run: python benchmarks/distributed/straggler.py [--workers 4,8] [--epochs 3] [--slow 3] [--seeds 5] [--json FILE] [--kept FILE]
+Run: python benchmarks/distributed/straggler.py [--workers 4,8] [--epochs 3] [--slow 3] [--after RULE] [--seeds 5] [--json FILE] [--kept FILE]
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--workers", default="4,8")
     parser.add_argument("--epochs", type=int, default=3, help="of sync")
     parser.add_argument("--slow", type=float, default=3.0, help="how many times as slow the first worker is")
+    parser.add_argument("--after", default="", help="a rule that follows each of them, such as 'clip(norm=2)'")
     given = parser.parse_args()
+    after = f" + {given.after}" if given.after else ""
     place = folder(given.data, "straggler")
     task = Images(place, 400, 400) if given.quick else Images(place)
     kept = Kept(given.kept, lambda s: train(task, s))
@@ -73,7 +75,7 @@ def main() -> None:
             mine = epochs if rule == "sync" else int(fitting(epochs, m, given.slow))
             rates = rates if rule == "sync" else tuple(round(r * 8 / m, 4) for r in rates)
             common = {
-                "rule": rule, "workers": m, "epochs": mine, "batch": 32, "straggler": given.slow, "warmup": mine / 12,
+                "rule": rule + after, "workers": m, "epochs": mine, "batch": 32, "straggler": given.slow, "warmup": mine / 12,
             }  # fmt: skip
             best = tuned(
                 kept,
@@ -88,7 +90,7 @@ def main() -> None:
             progress = interval([speed(r["curve"]) / speed(one["curve"]) for r, one in zip(results, sync, strict=True)])
             parts = [reached(r["curve"], end(one)) / t for r, one, t in zip(results, sync, times, strict=True)]
             rows.append([
-                m, rule.replace("lambda=", ""), f"{best.setting['lr']:g}", mine, f"{interval([r['staleness'] for r in results]).mean:.1f}", progress,
+                m, (rule + after).replace("lambda=", ""), f"{best.setting['lr']:g}", mine, f"{interval([r['staleness'] for r in results]).mean:.1f}", progress,
                 interval(ends[rule]), "" if rule == "sync" else paired(ends[rule], ends["sync"]),
                 "" if rule == "sync" else f"{sorted(parts)[len(parts) // 2]:.2f}",
             ])  # fmt: skip
@@ -99,7 +101,7 @@ def main() -> None:
     head = ["M", "rule", "rate", "epochs", "stale", "speed", "test error %", "- sync", "as good"]
     print(table(head, rows))
     for row in rows:
-        if row[1] != "sync":
+        if row[1] != "sync" + after:
             met = "met" if row[5].low >= 2 else "missed"
             print(f"M {row[0]}, {row[1]}: {row[5].mean:.2f} times the progress of sync, target 2: {met}")
     finish(given.json, {"data": place.name, "slow": given.slow, "found": found})

@@ -125,6 +125,21 @@ def test_the_next_command_has_the_settings_and_the_rate_that_was_chosen(whet, ta
     assert end.count("lr=") == 1
 
 
+def test_a_fast_worker_with_a_larger_share_keeps_none_waiting(whet, task):
+    words = ("simulate", small(task), "--workers", "3", "--rule", "sync", "--epochs", "2", "--delays", "constant",
+             "--straggler", "2:0.5x", "--shuffle", "local")  # fmt: skip
+    alike, unlike = (whet(*words, *more, "--json") for more in ((), ("--shares", "2,2,4")))
+    seconds = [json.loads(said.out)["summary"][1]["seconds"] for said in (alike, unlike)]
+    assert seconds[1] < 0.9 * seconds[0]  # four batches take as long as three did
+    assert json.loads(unlike.out)["setting"]["shares"] == "2,2,4"
+    assert "shares 1, 1, 2" in unlike.err
+    said = whet(*words, "--shares", "2,2,4")
+    assert (
+        said.out.splitlines()[-1]
+        == "next      whet train tiny.py --workers 3 --rule sync --shuffle local --shares 2,2,4"
+    )
+
+
 def test_recorded_times_are_used(whet, task, tmp_path):
     (tmp_path / "times.txt").write_text("# seconds\n2, 2 2\n4\n")
     said = whet(
@@ -188,6 +203,10 @@ def test_recorded_times_are_used(whet, task, tmp_path):
         ("--fail 2@9-3", ("--fail 2@9-3", "must come back after")),
         ("--fail 9@3", ("fail: there is no worker 9",)),
         ("--shuffle globl", ("--shuffle globl", "Did you mean 'global'?", "Use global, local, once")),
+        ("--shares 1,2", ("--shares 1,2: 2 shares for 4 workers", "such as 1,1,1,2")),
+        ("--shares 1,1,1,2 --workers 4,8", ("4 shares for 8 workers",)),
+        ("--shares 1,1,1,0", ("--shares 1,1,1,0: must be above 0, got 0",)),
+        ("--shares 1,1,1,x", ("x is no number",)),
         ("--seeds 0", ("--seeds: must be at least 1, got 0",)),
         ("--seed -1", ("--seed: must be at least 0, got -1",)),
         ("--lr-seeds 0", ("--lr-seeds: must be at least 1",)),

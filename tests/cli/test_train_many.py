@@ -153,6 +153,87 @@ def test_a_criterion_ends_it_with_the_best_epoch(whet, task, tmp_path):
     assert [p[0] for p in saved(tmp_path / PLACE)["points"]] == list(range(1, 61))
 
 
+NAMED = (
+    "decay=Float(0, 1))",
+    "decay=Float(0, 1), workers=Int(2, 4), shuffle=Const('local'), "
+    "rule=Choice({'sync': None, 'bounded': Space(s=Int(0, 4)), 'average': Space(every=Int(1, 6))}))",
+)
+
+
+def named(task, **more):
+    """Return a task whose configurations name their rule and workers."""
+    path = task(*NAMED, **more)
+    path.write_text(path.read_text().replace("import Data,", "import Choice, Const, Data, Int,"))
+    return path
+
+
+def test_a_configuration_that_names_a_rule_and_workers_is_trained_by_them(whet, task, refused, tmp_path):
+    name = named(task)
+    words = ("train", name, "--set", "lr=0.01", "--json")
+    said = whet(*words, "--set", "rule=average", "--set", "every=3", "--set", "workers=3")
+    assert said.code == 0, said
+    found = json.loads(said.out)
+    team = found["distributed"]
+    assert (team["workers"], team["rule"], team["shuffle"]) == (3, "average(every=3)", "local")
+    assert set(team["each"]) <= {"0", "1", "2"}
+    assert (found["params"]["rule"], found["params"]["rule.every"]) == ("average", 3)
+    # it is what the same words as options train
+    same = whet(
+        *words[:-1],
+        "--set",
+        "workers=3",
+        "--workers",
+        "3",
+        "--rule",
+        "average(every=3)",
+        "--shuffle",
+        "local",
+        "--json",
+    )
+    assert [p["value"] for p in json.loads(same.out)["curve"]] == [p["value"] for p in found["curve"]]
+    # options go before it, and another one does not go on from what it left
+    other = json.loads(whet(*words, "--set", "rule=average", "--workers", "2", "--rule", "async").out)
+    assert (other["distributed"]["workers"], other["distributed"]["rule"]) == (2, "async")
+    assert other["params"]["workers"] == 2
+    assert [k for k in other["params"] if k.startswith("rule")] == ["rule"]
+    refused(*words, "--set", "rule=average", "--resume", needed=("was made with params",), out=True)
+    refused(*words, "--watch", needed=("--watch", "or the rule and workers of the configuration"), out=True)
+    refused(*words, "--set", "workers=4", "--shares", "1,2", needed=("--shares 1,2: 2 shares for 4 workers",), out=True)
+
+
+def test_a_configuration_with_a_rule_that_is_none_is_refused(refused, task):
+    name = named(task)
+    name.write_text(name.read_text().replace("'sync': None", "'synk': None"))
+    refused("train", name, "--set", "rule=synk", needed=("no rule 'synk'", "Did you mean 'sync'?"))
+
+
+@pytest.mark.soak
+def test_a_training_with_shares_goes_on_with_the_same(whet, refused, start, task, tmp_path):
+    name = task("steps = 3", "steps = 30", more=SLOW.format(0.02))
+    words = ("train", name, "--workers", "2", "--shares", "2,1", "--shuffle", "local", "--set", "lr=0.01", "--json")
+    process = start(*words)
+    wait((tmp_path / PLACE / "last.safetensors").exists, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130
+    for other in ("1,2", "1,1"):
+        changed = [other if w == "2,1" else w for w in words]
+        refused(
+            *changed,
+            "--resume",
+            needed=("was made with shares [2, 1]", "Give the same, or leave --resume out"),
+            out=True,
+        )
+    said = whet(*[w if w != "2,1" else "4,2" for w in words], "--resume")  # the same ratio
+    assert said.code == 0, said
+    found = json.loads(said.out)
+    assert found["distributed"]["shares"] == [2, 1]
+    assert [p["step"] for p in found["curve"]] == list(range(1, 31))
+    each = found["distributed"]["each"]
+    assert "of shares 2, 1" in said.err
+    assert found["distributed"]["updates"] < 30 * 3  # a worker of share 2 sends one for two batches
+    assert set(each) <= {"0", "1"}
+
+
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
@@ -167,6 +248,13 @@ def test_a_criterion_ends_it_with_the_best_epoch(whet, task, tmp_path):
         ("--rule bounded", ("bounded", "needs s")),
         ("--workers 2 --rule=", ("rule", "NAME(option=value)")),
         ("--workers 2 --shuffle lokal", ("--shuffle lokal", "Did you mean 'local'?", "global, local, once")),
+        ("--workers 3 --shares 1,2", ("--shares 1,2: 2 shares for 3 workers", "such as 1,1,2")),
+        ("--workers 2 --shares 1,0", ("--shares 1,0: must be above 0, got 0",)),
+        ("--workers 2 --shares one,two", ("--shares one,two: one is no number",)),
+        ("--workers 2 --shares 1,2 --on torch", ("shares: --on torch gives all workers the same",)),
+        ("--shares 1,2", ("--shares 1,2: is about several workers", "--workers N or --rule NAME")),
+        ("--workers 2 --stages 3 --on torch", ("--stages 3", "divide --workers 2")),
+        ("--workers 2 --stages 0", ("--stages 0: must be at least 1",)),
         ("--shuffle local", ("--shuffle local", "several workers", "--workers N or --rule NAME")),
         ("--workers 1 --on processes", ("--on processes", "several workers")),
         ("--workers 2 --on proceses", ("--on proceses", "Did you mean 'processes'?")),

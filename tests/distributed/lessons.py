@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -110,6 +111,20 @@ class Spoilt(Blobs):
             return nn.functional.cross_entropy(outputs, targets)
 
         return fails
+
+
+class Ill(Blobs):
+    """Its loss is not a number in the process whose number stands in the file `ill`."""
+
+    def loss(self, params):
+        def spoilt(outputs, targets):
+            loss, path = nn.functional.cross_entropy(outputs, targets), Path(params["ill"])
+            if torch.is_grad_enabled() and len(targets) > 2:
+                time.sleep(0.01)
+                loss = loss * (math.nan if path.exists() and path.read_text() == str(os.getpid()) else 1.0)
+            return loss
+
+        return spoilt
 
 
 class Dropped(Blobs):

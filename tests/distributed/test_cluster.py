@@ -20,6 +20,7 @@ from whet.distributed.ensemble import member_losses
 from whet.distributed.named import parse_rule
 from whet.distributed.simulate import Simulation
 from whet.errors import MissingExtra, TaskError, UsageError
+from whet.journal.checkpoint import outline
 from whet.tasks import resolve
 from whet.train.run import Run
 
@@ -102,6 +103,25 @@ def test_one_worker_is_the_plain_run_bit_for_bit_also_halted_and_resumed(cluster
 
 
 @pytest.mark.ray
+def test_an_epoch_that_was_saved_and_not_read_when_its_owner_died_has_its_point_after_a_resume(cluster, tmp_path):
+    given, points = {"rule": "async", "workers": 1, "folder": tmp_path}, []
+    with Training(task("Tally"), {"pause": 0.01}, **given) as training:
+        for point in training:
+            points.append(point)
+            until = time.monotonic() + 60
+            while outline(tmp_path / "server.safetensors")["merged"] < 60 and time.monotonic() < until:
+                time.sleep(0.02)
+            break  # its actors are ended
+    with Training(task("Tally"), {}, **given, resume=True) as training:
+        points += training
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    assert [p.value for p in points[:2]] == [-120.0, -240.0]  # with the weights that it had then
+    with Training(task("Tally"), {}, **given, resume=True) as training:
+        assert list(training) == []
+    assert weights(training.run).tolist() == [6.0] * 120  # all is done: what is left is to take the weights
+
+
+@pytest.mark.ray
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_worker_and_a_killed_server_cost_no_example_and_none_is_applied_twice(cluster, seed):
     with Training(task("Tally"), {"pause": 0.05}, rule="async", workers=2) as training:
@@ -117,15 +137,20 @@ def test_a_killed_worker_and_a_killed_server_cost_no_example_and_none_is_applied
 
 @pytest.mark.ray
 @pytest.mark.soak
-@pytest.mark.parametrize("rule", ["sync", "average(every=2)", "diloco(every=2)"])
-def test_workers_that_wait_for_each_other_are_the_simulated_ones_bit_for_bit(cluster, rule):
+@pytest.mark.parametrize(
+    ("rule", "workers"), [("sync", 2), ("average(every=2)", 2), ("diloco(every=2)", 2), ("sync", (2, 1))]
+)
+def test_workers_that_wait_for_each_other_are_the_simulated_ones_bit_for_bit(cluster, rule, workers):
     simulated = Simulation(
-        task("Blobs"), PARAMS, rule=parse_rule(rule), workers=2, steps=3, shuffle="local"
+        task("Blobs"), PARAMS, rule=parse_rule(rule), workers=workers, steps=3, shuffle="local"
     )  # each has a shard of its own, so that it does not matter who is first
     expected = list(simulated)
-    with Training(task("Blobs"), PARAMS, rule=rule, workers=2, steps=3, shuffle="local") as training:
+    with Training(task("Blobs"), PARAMS, rule=rule, workers=workers, steps=3, shuffle="local") as training:
         points = list(training)
     assert [p.value for p in points] == [p.value for p in expected]
+    costs = [p.cost for p in points]
+    assert costs == sorted(costs)
+    assert 0 < costs[-1] <= training.status["seconds"]
     assert torch.equal(weights(training.run), weights(simulated.run))
 
 

@@ -90,7 +90,7 @@ def test_a_server_that_was_given_up_merges_and_writes_nothing_more(tmp_path):
         life, _, given = await joined(old, 0)
         given = await push(old, 0, life, 0, given)
         new, found = await started(tmp_path, 1, resume=True, shown=0)
-        assert found == {"lost": 1, "version": 0, "epochs": 0.0}  # its checkpoint is that of the beginning
+        assert found == {"lost": 1, "version": 0, "shown": 0}  # its checkpoint is that of the beginning
         written = (tmp_path / "server.safetensors").read_bytes()
         assert (await push(old, 0, life, 1, given)).kind == "lost"
         assert old.server.held.version == 1
@@ -166,6 +166,83 @@ def test_the_owner_hears_of_each_epoch_and_of_the_end(tmp_path):
         assert same["loss"] == news["loss"]
         assert (await last).kind == "lost"
         assert (await again.hear(1, seconds=60.0))["result"]["done"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("shown", [None, 0])
+def test_a_new_owner_hears_of_an_epoch_that_was_saved_and_that_nobody_has_read(tmp_path, shown):
+    async def main():
+        service, _ = await started(tmp_path, steps=2)
+        life, _, given = await joined(service, 0)
+        for step in range(30):
+            given = await push(service, 0, life, step, given, seconds=0.01)
+        assert service.server.epochs == 1.0  # and with that its owner and its process are gone
+        again, found = await started(tmp_path, resume=True, shown=shown, steps=2)
+        assert found == {"lost": 0, "version": 30, "shown": 0}
+        (news,) = (await again.hear(0, seconds=5.0))["told"]
+        assert (news["epoch"], news["loss"]) == (1, 1.0)
+        assert unwrap(news["weights"], torch.empty(120)).tolist() == [1.0] * 120
+
+    run(main())
+
+
+@pytest.mark.parametrize("shown", [None, 1])
+def test_a_new_owner_does_not_hear_again_of_what_was_told_before_the_training_was_halted(tmp_path, shown):
+    async def main():
+        service, _ = await started(tmp_path, steps=2)
+        life, _, given = await joined(service, 0)
+        for step in range(30):
+            given = await push(service, 0, life, step, given, seconds=0.01)
+        await service.halt()
+        assert [news["epoch"] for news in (await service.hear(0, seconds=5.0))["told"]] == [1]
+        assert "result" in await service.hear(1, seconds=5.0)
+        again, found = await started(tmp_path, resume=True, shown=shown, steps=2)
+        assert found["shown"] == 1
+        assert (await again.hear(1, seconds=0.01))["told"] == []
+
+    run(main())
+
+
+def test_when_all_is_done_a_new_owner_gets_the_weights_all_the_same(tmp_path):
+    async def main():
+        service, _ = await started(tmp_path)
+        life, _, given = await joined(service, 0)
+        for step in range(30):
+            given = await push(service, 0, life, step, given, seconds=0.01)
+        await service.hear(0, seconds=5.0)
+        assert (await service.hear(1, seconds=5.0))["result"]["done"]
+        again, found = await started(tmp_path, resume=True)
+        assert found["shown"] == 1
+        (news,) = (await again.hear(1, seconds=5.0))["told"]
+        assert unwrap(news["weights"], torch.empty(120)).tolist() == [1.0] * 120
+        assert (await again.hear(1, seconds=5.0))["result"]["done"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("rule", ["ec(every=1)", "codistil(every=1, burn_in=0)"])
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3)])
+def test_models_of_more_or_fewer_workers_than_before_are_given_and_shown(tmp_path, rule, before, after):
+    async def round(service, workers, *, steps=(0,)):
+        lives = [await service.hello(w, 0, own=False) for w in range(workers)]
+        given = [await service.pull(w, life, seconds=5.0) for w, (life, _) in enumerate(lives)]
+        pushes = [
+            push(service, w, life, step, answer, seconds=0.01)
+            for w, ((life, step), answer) in enumerate(zip(lives, given, strict=True))
+        ]
+        return given, await asyncio.gather(*pushes)
+
+    async def main():
+        service, _ = await started(tmp_path, rule=rule, workers=before)
+        await round(service, before)
+        assert [w for w, _ in service.server.models] == list(range(before))
+        await service.halt()
+        assert "result" in await service.hear(0, seconds=5.0)
+        again, _ = await started(tmp_path, rule=rule, workers=after, resume=True)
+        first, then = await round(again, after)
+        assert [w for w, _ in first[0].models] == list(range(before))  # what was learned is not forgotten
+        assert [w for w, _ in then[-1].models] == list(range(after))
 
     run(main())
 

@@ -15,6 +15,7 @@ from lessons import PARAMS
 from torch import nn
 
 from whet.distributed.collective.cut import cut, parted, passed
+from whet.distributed.collective.state import about
 from whet.distributed.collective.train import Training
 from whet.distributed.local.train import Training as Processes
 from whet.distributed.rules.gather import sync
@@ -167,6 +168,23 @@ def test_a_worker_that_dies_costs_no_more_than_what_came_after_the_checkpoint(se
     assert 0 <= training.lost <= 15
     assert training.status["drawn_again"] == 2 * training.lost
     assert points[-1].metrics["updates"] == 90
+
+
+@soak
+def test_an_owner_that_knows_how_far_it_was_hears_of_an_epoch_that_was_saved_and_that_it_has_not_read(tmp_path):
+    points = []
+    with Training(task("Tally"), {"pause": 0.01}, workers=2, folder=tmp_path) as training:
+        for point in training:
+            points.append(point)
+            until = time.monotonic() + 60
+            while about(tmp_path / "collective.safetensors")[1] < 60 and time.monotonic() < until:
+                time.sleep(0.02)
+            break  # its processes are killed
+    with Training(task("Tally"), {}, workers=2, folder=tmp_path, resume=True) as training:
+        training.run.step = points[-1].step
+        points += training
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    assert training.run.model.seen.tolist() == [3.0] * 120  # of the mean of two
 
 
 @soak

@@ -162,6 +162,29 @@ def test_workers_begin_together_but_wait_for_none_for_long():
     assert sorted(alone.given) == [0]
 
 
+def test_time_begins_with_the_first_step_of_the_first_worker():
+    table = Table(sync(), together=2)
+    first = table.join(0)
+    table.now = 9.0
+    assert table.desk.status()["seconds"] == 0.0
+    assert table.desk.status()["workers"]["0"]["rate"] == 0.0
+    table.join(1)  # both begin
+    table.now = 11.0
+    table.push(first, 0)
+    assert table.desk.status()["seconds"] == 2.0
+    assert table.desk.status()["workers"]["0"]["rate"] == 0.5  # an update in two seconds
+    table.now = 13.0
+    late = Table(
+        shown=0, spent=40.0
+    )  # another server of a training that has begun: the clock goes on while it has no worker
+    late.now = 3.0
+    assert late.desk.status()["seconds"] == 43.0
+    late.join(0)
+    late.now = 5.0
+    assert late.desk.epoch_status()["seconds"] == 45.0
+    assert late.desk.status()["workers"]["0"]["rate"] == 0.0
+
+
 def test_a_worker_that_gets_further_is_not_late_however_long_it_takes():
     table = Table()
     client = table.join(0)
@@ -191,8 +214,61 @@ def test_when_every_worker_is_refused_for_good_it_says_so_instead_of_waiting():
         table.push(first, step, float("nan"))
     assert not table.given.get(0)  # kept out; the other is not
     table.push(second, 0, float("nan"))
-    with pytest.raises(TaskError, match=r"refused all 2 workers for good \(nan 2 times, quarantine 2 times\)"):
+    with pytest.raises(
+        TaskError, match=r"refused for good: 0, 1 \(in all: nan 2 times, quarantine 2 times\); no other"
+    ):
         table.push(second, 1, float("nan"))
+
+
+def test_when_those_that_are_left_are_refused_for_good_another_has_its_time_to_come():
+    table = Table(chain(finite(quarantine=1), asynchronous()), workers=3, deadline=200.0)
+    first, second = table.join(0), table.join(1)
+    for step in range(2):
+        table.push(first, step, float("nan"))
+    table.desk.leave(second)
+    assert table.desk.expire() == []
+    table.now = 190.0
+    third = table.join(2)  # a node came to the cluster
+    table.push(third, 0)
+    assert table.server.held.version == 1
+    table.now = 210.0
+    assert table.desk.expire() == []
+    table.desk.leave(third)
+    assert table.desk.expire() == []
+    table.now = 410.0
+    assert table.desk.expire() == []
+    table.now = 411.0
+    with pytest.raises(
+        TaskError, match=r"finite\(.*workers refused for good: 0 \(in all: nan 1 times, quar.*Resuming gives"
+    ):
+        table.desk.expire()
+
+
+def test_another_process_of_a_worker_that_was_refused_for_good_may_train():
+    table = Table(chain(finite(quarantine=1), asynchronous()))
+    first = table.join(0)
+    for step in range(2):
+        table.push(first, step, float("nan"))
+    assert not table.given
+    again = table.join(0)
+    table.push(again, 2)
+    assert table.server.held.weights.item() == 1.0
+
+
+def test_what_the_owner_has_not_read_is_shown_after_a_restart_and_what_it_was_told_at_the_end_is_not():
+    table = Table()
+    client = table.join(0)
+    for step in range(4):
+        table.push(client, step)
+    unread = table.server.state()
+    table.desk.end()
+    for state, shown, expected in ((unread, None, [1]), (table.server.state(), None, []), (unread, 1, [])):
+        later = Table()
+        later.server.load(state)
+        later.server.alone()
+        later.desk = Desk(later.server, later, workers=2, epoch=1, deadline=10.0, shown=shown)
+        later.desk.show()
+        assert [e for e, _ in later.epochs] == expected
 
 
 def test_weights_that_the_owner_reads_stay_as_they_are_while_updates_are_under_way():

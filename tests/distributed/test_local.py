@@ -14,6 +14,7 @@ from lessons import PARAMS
 
 from whet.distributed.local.train import Training
 from whet.errors import TaskError, UsageError
+from whet.journal.checkpoint import outline
 from whet.tasks import resolve
 from whet.train.run import Run
 
@@ -176,6 +177,76 @@ def test_what_another_training_left_is_nothing_a_new_one_begins_at(tmp_path):
                 assert not left.exists() or left.stat().st_size > 9
     with pytest.raises(UsageError, match="resume: nothing to go on from at"):
         Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path / "elsewhere", resume=True)
+
+
+def test_an_epoch_that_was_saved_and_not_read_when_its_owner_died_has_its_point_after_a_resume(tmp_path):
+    first, points = Training(task("Tally"), {"pause": 0.005}, rule="async", workers=2, folder=tmp_path), []
+    with first:
+        for point in first:
+            points.append(point)
+            until = time.monotonic() + 60
+            while outline(tmp_path / "server.safetensors")["merged"] < 60 and time.monotonic() < until:
+                time.sleep(0.02)
+            break  # its processes are killed
+    with Training(task("Tally"), {}, rule="async", workers=2, folder=tmp_path, resume=True) as training:
+        points += training
+    assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+    assert [p.value for p in points[:2]] == [-120.0, -240.0]  # with the weights that it had then
+
+
+@pytest.mark.parametrize("rule", ["codistil(every=2, burn_in=0)", pytest.param("ec(every=2)", marks=pytest.mark.soak)])
+def test_members_are_gone_on_with_by_fewer_and_by_more_workers(rule, tmp_path):
+    given = {"rule": rule, "steps": 9, "folder": tmp_path}
+    points, numbers = [], []
+    for workers, end in ((3, 3), (1, 6), (2, 9)):
+        with Training(task("Blobs"), PARAMS, workers=workers, resume=bool(points), **given) as training:
+            for point in training:
+                points.append(point)
+                if point.step >= end:
+                    training.halt()
+        numbers.append([w for w, _ in training.models])
+    assert [p.step for p in points] == [*range(1, 10)]
+    assert numbers[1] == [0]
+    if rule.startswith("codistil"):  # of ec, those that were in the last round
+        assert numbers == [[0, 1, 2], [0], [0, 1]]
+    assert points[-1].value > 0.9
+    with Training(task("Blobs"), PARAMS, workers=1, resume=True, **given) as training:
+        assert list(training) == []
+    assert [w for w, _ in training.models] == numbers[-1]  # all that there were
+
+
+@pytest.mark.soak
+def test_another_number_of_workers_with_shards_of_their_own_is_one_error(tmp_path):
+    given = {"rule": "ec(every=2)", "shuffle": "local", "steps": 1, "folder": tmp_path}
+    with Training(task("Blobs"), PARAMS, workers=2, **given) as training:
+        list(training)
+    with (
+        pytest.raises(
+            TaskError, match=r"server: .*server.safetensors: .* made with workers 2, and here it is 1\. Go on as"
+        ),
+        Training(task("Blobs"), PARAMS, workers=1, resume=True, **given) as training,
+    ):
+        list(training)
+
+
+@pytest.mark.soak
+def test_a_worker_that_was_refused_for_good_trains_again_after_a_resume(tmp_path):
+    ill = tmp_path / "ill"
+    given = {"rule": "finite(quarantine=2) + async", "steps": 20, "folder": tmp_path / "kept"}
+    params = {**PARAMS, "ill": str(ill)}
+    with Training(task("Ill"), params, workers=2, **given) as training:
+        for _ in training.events(0.05):
+            if training.status and not ill.exists():
+                ill.write_text(str(training._pool.pids()[1]))
+            if training.look().get("refused", {}).get("quarantine"):
+                training.halt()
+    assert training.status["refused"] == {"nan": 2, "quarantine": 1}
+    with Training(task("Ill"), params, workers=1, resume=True, **given) as training:
+        until = time.monotonic() + 60
+        for _ in training.events(0.2):
+            assert time.monotonic() < until, "it waits for nobody"
+    assert training.run.step == 20
+    ill.unlink()
 
 
 def test_members_are_those_of_the_last_epoch_and_one_of_them_is_saved():

@@ -61,6 +61,14 @@ def test_what_delay_compensation_and_momentum_remember_is_what_the_formula_says(
     assert remembered == memory(layout, optimizer=1, squares=True) - memory(layout)
 
 
+def test_there_is_room_for_the_models_of_more_workers_than_are_left():
+    flat = Flat(nn.Linear(10, 6, bias=False))
+    for rule, before, room in (("ec", 3, 3), ("codistil", 1, 2), ("async", 3, 0)):
+        areas = Layout.of(flat, parse_rule(rule).local or Local(), 2, before=before).areas()
+        names = ["snapshot/models", "0/peers", "1/peers"]
+        assert [areas[n].size for n in names if n in areas] == ([room * 60] * 3 if room else [])
+
+
 @pytest.mark.parametrize(("limit", "size"), [(1 * MIB, 4 * MIB)])
 def test_no_room_is_one_line_that_names_the_size(limit, size, tmp_path):
     """A limit on the size of files, which the kernel keeps: a page that is not there would be a SIGBUS later."""

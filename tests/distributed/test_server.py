@@ -1,13 +1,15 @@
 """The server: an update is named once and for all, and what is lost is drawn again."""
 
 import contextlib
+import os
 
 import pytest
 import torch
 from torch import nn
 
 from whet.distributed.flat import Flat
-from whet.distributed.keeper import Keeper
+from whet.distributed.keeper import Keeper, workers_in
+from whet.distributed.named import parse_rule
 from whet.distributed.rules.elastic import elastic
 from whet.distributed.rules.gather import sync
 from whet.distributed.rules.gradient import asynchronous, delay_compensated
@@ -16,6 +18,7 @@ from whet.distributed.server import Server
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Update
 from whet.errors import CheckpointError
+from whet.journal.checkpoint import save
 from whet.train.checkpoint import pack, unpack
 
 
@@ -171,14 +174,14 @@ def test_a_training_that_begins_anew_leaves_nothing_of_the_one_before(tmp_path):
     keeper.write()
     keeper.part.write_bytes(b"of a server that was killed while it wrote")
     new, _ = served()
-    assert Keeper(new, path, 30.0).begin(resume=False) == 0
+    Keeper(new, path, 30.0).begin(resume=False)
     again, _ = served()
     Keeper(again, path, 30.0).begin(resume=True)
     assert again.merged == 0
     assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
 
 
-def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
+def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_read(tmp_path):
     """Half a round waits in the checkpoint; it is merged since nobody is there any more, and ends the epoch."""
     server, buffers = served(sync())
     for step in range(3):
@@ -190,8 +193,111 @@ def test_an_epoch_that_ends_with_a_restart_is_not_one_that_was_shown(tmp_path):
     server.merged = 7
     keeper.write()
     again, _ = served(sync())
-    assert Keeper(again, tmp_path / "s", 30.0).begin(resume=True) == 0
-    assert again.epochs == 1.0
+    Keeper(again, tmp_path / "s", 30.0).begin(resume=True)
+    assert (again.epochs, again.seen) == (1.0, 0)
+
+
+def test_a_server_that_wakes_up_while_it_writes_spoils_nothing_of_the_one_after_it(tmp_path, monkeypatch):
+    """It is given up in the middle of the file; another begins, merges and writes, and then it writes the other half."""
+    path = tmp_path / "server.safetensors"
+    old, buffers = served()
+    first = Keeper(old, path, 30.0, epoch=0)
+    first.begin(resume=False)
+    pushed(old, 0, 0)
+    new, _ = served()
+    second = Keeper(new, path, 30.0, epoch=1)
+    opened = os.fdopen
+
+    def hangs(handle, mode):
+        file = opened(handle, mode)
+        monkeypatch.setattr(os, "fdopen", opened)
+
+        class Halves:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                file.close()
+
+            def flush(self):
+                file.flush()
+
+            def write(self, data):
+                file.write(data[: len(data) // 2])
+                file.flush()
+                second.begin(resume=True)
+                new.join(0)
+                new.pull(0, buffers[0])
+                for step in range(3):
+                    pushed(new, 0, step)
+                    new.pull(0, buffers[0])
+                second.write()
+                file.write(data[len(data) // 2 :])
+
+        return Halves()
+
+    monkeypatch.setattr(os, "fdopen", hangs)
+    with pytest.raises(CheckpointError, match="cannot be written"):  # what it had begun is removed
+        first.write()
+    third, _ = served()
+    Keeper(third, path, 30.0, epoch=2).begin(resume=True)
+    assert third.merged == new.merged == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["server.safetensors"]
+
+
+def test_a_server_whose_turn_is_over_writes_nothing_even_if_it_had_begun_to(tmp_path):
+    server, _ = served()
+    turns = [True, True, True, False]  # each time it asks: before and after the state is put together
+    keeper = Keeper(server, tmp_path / "s", 30.0, turn=lambda: turns.pop(0))
+    keeper.begin(resume=False)
+    before = keeper.path.read_bytes()
+    pushed(server, 0, 0)
+    keeper.write()
+    assert turns == []
+    assert keeper.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("rested", [True, False])
+def test_who_was_refused_for_good_has_another_chance_in_another_process_and_after_a_restart(tmp_path, rested):
+    rule = "finite(quarantine=2) + async"
+    server, buffers = served(parse_rule(rule))
+    for step in range(3):
+        pushed(server, 0, step, float("nan"))
+        found = server.pull(0, buffers[0])
+    assert found is None
+    assert server.banned == {0}
+    if rested:
+        server.rest(0)
+    keeper = Keeper(server, tmp_path / "s", 30.0)
+    keeper.write()
+    again, _ = served(parse_rule(rule))
+    Keeper(again, tmp_path / "s", 30.0).begin(resume=True)
+    server.leave(0)
+    for one in (server, again):
+        assert one.banned == set()
+        one.join(0)
+        assert one.pull(0, buffers[0]) is not None
+        assert pushed(one, 0, 3)  # and it is not refused at its first
+    assert again.merged == server.merged
+
+
+def test_a_checkpoint_says_how_many_workers_there_were_and_no_vector_is_read_for_it(tmp_path):
+    server, _ = served(workers=5)
+    for worker in (0, 3):
+        pushed(server, worker, 0)
+    keeper = Keeper(server, tmp_path / "s", 30.0)
+    keeper.begin(resume=False)
+    assert workers_in(keeper.path) == 4
+    whole = keeper.path.read_bytes()
+    keeper.path.write_bytes(whole[: 8 + int.from_bytes(whole[:8], "little")])
+    assert workers_in(keeper.path) == 4
+    for damaged in (b"", whole[:40], b"{}" * 20):
+        keeper.path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged, or not a checkpoint"):
+            workers_in(keeper.path)
+    save(keeper.path, {"made": {}})
+    with pytest.raises(CheckpointError, match="is no checkpoint of a server"):
+        workers_in(keeper.path)
 
 
 def test_one_that_rested_before_it_was_given_anything_still_begins_at_the_servers_weights():

@@ -17,6 +17,7 @@ def prepare(payload):
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     if payload.get("slow"):
         time.sleep(600)
+    made.extend(map(len, payload.get("long", ())))
 
 
 def parent(payload, link):
@@ -111,3 +112,7 @@ def grows(payload, link):
     if payload["keeps"]:
         sys.modules["kept"] = kept
     return len(kept)
+
+
+def long(payload, link):
+    return os.environ["LONG"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -99,6 +100,39 @@ def test_workers_live_on_without_the_process_that_forked_them(server, tmp_path):
         pool.restart(0)
         pool.call(0, f"{WORK}:parent", {})
         assert answer(pool)[-1].data["parent"] == os.getpid()
+
+
+def test_what_is_longer_than_a_socket_takes_arrives_whole(tmp_path):
+    sizes = [100, 300_000, 5_000_000]  # a socket takes about 200 kB at once
+    payload = {"long": ["\N{SNOWMAN}" * n for n in sizes]}
+    with (
+        ForkServer(f"{WORK}:prepare", payload, log=tmp_path / "log") as server,
+        Pool(1, log=tmp_path / "log", forks=server) as pool,
+    ):
+        pool.call(0, f"{WORK}:parent", {})
+        found = answer(pool)[-1].data
+        assert (found["parent"], found["made"][1:]) == (server._process.pid, sizes)
+        inside, outside = os.pipe()
+        child = server.fork({"LONG": "x" * 400_000}, out=2, faults=inside)
+        assert child is not None, server.why
+        with child.stdout as said:
+            with child.stdin as words:
+                words.write(json.dumps({"call": f"{WORK}:long", "payload": {}}) + "\n")
+            assert [json.loads(line) for line in said][-1] == {"result": "x" * 400_000}
+        child.wait(30)
+        os.close(inside)
+        os.close(outside)
+
+
+def test_what_cannot_be_sent_is_begun_anew_and_says_why(tmp_path, monkeypatch):
+    def full(name):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "memfd_create", full)
+    with ForkServer(f"{WORK}:prepare", {"long": ["x" * 300_000]}, log=tmp_path / "log") as server:
+        assert server.ready(60)
+        assert server.fork({}, out=2, faults=2) is None
+        assert "No space left" in server.why
 
 
 def test_closing_does_not_wait_for_what_is_never_ready(tmp_path):

@@ -39,6 +39,8 @@ def test_what_went_wrong_is_said_and_what_did_not_is_not():
     calm = {"status": {"version": 90, "staleness": {"0": 90}}, "deaths": {}, "lost": 0, "seconds": 3.2}
     said = lines(calm, workers=1, rule="async", members=None, advice="it is safe.", normed=True)
     assert said == ["1 worker, 90 updates in 3 s, rule async", "staleness 0: nothing was merged between a pull and its push", "it is safe."]  # fmt: skip
+    waited = lines({**calm, "startup": 12.4}, workers=1, rule="async", members=None, advice="it is safe.", normed=True)
+    assert waited == [said[0], "start-up 12 s before that, until the first step", *said[1:]]
     status = {
         "version": 1, "staleness": {"0": 1, "2": 1}, "refused": {"nan": 2, "huge": 1}, "drawn_again": 1, "events": {"late": 2},
     }  # fmt: skip

@@ -9,7 +9,7 @@ from whet.report.distributed import distributed_report, sentence
 
 def found(**more):
     team = {
-        "workers": 3, "rule": "async", "shuffle": "local", "on": "processes", "seconds": 4.0, "updates": 90, "mean_staleness": 1.5,
+        "workers": 3, "rule": "async", "shuffle": "local", "on": "processes", "seconds": 4.0, "startup": 75.0, "updates": 90, "mean_staleness": 1.5,
         "staleness": {"0": 10, "1": 20, "10": 5}, "refused": {"nan": 1}, "drawn_again": 2, "lost": 0, "deaths": {"worker 1": 1},
         "each": {str(w): {"updates": 30, "rate": 7.5, "waits": False, "ahead": 0} for w in (10, 2, 0)}, "ensemble": None,
         "advice": {"safe": False, "why": "local shuffle may cost accuracy: K is large; use global, or fewer workers."},
@@ -24,13 +24,18 @@ def test_everything_that_was_found_is_on_it():
     text = report.text()
     for part in (
         "3 workers under async reach accuracy 0.8", "WARN", "local shuffle may cost accuracy: K is large", "use global, or fewer workers",
-        "Staleness is 1.5 on average", "worker 1 died", "updates refused, nan", "its own equal share", "whet train digits --workers 3",
+        "Staleness is 1.5 on average", "worker 1 died", "updates refused, nan", "its own equal share", "after 1 min 15 s of start-up", "whet train digits --workers 3",
     ):  # fmt: skip
         assert part in text, (part, text)
     assert max(map(len, text.splitlines())) <= 80
     assert "<digits>" not in report.html()
     (table,) = [b for s in report.json()["sections"] for b in s["blocks"] if b["kind"] == "table"]
     assert [row[0] for row in table["rows"]] == [0, 2, 10], "in the order of their numbers"
+
+
+def test_unlike_shares_are_said():
+    text = distributed_report("x", found(team={"shares": [1, 1, 2]}), params={}).text()
+    assert "a share of the examples of its own, as 1 to 1 to 2, shuffled" in " ".join(text.split())
 
 
 def test_members_are_compared_with_their_ensemble():

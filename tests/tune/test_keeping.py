@@ -194,7 +194,7 @@ def test_a_large_checkpoint_in_the_making_is_left_its_room(make):
     assert quota / 2 < study.files.bytes() <= quota
 
 
-def test_the_quota_holds_at_every_moment_with_workers_in_other_processes(make):
+def test_the_quota_holds_at_every_moment_with_workers_in_other_processes(make, capfd):
     """Watched from outside, as a person with `du` does."""
     from pathlib import Path
 
@@ -227,7 +227,8 @@ def test_the_quota_holds_at_every_moment_with_workers_in_other_processes(make):
     assert quota / 2 < max(seen) <= quota
     assert len(study.trials) == 16
     best = study.best
-    assert study.checkpoints(best.id)[-1][0] == best.step
+    kept = study.checkpoints(best.id)[-1][0]  # older than its last step only when a worker said that nothing more fits
+    assert kept == best.step or "is full of checkpoints that may still be wanted" in capfd.readouterr().err
     assert any(e.kind == "collected" for e in study.journal.read())
     agree(study)
     assert not fsck(study.store, [study.name]).findings

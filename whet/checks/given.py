@@ -18,7 +18,7 @@ from whet.checks.sandbox import sandbox
 from whet.checks.subject import examples, tensors
 from whet.errors import UsageError, one_line
 
-__all__ = ["arguments", "pair", "parts", "refusal"]
+__all__ = ["arguments", "pair", "parts", "refusal", "watched"]
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 
@@ -49,6 +49,25 @@ def parts(model: Any, loss: Any, optimizer: Any) -> None:
     elif isinstance(optimizer, (list, tuple, dict)):
         how = " Give one at a time."
     raise UsageError(f"check: optimizer must be a torch optimizer, got {got}.{how}")
+
+
+def watched(model: Any, optimizer: Any) -> None:
+    """Raise UsageError for what is no model or optimizer to watch.
+
+    >>> watched(nn.Linear(1, 1), [])
+    Traceback (most recent call last):
+    ...
+    whet.errors.UsageError: Live: optimizer must be a torch.optim.Optimizer, got list. With several of them make one Live for each: Live(model, first), Live(model, second).
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"Live: model must be a torch.nn.Module, got {type(model).__name__}. Give Live(model, optimizer)."
+        )
+    if not hasattr(optimizer, "register_step_post_hook") or isinstance(optimizer, type):
+        raise UsageError(
+            f"Live: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}. With several of them "
+            "make one Live for each: Live(model, first), Live(model, second)."
+        )
 
 
 def pair(batch: Any) -> tuple[Any, Any]:

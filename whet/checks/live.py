@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from whet.checks.alarms import Alarms
-from whet.checks.floor import prior as prior_of
+from whet.checks.given import watched
 from whet.checks.glance import Watch
 from whet.checks.pace import Pace
 from whet.checks.pulse import Pulse
 from whet.checks.record import told
 from whet.checks.source import place
-from whet.checks.subject import Subject, mapped
 from whet.checks.tally import Tally
 from whet.checks.urgent import broken, not_finite, stuck
 from whet.checks.verdicts import verdicts
+from whet.checks.yardstick import constant, fixed
 from whet.errors import DivergedError, UsageError
 from whet.finding import Finding, Health, NotRun
 from whet.train.callback import Callback
@@ -118,15 +117,7 @@ class Live(Callback):
 
     def _attach(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Get ready to look at this model."""
-        if not isinstance(model, nn.Module):
-            raise UsageError(
-                f"Live: model must be a torch.nn.Module, got {type(model).__name__}. Give Live(model, optimizer)."
-            )
-        if not hasattr(optimizer, "register_step_post_hook") or isinstance(optimizer, type):
-            raise UsageError(
-                f"Live: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}. With several of them "
-                "make one Live for each: Live(model, first), Live(model, second)."
-            )
+        watched(model, optimizer)
         self._watch = Watch(model, optimizer, self._inputs)
         self._where = place(self._watch.inner)
         self._plan()
@@ -272,16 +263,12 @@ class Live(Callback):
     def start(self, run: Run) -> None:
         """Take the run's model and optimizer, 64 validation examples, and the loss of the best constant outputs."""
         if self._inputs is None:
-            inputs, self._targets = run.data.valid.batch(torch.arange(min(64, len(run.data.valid))))
-            self._inputs = tuple(t.to(run.device) for t in inputs)
+            self._inputs, self._targets = fixed(run)
         self._running = True
         self._attach(run.model, run.optimizer)
         self._where = place(run.model, type(run.task).model)
         if not self._known:
-            with suppress(Exception):  # a loss or targets of another kind: then the beginning must do
-                inputs, targets = run.data.train.batch(torch.arange(min(512, len(run.data.train))))
-                inputs, targets = mapped(lambda t: t.to(run.device), (tuple(inputs), targets))
-                self._prior = prior_of(Subject(run.model, run.loss, inputs, targets))
+            self._prior = constant(run)
 
     def loss(self, run: Run, loss: Tensor) -> None:
         """Remember the loss of this step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SHUFFLES = ("global", "local", "once")
 
-__all__ = ["Asked", "read_delays", "read_failures", "read_list", "read_network", "read_stragglers", "seconds"]
+__all__ = [
+    "Asked",
+    "read_delays",
+    "read_failures",
+    "read_list",
+    "read_network",
+    "read_shares",
+    "read_stragglers",
+    "seconds",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Asked:
     network: Network
     failures: list[Failure]
     shuffle: str
+    shares: tuple[int, ...]
     rates: list[float]
     until: float | None
     baseline: bool
@@ -65,6 +75,7 @@ class Asked:
             rules, workers, shown, list(range(seed + seeds, seed + seeds + lr_seeds)),
             read_delays(words["delays"], read_stragglers(words["straggler"])),
             read_network(words["bandwidth"], words["latency"], words["service"]), read_failures(words["fail"]), words["shuffle"],
+            read_shares(words["shares"], workers),
             read_list("--lr", words["lr"], rate) if words["lr"].strip() else [],
             seconds("--until", words["until"], least=1e-9) if words["until"].strip() else None, baseline,
             {k: v for k, v in words.items() if v and k not in ("workers", "rule", "until", "lr") and v != "0"},
@@ -72,11 +83,14 @@ class Asked:
 
     @property
     def said(self) -> str:
-        """The delays, for a reader."""
+        """The delays and shares, for a reader."""
         slow = self.delays.stragglers or {}
         late = ", ".join(f"worker {w} {f:g}x as slow" for w, f in list(slow.items())[:3]) + ", ..." * (len(slow) > 3)
         name = self.words["delays"]
-        return (f"recorded in {name}" if self.delays.trace is not None else name) + (f", {late}" if late else "")
+        unlike = f"; shares {', '.join(map(str, self.shares))}" if self.shares else ""
+        return (
+            (f"recorded in {name}" if self.delays.trace is not None else name) + (f", {late}" if late else "") + unlike
+        )
 
 
 def read_list(flag: str, text: str, read: Callable[[str, str], T]) -> list[T]:
@@ -181,6 +195,20 @@ def read_failures(text: str) -> list[Failure]:
         if back <= at:
             raise UsageError(f"--fail {part}: worker {match[1]} must come back after it died at {at:g}, got {back:g}.")
         found.append(Failure(int(match[1]), at, back))
+    return found
+
+
+def read_shares(text: str, workers: Sequence[int]) -> tuple[int, ...]:
+    """Return the share of each worker, none where all have the same; they are for each of the numbers of `workers`.
+
+    >>> read_shares("2,1,1", [3]), read_shares("", [4, 16])
+    ((2, 1, 1), ())
+    """
+    from whet.distributed.shares import parse_shares
+
+    found: tuple[int, ...] = ()
+    for count in workers if text.strip() else ():
+        found = parse_shares(text, count)
     return found
 
 

@@ -49,6 +49,9 @@ def simulate(
     latency: str = typer.Option("0", "--latency", metavar="SECONDS", help="Of each message, in virtual seconds."),
     service: str = typer.Option("0", "--service", metavar="SECONDS", help="In which the server merges one update."),
     shuffle: str = typer.Option("global", "--shuffle", metavar="HOW", help="global, local or once."),
+    shares: str = typer.Option(
+        "", "--shares", metavar="N,...", help="How much each worker takes, such as 1,1,2 (default: all the same)."
+    ),
     lr: str = typer.Option(
         "", "--lr", metavar="RATE,...", help="Learning rates each rule chooses from, on seeds that are not shown."
     ),
@@ -80,7 +83,7 @@ def simulate(
 
     asked = Asked.of(
         {"workers": workers, "rule": rule, "delays": delays, "straggler": straggler, "fail": fail, "bandwidth": bandwidth,
-         "latency": latency, "service": service, "shuffle": shuffle, "lr": lr, "until": until},
+         "latency": latency, "service": service, "shuffle": shuffle, "shares": shares, "lr": lr, "until": until},
         seed=seed, seeds=seeds, lr_seeds=lr_seeds, epochs=epochs, baseline=baseline,
     )  # fmt: skip
     check_page(html)

@@ -100,7 +100,12 @@ class Simulated:
         kept = [w for w in words if rate is None or w.partition("=")[0].strip() not in (self.name, short)]
         kept += [f"{self.name}={rate.rate:g}"] if rate is not None else []
         more = "".join(f" --set {shlex.quote(w)}" for w in kept)
-        return f"whet train {task} --workers {top.workers} --rule {shlex.quote(top.rule)}{more}"
+        how = "".join(
+            f" --{flag} {self.setting[flag]}"
+            for flag in ("shuffle", "shares")
+            if self.setting.get(flag, "global") != "global"
+        )
+        return f"whet train {task} --workers {top.workers} --rule {shlex.quote(top.rule)}{how}{more}"
 
 
 def simulated(
@@ -128,7 +133,7 @@ def simulated(
     assert isinstance(goal, Goal)  # the first always is
     setting: Setting = {
         "steps": task.steps, "delays": asked.delays, "network": asked.network, "failures": asked.failures,
-        "shuffle": asked.shuffle,
+        "shuffle": asked.shuffle, "shares": asked.shares,
     }  # fmt: skip
     check(task, params, asked.rules, asked.workers, **setting)
     choose = len(asked.rates) > 1

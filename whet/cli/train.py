@@ -12,6 +12,7 @@ import typer
 
 from whet.cli import options as o
 from whet.cli.place import place
+from whet.cli.team import Words
 
 if TYPE_CHECKING:
     from whet.checks.live import Live
@@ -56,6 +57,12 @@ def train(
         metavar="HOW",
         help="global (the default: all examples anew each epoch), local (each worker its own shard), once.",
     ),
+    shares: str | None = typer.Option(
+        None,
+        "--shares",
+        metavar="N,...",
+        help="For workers of unlike speed, how much each takes, such as 1,1,2 (default: all the same).",
+    ),
     on: str | None = typer.Option(
         None,
         "--on",
@@ -80,6 +87,7 @@ def train(
 ) -> int:
     """Train one configuration: the task's own, changed by --set.
 
+    A configuration that names a rule and workers is trained by them; --rule, --workers and --shuffle go before its own.
     The test split stays sealed. Ctrl-C finishes the current epoch and saves (with --workers it saves at once what is merged); --resume goes on from there. When
     --stop ends it, the best epoch's weights are what is saved.
     """
@@ -91,15 +99,19 @@ def train(
     from whet.cli.stop import interruptible
     from whet.recipe.finish import one_thread
 
-    team = _team(workers, rule, shuffle, on=on, stages=stages)
+    words = Words(workers, rule, shuffle, shares, on, stages)
+    words.check()
     check_page(html)
-    _check_watch(watch, html, team)
+    if watch and words.many:  # before anything is loaded
+        _check_watch(watch, html, many=True, named=False)
     one_thread()
     made = make_task(task, target, kind, seed, time=time)
     job = make_job(
         made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs, stop=stop
     )
-    params = configuration(made.space, job.first, set)
+    params = words.applied(configuration(made.space, job.first, set))
+    team = words.team(params)
+    _check_watch(watch, html, many=team is not None, named=not words.many)
     live = _live() if watch else None
     screen = Screen(plain=plain, quiet=json)
     how = "finishing this epoch and saving" if team is None else "saving what is merged"
@@ -122,50 +134,13 @@ def train(
     return kept.code(int(block.failed))
 
 
-def _team(
-    workers: int | None, rule: str | None, shuffle: str | None, *, on: str | None, stages: int | None
-) -> Team | None:
-    """Return who trains together, or None for one process; raise UsageError when they cannot."""
+def _check_watch(watch: bool, html: Path | None, *, many: bool, named: bool) -> None:
     from whet.errors import UsageError
 
-    if workers is not None:
-        o.check_workers(workers, on or "processes")
-    if rule is None and (workers or 1) == 1:
-        for flag, given in (("--shuffle", shuffle), ("--on", on), ("--stages", stages)):
-            if given is not None:
-                raise UsageError(f"{flag} {given}: is about several workers. Give --workers N or --rule NAME as well.")
-        return None
-    from whet.distributed.channels import channel
-    from whet.distributed.named import parse_rule
-    from whet.distributed.shuffle import HOWS
-    from whet.errors import nearest
-    from whet.recipe.many import Team
-
-    words = {"rule": rule, "shuffle": shuffle, "on": on}
-    found = Team(
-        workers or 1,
-        **{n: word for n, word in words.items() if word is not None},
-        stages=1 if stages is None else stages,
-    )
-    if found.stages < 1 or found.workers % found.stages:
-        raise UsageError(
-            f"--stages {found.stages}: must be at least 1 and divide --workers {found.workers}. Use e.g. --stages 2 --workers 4."
-        )
-    parse_rule(found.rule)
-    channel(found.on, stages=found.stages)
-    if found.shuffle not in HOWS:
-        raise UsageError(
-            f"--shuffle {found.shuffle}: no such way.{nearest(found.shuffle, HOWS)} Use {', '.join(HOWS)}."
-        )
-    return found
-
-
-def _check_watch(watch: bool, html: Path | None, team: Team | None) -> None:
-    from whet.errors import UsageError
-
-    if watch and team is not None:
-        raise UsageError("--watch: looks at each step of one process. Leave it out, or --workers and --rule.")
-    if html is not None and not watch and team is None:
+    if watch and many:
+        whose = "the rule and workers of the configuration" if named else "--workers and --rule"
+        raise UsageError(f"--watch: looks at each step of one process. Leave it out, or {whose}.")
+    if html is not None and not watch and not many:
         raise UsageError("--html: shows what --watch sees of a training. Give both, or neither.")
 
 

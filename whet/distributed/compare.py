@@ -32,13 +32,14 @@ class Case(NamedTuple):
 
 
 class Setting(TypedDict, total=False):
-    """What else a `Simulation` takes, the same for all cases."""
+    """What else a `Simulation` takes, the same for all cases. shares: of the workers, where they are not equal."""
 
     steps: int | None
     delays: Delays | None
     network: Network | None
     failures: Sequence[Failure]
     shuffle: str
+    shares: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def compare(
     stopping: asked after every event, the case at hand is left out when it says yes. Everything else is as in `Simulation`.
 
     Raises UsageError, before anything is simulated, for a rule that cannot be read, more workers than there are batches, and
-    a straggler or a failure of a worker that there never is.
+    a straggler or a failure of a worker that there never is, and shares that are not one for each worker.
 
     >>> from whet.tasks import resolve
     >>> found = compare(resolve("diabetes"), {"lr": 0.01, "net": "linear"}, rules=["async"], workers=[1], baseline=True, steps=2)
@@ -119,9 +120,9 @@ def simulated(task: Task, params: Params, case: Case, **setting: Unpack[Setting]
     """Return the simulation of a case; the baseline's has one worker of speed 1 with nothing to wait for."""
     if case.rule == SEQUENTIAL:
         delays = replace(setting.get("delays") or Delays(), stragglers=None)
-        setting = {**setting, "delays": delays, "network": None, "failures": (), "shuffle": "global"}
+        setting = {**setting, "delays": delays, "network": None, "failures": (), "shuffle": "global", "shares": ()}
     return Simulation(
-        task, params, rule=_rule(case.rule), workers=case.workers, seed=case.seed, steps=setting.get("steps"),
+        task, params, rule=_rule(case.rule), workers=setting.get("shares") or case.workers, seed=case.seed, steps=setting.get("steps"),
         delays=setting.get("delays"), network=setting.get("network"), failures=setting.get("failures", ()),
         shuffle=setting.get("shuffle", "global"),
     )  # fmt: skip
@@ -144,7 +145,10 @@ def check(task: Task, params: Params, rules: Sequence[str], workers: Sequence[in
     """Raise UsageError for what cannot be simulated, for any of the rules and numbers of workers."""
     for name in rules:
         _rule(name)
-    most = max(workers)
+    most, shares = max(workers), setting.get("shares", ())
+    for count in workers if shares else ():
+        if count != len(shares):
+            raise UsageError(f"shares: {len(shares)} of them for {count} workers. Give one for each worker.")
     stragglers = (setting.get("delays") or Delays()).stragglers or {}
     for what, numbers in (("straggler", stragglers), ("fail", [f.worker for f in setting.get("failures", ())])):
         for worker in numbers:
@@ -152,7 +156,7 @@ def check(task: Task, params: Params, rules: Sequence[str], workers: Sequence[in
                 raise UsageError(
                     f"{what}: there is no worker {worker} among {most}: they are 0 to {most - 1}. Give one of these."
                 )
-    alone: Setting = {**setting, "failures": ()}
+    alone: Setting = {**setting, "failures": (), "shares": ()}
     for name in dict.fromkeys((*rules, SEQUENTIAL)):
         simulated(task, params, Case(name, 1, 0), **alone)
     for count in workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,13 @@ class Delays:
         for worker, factor in (self.stragglers or {}).items():
             if not 0 < factor < float("inf"):
                 raise UsageError(f"straggler: worker {worker}: the factor must be > 0, got {factor!r}. Use e.g. 3.")
+
+    def __str__(self) -> str:
+        if self.trace is not None:
+            text = f"recorded in {self.name} ({zlib.crc32(repr([list(t) for t in self.trace]).encode()):08x})"
+        else:
+            text = self.name + (f"({self.shape:g})" if self.shape is not None else "")
+        return text + "".join(f", worker {w} {f:g}x" for w, f in sorted((self.stragglers or {}).items()))
 
     def factor(self, worker: int) -> float:
         """Return how many times as long as others a worker takes.

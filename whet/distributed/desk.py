@@ -17,6 +17,9 @@ __all__ = ["SIGNS", "Channel", "Client", "Desk"]
 
 SIGNS = 10  # of life that a worker gives within a deadline, at most
 _TOGETHER = 60.0  # seconds that the first worker waits for the others, at most
+_ANOTHER = (
+    120.0  # seconds, or the deadline when that is more, in which one has to come when nobody that is there may train
+)
 
 
 @dataclass(eq=False)
@@ -26,12 +29,12 @@ class Client:
     worker: int
     life: int
     since: float  # when it was given what it is at
-    began: float
     own: bool  # it has weights to go on from
     step: int = 0  # of its next update
     asks: bool = False  # it waits to be given something
     resting: bool = False  # there is nothing for it
     updates: int = 0
+    began: float | None = None  # when it was first given something
 
 
 class Channel(Protocol):
@@ -64,7 +67,8 @@ class Desk:
     workers: how many there may be; epoch: how many servers there were before, so that what is sent to one of those is known; deadline:
     seconds after which a worker that was given something and gives no sign counts as gone; together: how many begin together, so that the
     first does not go ahead while the others are being started (unless these take a minute, or the deadline); shown: the last whole epoch that
-    the owner was shown (None: all that were merged before); spent: seconds of training before this desk; clock: in seconds.
+    the owner has read (None: that of the server's checkpoint); spent: seconds of training before this desk, 0 when it has
+    not begun: it begins when the first worker is given its first step; clock: in seconds.
     """
 
     def __init__(
@@ -76,11 +80,11 @@ class Desk:
         self.events: Counter[str] = Counter()
         self._clock = clock
         self._lives = int(epoch) << 16  # numbers of lives never come twice, over all servers
-        self._step = int(server.epochs) if shown is None else shown
-        self._seen = self._step  # the last whole epoch that the owner has read
+        self._step = server.seen = server.seen if shown is None else shown
         self._together = together
         self._until = float("inf")  # when they begin, however many there are
-        self._started = clock() - spent
+        self._first: float | None = clock() - spent if spent else None  # when training began
+        self._barren: float | None = None  # since when nobody that is there may train
         self._held: dict[int, tuple[Client, Update]] = {}  # worker -> what it pushed while the owner reads the weights
 
     @property
@@ -91,7 +95,7 @@ class Desk:
     @property
     def over(self) -> bool:
         """Whether all is merged and its owner has seen it."""
-        return self.finished and self._seen >= int(self.server.epochs)
+        return self.finished and self.server.seen >= int(self.server.epochs)
 
     @property
     def shown(self) -> int:
@@ -101,7 +105,7 @@ class Desk:
     @property
     def _reading(self) -> bool:
         """Whether the owner was shown weights and has not read them yet: they stay as they are."""
-        return self._seen < self._step
+        return self.server.seen < self._step
 
     # -- workers
 
@@ -113,7 +117,7 @@ class Desk:
             self.leave(self.clients[worker])
         self._lives += 1
         now = self._clock()
-        client = self.clients[worker] = Client(worker, self._lives, now, now, own)
+        client = self.clients[worker] = Client(worker, self._lives, now, own)
         self.events["joined"] += 1
         client.step = self.server.join(worker, own=own)
         self._until = min(self._until, now + min(_TOGETHER, self.deadline))
@@ -157,9 +161,19 @@ class Desk:
         client.step += 1
         client.asks = True
         self._changed(lambda: self.server.push(update))
-        if not self.finished:
-            self.server.need(range(self.workers))
+        self._need()
         self.give_all()
+
+    def _need(self) -> None:
+        """Raise TaskError when all that are there are refused for good, and no other can come, or none has come for long."""
+        there = set(self.clients)
+        if self.finished or not there or not there <= self.server.banned:
+            self._barren = None
+            return
+        now = self._clock()
+        self._barren = now if self._barren is None else self._barren
+        if len(there) == self.workers or now - self._barren > max(_ANOTHER, self.deadline):
+            self.server.need(there)
 
     def alive(self, client: Client) -> None:
         """Note that a worker got further with what it is at."""
@@ -181,7 +195,7 @@ class Desk:
         self.give_all()
 
     def expire(self) -> list[Client]:
-        """Count those as gone that had their time; return them."""
+        """Count those as gone that had their time; return them. Raises TaskError when nobody is left to train."""
         now = self._clock()
         if now > self._until:
             self._begin()
@@ -192,11 +206,12 @@ class Desk:
         for client in late:
             self.events["late"] += 1
             self.leave(client)
+        self._need()
         return late
 
     def seen(self, epoch: int) -> None:
         """Go on: the owner has read the weights of this whole epoch."""
-        self._seen = max(self._seen, min(epoch, self._step))
+        self.server.seen = max(self.server.seen, min(epoch, self._step))
         self.show()
         held, self._held = self._held, {}
         for worker, (client, update) in held.items():
@@ -205,6 +220,10 @@ class Desk:
             elif self.clients.get(worker) is client:
                 self._merge(client, update)
         self.give_all()
+
+    def end(self) -> None:
+        """Count as read what the owner was told: it hears of that before it hears that all is over."""
+        self.server.seen = self._step
 
     def give_all(self) -> None:
         """Give something to each that waits and may go on."""
@@ -218,7 +237,7 @@ class Desk:
             return
         worker = client.worker
         if client.resting:
-            if not self.server.sampler.waiting(worker):
+            if not self.server.waiting(worker):
                 return
             client.resting = False
             self.server.join(worker, own=None)
@@ -230,7 +249,12 @@ class Desk:
             if self._changed(lambda: self.server.rest(worker)):
                 self.give_all()
             return
-        client.asks, client.since = False, self._clock()
+        now = self._clock()
+        client.asks, client.since = False, now
+        if client.began is None:
+            client.began = now
+        if self._first is None:
+            self._first = now
         self.channel.give(client, given)
         client.own = True
 
@@ -258,9 +282,9 @@ class Desk:
     # -- what is known
 
     def epoch_status(self) -> dict[str, Any]:
-        """Return `status` with what is known of the epoch that was merged last: its loss, time, and whose models there are."""
+        """Return `status` with what is known of the epoch that was merged last: its loss, and whose models there are."""
         return {
-            "epoch": self._step, "loss": self.server.mean_loss(), "seconds": self._clock() - self._started,
+            "epoch": self._step, "loss": self.server.mean_loss(),
             "models": [w for w, _ in self.server.models], **self.status(),
         }  # fmt: skip
 
@@ -269,12 +293,14 @@ class Desk:
         now, server = self._clock(), self.server
         slowest = server.held.slowest
         return {
+            "seconds": 0.0 if self._first is None else now - self._first,
             "version": server.held.version, "merged": server.merged, "epochs": server.epochs,
             "drawn_again": server.sampler.drawn_again, "refused": dict(server.refused), "events": dict(self.events),
             "staleness": {str(k): v for k, v in sorted(server.staleness.items())[:200]},
             "workers": {
                 str(w): {
-                    "updates": c.updates, "rate": c.updates / max(now - c.began, 1e-9), "waits": c.asks,
+                    "updates": c.updates, "waits": c.asks,
+                    "rate": 0.0 if c.began is None else c.updates / max(now - c.began, 1e-9),
                     "ahead": server.held.clocks.get(w, slowest) - slowest,
                 }
                 for w, c in sorted(self.clients.items())

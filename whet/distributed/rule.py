@@ -68,8 +68,8 @@ class Rule:
 
     init: held -> memory. merge: (memory, update, held) -> (memory, what to apply); pure in meaning, though it may reuse the buffers
     of its memory and write into the update's vector. It returns an `Update` to apply, None while it waits for others, or
-    `Refused`; it is called with update None when a worker has left or its update was refused, since what was waited for may be complete
-    then.
+    `Refused`; it is called with update None when a worker has left (`held.here` says who is there) or its update was refused, since what was
+    waited for may be complete then.
     admit: (held, worker) -> whether the worker may take its next step; of one that waits it may change its answer only when
     `held.slowest` moves or a worker leaves, as those that wait are asked again then. local: the worker's part. backup: whether it looks at
     `held.backups`; memory of one vector for each worker where the channel keeps none anyway. gathers: whether it makes one update

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from whet.distributed.flat import Flat
+from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
+from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
-from whet.errors import CheckpointError, TaskError
+from whet.errors import TaskError
 
 __all__ = ["Server"]
 
@@ -44,12 +46,14 @@ class Server:
         self.staleness: Counter[int] = Counter()
         self.refused: Counter[str] = Counter()
         self.merged = 0  # tickets
+        self.seen = 0  # the last whole epoch that its owner has read: a desk's, here since it goes into checkpoints
         self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
         self._mean = float("nan")
-        self.buffers: dict[int, Tensor] = {}
+        self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self._statistics: Tensor | None = None  # those that go with the weights, where these are one worker's
-        self.banned: set[int] = set()  # workers that a rule refuses for good: they are given nothing more
+        self.banned: set[int] = (
+            set()
+        )  # that a rule refuses for good: they are given nothing more, for as long as they are there
         self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
@@ -75,19 +79,27 @@ class Server:
         self.sampler.lost(self._out.pop(worker, ()))
         self.sampler.leave(worker)
         self.held.here.discard(worker)
+        self.banned.discard(worker)  # who comes in its place may be sound
         self._replies.pop(worker, None)
-        if worker in self.buffers:
-            self.settle_buffers()  # what it found out about the examples is not lost
-            del self.buffers[worker]
-        return self.rest(worker)
+        self.statistics.leave(worker)
+        self._out_of(worker)
+        return self._without()  # one that rested too: rules forget who is gone
 
     def rest(self, worker: int) -> bool:
         """Wait for this worker no longer: there is nothing left for it to do; return whether the weights changed by that."""
+        return self._out_of(worker) and self._without()
+
+    def _out_of(self, worker: int) -> bool:
+        """Take a worker out of those that are waited for; return whether it was one."""
         self.held.backups.pop(worker, None)
-        if worker not in self.held.clocks:
-            return False
-        self.held.tick(worker, None)
-        return self._without()
+        waited = worker in self.held.clocks
+        if waited:
+            self.held.tick(worker, None)
+        return waited
+
+    def waiting(self, worker: int) -> bool:
+        """Return whether there is something for the worker to do."""
+        return worker not in self.banned and self.sampler.waiting(worker)
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is at."""
@@ -114,7 +126,7 @@ class Server:
             tickets.append(ticket)
         if not tickets:
             return None
-        buffers = self.statistics() if worker in self._fresh else None
+        buffers = self.statistics.settled() if worker in self._fresh else None
         reply = self._replies.pop(worker, None)
         fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
         if fresh:
@@ -136,7 +148,7 @@ class Server:
         self.staleness[self.held.version - update.pulled] += 1
         self.held.tick(update.worker, self.held.clocks[update.worker] + 1)
         if update.buffers is not None:
-            self.buffers[update.worker] = update.buffers
+            self.statistics.workers[update.worker] = update.buffers
         self.memory, out = self.rule.merge(self.memory, update, self.held)
         if not isinstance(out, Refused):
             return self._apply(out)
@@ -171,7 +183,7 @@ class Server:
         if update.models is not None:
             self.models = update.models
         if update.statistics is not None:
-            self._statistics = update.statistics
+            self.statistics.named = update.statistics
         self.held.version += 1
         self.merged += len(update.tickets)
         self.loss_sum += update.loss * update.examples
@@ -186,12 +198,13 @@ class Server:
         self.steps.take(update.vector)
 
     def need(self, workers: Collection[int]) -> None:
-        """Raise TaskError when each of `workers` is refused for good: nobody is left to train."""
+        """Raise TaskError when each of `workers`, which are all there are, is refused for good: nobody is left to train."""
         if workers and self.banned.issuperset(workers):
+            who = ", ".join(map(str, sorted(workers)))
             why = ", ".join(f"{w} {n} times" for w, n in sorted(self.refused.items()))
             raise TaskError(
-                f"{self.rule}: refused all {len(workers)} workers for good ({why}), so nobody is left to train. "
-                "Lower the learning rate, or look for examples that are not finite (whet look)."
+                f"{self.rule}: workers refused for good: {who} (in all: {why}); no other is there to train. Lower the learning "
+                "rate, or look for examples that are not finite (whet look). Resuming gives each of them another chance."
             )
 
     # -- what is known of the training
@@ -209,22 +222,8 @@ class Server:
         return self._mean
 
     def settle_buffers(self) -> None:
-        """Set the model's buffers to those that a rule named, else to the mean of the workers' last ones."""
-        found = [b for _, b in sorted(self.buffers.items())] if self._statistics is None else [self._statistics]
-        if found and self.flat.buffer_size:
-            self.flat.write_buffers(found[0] if len(found) == 1 else torch.stack(found).mean(0))
-
-    def statistics(self) -> Tensor | None:
-        """Return the model's buffers (b,) float64, settled; None when it has none."""
-        if not self.flat.buffer_size:
-            return None
-        self.settle_buffers()
-        return self._own_buffers()
-
-    def _own_buffers(self) -> Tensor:
-        found = torch.empty(self.flat.buffer_size, dtype=torch.float64)
-        self.flat.read_buffers(found)
-        return found
+        """Set the model's buffers to those that go with the weights."""
+        self.statistics.settle()
 
     # -- checkpoints
 
@@ -239,42 +238,36 @@ class Server:
             "rule": str(self.rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
             "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
             "optimizer": type(self.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
-            "statistics": flat.buffer_size,
+            "statistics": flat.buffer_size, "steps": f"on {'the whole vector' if self.steps.whole else 'each parameter'}",
+            "shares": list(shuffle.shares) or None,
         }  # fmt: skip
 
     def state(self, *, workers: bool = True) -> dict[str, Any]:
         """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
         return {
-            "made": self.made, "own_buffers": self._own_buffers(),
+            "made": self.made, **self.statistics.state(),
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
             "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
-            "models": [[w, m.clone()] for w, m in self.models], "buffers": [[w, b.clone()] for w, b in self.buffers.items()],
+            "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
-            "merged": self.merged,
+            "merged": self.merged, "seen": self.seen,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
             "mean": self._mean,
             "fresh": sorted(self._fresh),
             "here": sorted(self.held.here),
-            "statistics": None if self._statistics is None else self._statistics.clone(),
             "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise CheckpointError when it is of another training."""
-        made = dict(state.get("made", {}))
-        for what, own in self.made.items():
-            if made.get(what) != own:
-                raise CheckpointError(
-                    f"checkpoint: was made with {what} {made.get(what)}, and here it is {own}. Go on as it was made, or begin "
-                    "anew without resume."
-                )
-        self.flat.write_buffers(state["own_buffers"])
+        need_same(state.get("made", {}), self.made)
+        self.statistics.load(state)
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.held.version, self.merged = state["version"], state["merged"]
+        self.held.version, self.merged, self.seen = state["version"], state["merged"], state["seen"]
         for worker, clock in state["clocks"]:
             self.held.tick(worker, clock)
         self.held.backups = {w: b.clone() for w, b in state["backups"]}
@@ -283,17 +276,14 @@ class Server:
         self._last = dict(state["last"])
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
-        self.buffers = {w: b.clone() for w, b in state["buffers"]}
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
         self.loss_sum, self.loss_count = state["loss"]
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
         self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
         self.held.here = set(state["here"])
-        self._statistics = None if state["statistics"] is None else state["statistics"].clone()
 
     def alone(self) -> None:
-        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew."""
-        self.settle_buffers()
-        self.buffers.clear()
-        for worker in {*self.held.clocks, *self.held.here, *self._out}:
+        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew, also those that were refused."""
+        self.statistics.alone()
+        for worker in {*self.held.clocks, *self.held.here, *self._out, *self.banned}:
             self.leave(worker)

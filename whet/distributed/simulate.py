@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import heapq
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from whet.distributed.delays import Delays, Network
 from whet.distributed.flat import Flat
+from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.seat import Seat, Stage
 from whet.distributed.server import Server
+from whet.distributed.shares import crew
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Given, Ticket, Update
 from whet.distributed.worker import Parts
@@ -33,11 +38,14 @@ class Failure(NamedTuple):
     at: float
     back: float = math.inf
 
+    def __str__(self) -> str:
+        return f"{self.worker}@{self.at:g}" + (f"-{self.back:g}" if self.back < math.inf else "")
+
 
 class Simulation:
     """Train a task on simulated workers; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    workers: how many; rule: a `Rule`; delays, network: how long things take; failures: who dies when; shuffle: "global", "local" or "once";
+    workers: how many, or a share for each, as `Shuffle` has them; rule: a `Rule`; delays, network: how long things take; failures: who dies when; shuffle: "global", "local" or "once";
     shards: for the latter two (None: equal parts at random). Everything else is as in `whet.train.run.Run`, and with one
     worker and the rule `asynchronous()` the weights are that run's, bit for bit, unless the model or the augmentation draw random
     numbers.
@@ -62,15 +70,18 @@ class Simulation:
     """
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule, workers: int, steps: int | None = None, seed: int = 0,
+        self, task: Task, params: Params, *, rule: Rule, workers: int | Sequence[int], steps: int | None = None, seed: int = 0,
         delays: Delays | None = None, network: Network | None = None, failures: Sequence[Failure] = (),
         shuffle: str | Shuffle = "global",
     ) -> None:  # fmt: skip
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
         self.delays, self.network, self.seed = delays or Delays(), network or Network(), seed
+        workers, shares = crew(workers)
         self.shuffle = (
             shuffle if isinstance(shuffle, Shuffle)
-            else Shuffle(len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone)  # type: ignore[arg-type]
+            else Shuffle(
+                len(self.run.data.train), self.run.batch, workers, shuffle, seed, self.run.alone, shares=shares  # type: ignore[arg-type]
+            )
         )  # fmt: skip
         batches = self.run.steps * self.shuffle.per_epoch
         if workers > batches:
@@ -83,6 +94,7 @@ class Simulation:
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
             rate=self.run.rate,
         )  # fmt: skip
+        self._failures = " ".join(map(str, failures)) or None
         self.clock = 0.0
         self.stage = Stage(self.parts, self.server.local)
         self.workers: dict[int, Seat] = {}
@@ -216,10 +228,22 @@ class Simulation:
 
     # -- checkpoints
 
+    @property
+    def made(self) -> dict[str, Any]:
+        """What another simulation must have in common with this one to go on from its state, its server's among it."""
+        shuffle = self.shuffle
+        assert shuffle.shards is not None
+        dealt = torch.cat([torch.tensor([len(s) for s in shuffle.shards]), *shuffle.shards]).numpy()
+        return {
+            "params": dict(self.run.params), **self.server.made, "workers": shuffle.workers, "epochs": self.run.steps,
+            "delays": str(self.delays), "network": str(self.network), "failures": self._failures,
+            "shards": f"{zlib.crc32(dealt.tobytes()):08x}",
+        }  # fmt: skip
+
     def state(self) -> dict[str, Any]:
         """Return all that another simulation of the same arguments needs to go on from here, bit for bit."""
         return {
-            "server": self.server.state(),
+            "made": self.made, "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
             "given": [
                 [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers]
@@ -232,7 +256,10 @@ class Simulation:
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Take back what `state` returned; raise CheckpointError when it is of another simulation."""
+        made, own = dict(state.get("made", {})), self.made
+        need_same(made.pop("params", {}), own.pop("params"))
+        need_same(made, own)
         self.server.load(state["server"])
         self.workers = {}
         for w, own in state["workers"]:

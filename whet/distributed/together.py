@@ -66,9 +66,7 @@ class Together:
     def __init__(
         self, task: Task, params: Params, *, steps: int, seed: int = 0, resume: Mapping[str, Any] | None = None
     ) -> None:
-        workers = params.get("workers")
-        if not isinstance(workers, int) or isinstance(workers, bool):
-            raise TaskError(f"workers: must be a whole number >= 1, got {workers!r}. Use e.g. Int(2, 16, log=True).")
+        workers = self.workers_in(params)
         rule, shuffle = parse_rule(rule_in(params)), str(params.get("shuffle", "global"))
         self.simulation = Simulation(
             task, params, rule=rule, workers=workers, steps=steps, seed=seed, shuffle=shuffle
@@ -78,6 +76,14 @@ class Together:
         if resume is not None:
             self._run.restore(resume)
             self.simulation.load(resume["simulation"])
+
+    @staticmethod
+    def workers_in(params: Params) -> int:
+        """Return how many workers a configuration names; raise TaskError when that is no number of them."""
+        workers = params.get("workers")
+        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+            raise TaskError(f"workers: must be a whole number >= 1, got {workers!r}. Use e.g. Int(2, 16, log=True).")
+        return workers
 
     @property
     def over(self) -> bool:

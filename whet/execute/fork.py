@@ -17,11 +17,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from whet.execute.parcel import receive
 from whet.execute.reference import resolve
 
 __all__ = ["main"]
 
-_LARGEST = 1 << 20  # bytes of a message
+_NAMED = 20  # threads, at most, when they are why it does not fork
 _FILES = 4  # that come with a request: standard input, output and error, and where a fault is written
 
 
@@ -70,7 +71,7 @@ class _Nursery:
     def _fork(self, env: Mapping[str, str], files: list[int]) -> None:
         threads = [_name(t) for t in os.listdir("/proc/self/task") if int(t) != os.getpid()]
         if threads:
-            _tell(self.owner, {"refused": f"threads: {', '.join(threads)}"})
+            _tell(self.owner, {"refused": f"threads: {', '.join(threads[:_NAMED])}"})
         else:
             pid = os.fork()
             if pid == 0:
@@ -126,7 +127,7 @@ def _group(pid: int) -> None:
 
 
 def _receive(owner: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    data, files, _, _ = socket.recv_fds(owner, _LARGEST, _FILES)
+    data, files = receive(owner, _FILES)
     return (json.loads(data), files) if data else (None, files)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from whet.execute.parcel import send
 from whet.execute.process import environment
 
 __all__ = ["ForkServer", "Forked"]
@@ -62,7 +63,11 @@ class ForkServer:
             )  # fmt: skip
         if out:
             out.close()
-        self._send({"call": call, "payload": dict(payload)})
+        try:
+            self._send({"call": call, "payload": dict(payload)})
+        except OSError as e:  # it is gone, or what it is to prepare found no room
+            self.why = f"what to prepare could not be sent: {e}"
+            self._process.kill()
         self._reader = threading.Thread(target=self._read, daemon=True, name="whet-forks")
         self._reader.start()
 
@@ -104,7 +109,7 @@ class ForkServer:
             return child
 
     def _send(self, message: Mapping[str, Any], files: list[int] | None = None) -> None:
-        socket.send_fds(self._owner, [json.dumps(message).encode()], files or [])
+        send(self._owner, json.dumps(message).encode(), files or [])
 
     def _read(self) -> None:
         while True:

@@ -20,7 +20,7 @@ from typing import Any
 
 from whet.errors import CheckpointError, StoreError
 
-__all__ = ["Array", "Files", "load", "save"]
+__all__ = ["Array", "Files", "load", "outline", "save"]
 
 _REF = "$array"
 _TREE = "whet"
@@ -145,6 +145,20 @@ def load(path: Path) -> Any:
         return _read(path.read_bytes(), path)
     except OSError as e:
         raise CheckpointError(f"{path}: cannot be read ({e.strerror or e}).") from e
+
+
+def outline(path: Path) -> Any:
+    """Return the tree at `path` with {"$array": its name} in place of each array, of which it reads none; raise as `load` does."""
+    try:
+        with open(path, "rb") as f:
+            size = int.from_bytes(f.read(8), "little")
+            if size > path.stat().st_size:
+                raise ValueError("it ends within its header")
+            return json.loads(json.loads(f.read(size))["__metadata__"][_TREE])
+    except OSError as e:
+        raise CheckpointError(f"{path}: cannot be read ({e.strerror or e}).") from e
+    except (ValueError, LookupError, TypeError, RecursionError) as e:
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of whet ({e}).") from e
 
 
 def _read(data: bytes, path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -38,13 +39,17 @@ _END = object()
 
 @dataclass(frozen=True)
 class Team:
-    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name, parts of the model."""
+    """Who trains together, and how: number of workers, rule by name, how examples are shuffled, the channel by name, parts of the model.
+
+    shares: of each worker, where they are not equal.
+    """
 
     workers: int
     rule: str = "sync"
     shuffle: str = "global"
     on: str = "processes"
     stages: int = 1
+    shares: tuple[int, ...] = ()
 
 
 def train_many(
@@ -69,17 +74,19 @@ def train_many(
     what = {
         **about(job, params, job.data(params)), "rule": str(rule), "workers": team.workers, "shuffle": team.shuffle,
         "on": team.on.partition("://")[0], "stages": team.stages,
+        "shares": list(team.shares) or None,
     }  # fmt: skip
     saved = saved_before(path, what) if resume else None
     with blaming(job.task):
         training = make(
-            job.task, params, rule=team.rule, workers=team.workers, steps=job.task.steps, seed=job.task.seed,
+            job.task, params, rule=team.rule, workers=team.shares or team.workers, steps=job.task.steps, seed=job.task.seed,
             shuffle=team.shuffle, folder=path.parent, resume=resume,
         )  # fmt: skip
     with training:
         advised = advice(len(training.run.data.train), team.workers // team.stages, training.run.steps, team.shuffle)  # type: ignore[arg-type]
         warned = "" if advised.safe else f"; {advised.why}"  # now, when it can still be changed
-        yield Began("train", f"{count(team.workers, 'worker')}, {rule}, {team.shuffle} shuffle{warned}")
+        crew = count(team.workers, "worker") + (f" of shares {', '.join(map(str, team.shares))}" if team.shares else "")
+        yield Began("train", f"{crew}, {rule}, {team.shuffle} shuffle{warned}")
         held = _Held(job, training, path, what=what, saved=saved)
         every = 1 if rule.local is None else rule.local.every
         if not held.over:
@@ -93,7 +100,7 @@ def train_many(
                     training.halt()
                 if isinstance(event, Point):
                     held.take(event)
-                yield held.progress(every, told=isinstance(event, Point))
+                yield held.progress(every, team.shares, told=isinstance(event, Point))
             held.end()
         yield held.block(team, str(rule), advised)
 
@@ -119,7 +126,8 @@ class _Held:
         self._best: tuple[dict[str, Any], np.ndarray | None] | None = (
             None  # where a criterion went back to, with its outputs
         )
-        self._began: float | None = None  # when the first worker was seen
+        self._startup = float(before.get("startup", 0.0))
+        self._made, self._began = time.monotonic(), float("nan")  # when the first worker took its first step
         if self.points and not self.early.why:
             run.step = self.points[-1][0]  # the channel goes on from there, wherever the weights come from
         self._epochs = float(run.step)  # merged by then
@@ -135,9 +143,7 @@ class _Held:
         """Take in a point, and save; end the training when its criterion says so."""
         if self.early.why:
             return  # it came after the end
-        now = time.monotonic()
-        if self._began is None:  # it was quicker than the first look
-            self._began, self._epochs = now - point.cost, point.step - 1.0
+        self._begins(point.cost)  # where it was quicker than the first look
         metrics = {**point.metrics, "seconds": self.seconds}
         self.points.append((point.step, point.value, metrics))
         self.early.take(replace(point, cost=0.0))  # an epoch costs 1, as on one process
@@ -168,10 +174,25 @@ class _Held:
             "early": self.early.state(), "seen": [], "told": self.told(),
         }))  # fmt: skip
 
+    def _begins(self, seconds: float) -> None:
+        """Take in that the first step was taken so long ago; 0 when it was not."""
+        if seconds and not self._working:
+            self._began = time.monotonic() - seconds
+
+    @property
+    def _working(self) -> bool:
+        """Whether a worker has taken its first step."""
+        return not math.isnan(self._began)
+
     @property
     def seconds(self) -> float:
-        """Seconds of training, from when the first worker was there."""
-        return self._seconds + (0.0 if self._began is None else time.monotonic() - self._began)
+        """Seconds of training, from the first worker's first step."""
+        return self._seconds + (time.monotonic() - self._began if self._working else 0.0)
+
+    @property
+    def startup(self) -> float:
+        """Seconds in which there were no workers yet, before that."""
+        return self._startup + (max(0.0, self._began - self._made) if self._working else 0.0)
 
     def told(self) -> dict[str, Any]:
         """Return what is known of the workers, as plain values."""
@@ -179,26 +200,27 @@ class _Held:
         self.status = dict(training.status) or self.status
         return {
             "status": self.status, "deaths": dict(self._deaths + training.deaths), "lost": self._lost + training.lost,
-            "seconds": self.seconds, "members": self.members,
+            "seconds": self.seconds, "startup": self.startup, "members": self.members,
         }  # fmt: skip
 
-    def progress(self, every: int, *, told: bool) -> Progress:
-        """Return how far it is; every: steps between two pushes of a worker; told: whether an epoch has just ended."""
+    def progress(self, every: int, shares: Sequence[int] = (), *, told: bool) -> Progress:
+        """Return how far it is; every, shares: steps between two pushes of a worker, and how many times those; told: whether an epoch has just ended."""
         training, run = self.training, self.training.run
         status = training.look()
         there, workers = len(status.get("workers") or {}), training.workers
         epochs = float(run.step) if told else max(float(run.step), float(status.get("epochs", 0.0)))
-        if self._began is None and (told or there):
-            self._began, self._epochs = time.monotonic(), epochs
-        past = 0.0 if self._began is None else time.monotonic() - self._began
+        self._begins(float(status.get("seconds") or 0.0))
+        if not self._working:
+            self._epochs = epochs
+        past = time.monotonic() - self._began if self._working else 0.0
         speed = (epochs - self._epochs) / past if past else 0.0
         last = self.points[-1] if self.points else None
         said = f"{run.goal.name} {last[1]:.4g}" if last else ""
         return Progress(
             "train", min(1.0, epochs / run.steps), f"{epochs:.0f}" if told else f"{epochs:.1f}", f"{run.steps} epochs",
             (run.steps - epochs) / speed if speed else None, {}, {"epochs": speed} if speed else {},
-            said or ("" if there else f"starting {count(workers, 'worker')}"),
-            rows=rows(status, self._deaths + training.deaths, workers, every=every) if there else (), told=told,
+            said or ("" if self._working else f"starting {count(workers, 'worker')}"),
+            rows=rows(status, self._deaths + training.deaths, workers, every=every, shares=shares) if there else (), told=told,
         )  # fmt: skip
 
     def block(self, team: Team, rule: str, advised: Advice) -> Block:
@@ -209,7 +231,7 @@ class _Held:
             normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
         )  # fmt: skip
         found = {
-            "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "seconds": told["seconds"],
+            "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "shares": list(team.shares), "seconds": told["seconds"], "startup": told["startup"],
             "updates": self.status.get("version", 0), "mean_staleness": mean_staleness(self.status),
             "staleness": self.status.get("staleness", {}), "refused": self.status.get("refused", {}),
             "drawn_again": self.status.get("drawn_again", 0), "lost": told["lost"], "deaths": told["deaths"],

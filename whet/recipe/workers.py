@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.distributed.ensemble import Members
@@ -16,10 +16,13 @@ __all__ = ["lines", "mean_staleness", "rows"]
 _SHOWN = 8  # workers that have a row of their own
 
 
-def rows(status: Mapping[str, Any], deaths: Mapping[str, int], workers: int, *, every: int = 1) -> tuple[str, ...]:
+def rows(
+    status: Mapping[str, Any], deaths: Mapping[str, int], workers: int, *, every: int = 1, shares: Sequence[int] = ()
+) -> tuple[str, ...]:  # fmt: skip
     """Return a picture of the workers: a row for each, and how stale what they pushed was.
 
-    status: as `whet.distributed.channels.Channel` has it; deaths: by process; every: steps between two pushes of a worker.
+    status: as `whet.distributed.channels.Channel` has it; deaths: by process; every: steps between two pushes of a worker;
+    shares: how many times as many each takes.
 
     >>> status = {"workers": {"0": {"updates": 30, "rate": 15.0, "waits": False, "ahead": 2}}, "staleness": {"0": 9, "1": 21}}
     >>> print(*rows(status, {"worker 1": 1}, 2), sep="\\n")
@@ -28,15 +31,21 @@ def rows(status: Mapping[str, Any], deaths: Mapping[str, int], workers: int, *, 
     staleness 0.7 on average: 0 ▄█ 1
     """
     there, found = status.get("workers") or {}, []
+
+    def steps(w: int) -> int:
+        return every * (shares[w] if w < len(shares) else 1)
+
     for w in range(min(workers, _SHOWN)):
         s, died = there.get(str(w)), deaths.get(f"worker {w}", 0)
         if s is None:
             found.append(f"worker {w:<3} " + ("died; another one starts" if died else "starts"))
             continue
-        row = f"worker {w:<3} {_speed(s['rate'] * every):>6} steps/s {s['updates']:>8,} updates {s['ahead']:>3} ahead"
+        row = (
+            f"worker {w:<3} {_speed(s['rate'] * steps(w)):>6} steps/s {s['updates']:>8,} updates {s['ahead']:>3} ahead"
+        )
         notes = [*(["waits"] if s["waits"] else []), *([f"died {died}x"] if died else [])]
         found.append(f"{row}  {', '.join(notes)}".rstrip())
-    rest = [there[str(w)]["rate"] * every for w in range(_SHOWN, workers) if str(w) in there]
+    rest = [there[str(w)]["rate"] * steps(w) for w in range(_SHOWN, workers) if str(w) in there]
     if workers > _SHOWN:
         speeds = f": {_speed(min(rest))} to {_speed(max(rest))} steps/s" if rest else ""
         found.append(f"{len(rest)} of {workers - _SHOWN} more{speeds}")
@@ -48,13 +57,15 @@ def lines(
 ) -> list[str]:
     """Return what the block of a training says of its workers.
 
-    told: status, deaths, lost and seconds; members: as `ensemble` gives them; advice: on the shuffle, in a sentence; normed: whether the model has
+    told: status, deaths, lost, and seconds with those of the start-up before them; members: as `ensemble` gives them; advice: on the shuffle, in a sentence; normed: whether the model has
     statistics that workers keep of their own.
     """
     status, deaths = told["status"], told["deaths"]
     found = [
         f"{count(workers, 'worker')}, {count(status.get('version', 0), 'update')} in {duration(told['seconds'])}, rule {rule}"
     ]
+    if told.get("startup"):
+        found.append(f"start-up {duration(told['startup'])} before that, until the first step")
     if status.get("staleness"):
         found.append(_stale(status))
     if status.get("refused"):

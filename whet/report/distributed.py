@@ -65,7 +65,7 @@ def _headline(found: Mapping[str, Any], team: Mapping[str, Any]) -> Headline:
     items += [
         ("updates", team["updates"], f"{team['updates'] / max(team['seconds'], 1e-9):,.1f} a second"),
         ("mean staleness", stale, f"of {count(team['workers'], 'worker')}"),
-        ("training", Seconds(team["seconds"]), "without the start"),
+        ("training", Seconds(team["seconds"]), f"after {show(Seconds(team['startup']))} of start-up"),
     ]
     return Headline(tuple(items))
 
@@ -148,8 +148,14 @@ def _ensemble(members: Mapping[str, Any]) -> Section:
 
 
 def _dealt(team: Mapping[str, Any]) -> str:
+    shares = team.get("shares")
+    share = (
+        f"a share of the examples of its own, as {' to '.join(map(str, shares))},"
+        if shares
+        else "its own equal share of the examples,"
+    )
     return {
         "global": "All examples are shuffled anew for each epoch, and whoever is free takes the next batch.",
-        "local": "Each worker has its own equal share of the examples, shuffled anew within itself for each epoch.",
-        "once": "Each worker has its own equal share of the examples, always in the same order.",
+        "local": f"Each worker has {share} shuffled anew within itself for each epoch.",
+        "once": f"Each worker has {share} always in the same order.",
     }[team["shuffle"]]  # fmt: skip

@@ -129,7 +129,7 @@ class Drill:
         """Give a worker work when it may have it; return whether anything changed."""
         server = self.server
         if worker in self._resting:
-            if worker in server.banned or not server.sampler.waiting(worker):
+            if not server.waiting(worker):
                 return False
             self._resting.discard(worker)
             server.join(worker, own=True)

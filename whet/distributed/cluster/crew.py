@@ -35,15 +35,16 @@ class Awaited(NamedTuple):
 class Crew:
     """A server and the workers of a job on the nodes of a cluster.
 
-    resume: whether the server begins at a checkpoint. deaths, places: by "server" and "worker 3", how often it was replaced, and the process
-    and node where it is; serving: whether there is a server that has begun; shown: the last epoch that it need not show (again).
+    resume: whether the server begins at a checkpoint; shown: the last whole epoch that it need not show (again), None for the one that its
+    checkpoint knows. deaths, places: by "server" and "worker 3", how often it was replaced, and the process and node where it is; serving:
+    whether there is a server that has begun, begun: or was.
     """
 
-    def __init__(self, nodes: Nodes, job: Job, *, resume: bool, deaths: Counter[str]) -> None:
+    def __init__(self, nodes: Nodes, job: Job, *, resume: bool, shown: int | None, deaths: Counter[str]) -> None:
         self.nodes, self.job, self.deaths = nodes, job, deaths
         self.places: dict[str, tuple[int, str]] = {}
-        self.serving = False
-        self.shown: int | None = None
+        self.serving = self.begun = False
+        self.shown = shown
         self._resume, self._epoch = resume, 0
         self._room = time.monotonic() + _ROOM
         self._row: Counter[int] = Counter()
@@ -116,7 +117,8 @@ class Crew:
         """Have the server go on, and tell what comes after the epoch `shown`; the workers too, when it has begun only now."""
         if self.shown is not None and shown > self.shown:
             self._row.clear()
-        self.serving, self.shown = True, shown
+        self.serving = self.begun = True
+        self.shown = shown
         told = self._server.hear.remote(shown, seconds=PATIENCE)
         self._await(told, "hear", _SERVER, seconds=PATIENCE + self.job.deadline)
         self._set_to_work()
@@ -170,7 +172,7 @@ class Crew:
             raise TaskError(f"{_name(worker)}: died {self._row[worker]} times in a row ({why}).")
         if worker == _SERVER:
             self.nodes.end(self._server)
-            self._epoch, self._resume = self._epoch + 1, self._resume or self.shown is not None
+            self._epoch, self._resume = self._epoch + 1, self._resume or self.begun
             self._serve()
             return
         if self.serving:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.distributed.cluster.answers import Answers, until
 from whet.distributed.cluster.parcel import Answer, Bytes, said, unwrap, wrap
+from whet.distributed.cluster.turn import Turn
 from whet.distributed.desk import Client, Desk
 from whet.distributed.keeper import Keeper
 from whet.distributed.local.job import Job
-from whet.distributed.local.region import Area, Region
 from whet.distributed.update import Given
 from whet.execute.nodes import here
 
@@ -30,9 +31,8 @@ _SLEPT = 2.0  # seconds without a look, after which this process was stopped or 
 class Service:
     """The server of one training, which workers and the owner call from wherever they are.
 
-    job: as `Job.json` gives it; epoch: how many servers there were before. Beside its checkpoint a few numbers in shared memory say what was
-    acknowledged, and which server's turn it is: they outlive this process, and a server that was given up and wakes up again
-    knows by them that it is over. A call that waits answers within the seconds it is given.
+    job: as `Job.json` gives it; epoch: how many servers there were before. Beside its checkpoint `Turn` keeps what outlives this process. A
+    call that waits answers within the seconds it is given.
     """
 
     def __init__(self, job: Mapping[str, Any], epoch: int) -> None:
@@ -42,44 +42,45 @@ class Service:
         self._told: list[dict[str, Any]] = []  # what the owner has not heard yet
         self._news = asyncio.Event()
         self._result: dict[str, Any] | None = None
-        self._answers: dict[int, Answer] = {}  # life -> what it was given and has not fetched
-        self._woken: dict[int, asyncio.Event] = {}  # life -> set when there is something for it
-        self._births: dict[int, int] = {}  # life -> the process it is in
+        self._answers = Answers()
         self._pulled: dict[int, Tensor] = {}  # worker -> the weights (p,) it was given: its backup
         self._pushed: dict[int, Tensor] = {}  # worker -> what it sent last (p,)
         self._stored: dict[int, tuple[Tensor, Any]] = {}  # worker -> its model, and the same in the object store
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, *, resume: bool, shown: int | None) -> dict[str, Any]:
-        """Make the server, from its checkpoint when there is to be one; shown: the last epoch that the owner was shown.
+        """Make the server, from its checkpoint when there is to be one; shown: the last whole epoch that the owner has read, as `Desk` has it.
 
-        Return lost (acknowledged updates that died with the one before), version and epochs; or error.
+        Return lost (acknowledged updates that died with the one before), version and shown; or error. When nothing is left to do,
+        what `hear` tells then is the last epoch again: the owner may have no weights yet.
         """
         try:
             self.server = self.job.server(self.job.run())
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._counts = _counts(self._folder / "server.counts")
-            if not resume:
-                self._counts.zero_()
-            self._counts[2] = self.epoch
+            self._turn = Turn(self._folder, self.epoch, anew=not resume)
             if resume and not self.epoch and not Path(self.job.checkpoint).exists():
                 where = f"{self.job.checkpoint} on {os.uname().nodename}"
                 return {"error": f"resume: nothing to go on from at {where}. Leave resume out to begin."}
-            self.keeper = Keeper(self.server, Path(self.job.checkpoint), self.job.often)
-            whole = self.keeper.begin(resume=resume)
+            self.keeper = Keeper(
+                self.server,
+                Path(self.job.checkpoint),
+                self.job.often,
+                epoch=self.epoch,
+                turn=lambda: not self._turn.over,
+            )
+            self.keeper.begin(resume=resume)
         except Exception as e:
             return {"error": said(e)}
         self.desk = Desk(
             self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline,
-            shown=whole if shown is None else shown,
-            together=1 if self.epoch else self.job.workers,
+            shown=shown, together=1 if self.epoch else self.job.workers,
         )  # fmt: skip
-        held = self.server.held
-        lost = max(0, int(self._counts[0]) - held.version)
-        self._counts[0] = held.version
+        found = {"version": self.server.held.version, "shown": self.desk.shown}
+        if self.desk.over:
+            self.whole(self.desk.shown)
         self.desk.show()
         self._watching = asyncio.get_running_loop().create_task(self._watch())
-        return {"lost": lost, "version": held.version, "epochs": self.server.epochs}
+        return {"lost": self._turn.lost(found["version"]), **found}
 
     # -- calls of workers
 
@@ -88,13 +89,13 @@ class Service:
         client = None if self.over else self.desk.hello(worker, own=own)
         if client is None:
             return None
-        self._woken[client.life], self._births[client.life] = asyncio.Event(), birth
+        self._answers.begin(client.life, birth=birth)
         return client.life, client.step
 
     async def pull(self, worker: int, life: int, *, seconds: float) -> Answer:
         """Answer with what the worker goes on from; "wait" when there is nothing for it within `seconds`."""
         client = self._client(worker, life)
-        if client is not None and life not in self._answers:
+        if client is not None and not self._answers.has(life):
             self._do(lambda: self.desk.ask(client))
         return await self._answer(client, seconds)
 
@@ -130,13 +131,13 @@ class Service:
         self.desk.push(client, step, update, found, examples=examples, pulled=pulled, loss=loss)
 
     async def _answer(self, client: Client | None, seconds: float) -> Answer:
-        if client is not None and client.life not in self._answers and not self.over:
-            await _set(self._woken[client.life], seconds)
+        if client is not None and self.desk.clients.get(client.worker) is client and not self.over:
+            await self._answers.wait(client.life, seconds)
         if self.over:
-            return Answer("lost" if self.failed or self._superseded else "over")
+            return Answer("lost" if self.failed or self._turn.over else "over")
         if client is None or self.desk.clients.get(client.worker) is not client:
             return Answer("stale")
-        return self._answers.pop(client.life, Answer("wait"))
+        return self._answers.take(client.life)
 
     def _client(self, worker: int, life: int) -> Client | None:
         client = self.desk.clients.get(worker)
@@ -152,7 +153,7 @@ class Service:
         """
         self._do(lambda: self.desk.seen(seen))
         if not self._told and not self.over:
-            await _set(self._news, seconds)
+            await until(self._news, seconds)
         if self.failed:
             return {"error": self.failed}
         if self.over and not self._told:
@@ -163,7 +164,7 @@ class Service:
     async def left(self, worker: int, birth: int) -> None:
         """Count a worker as gone, since its process `birth` has ended."""
         client = self.desk.clients.get(worker)
-        if client is not None and self._births[client.life] == birth:
+        if client is not None and self._answers.births()[client.life] == birth:
             self._do(lambda: self.desk.leave(client))
 
     async def status(self) -> dict[str, Any]:
@@ -188,11 +189,7 @@ class Service:
     @property
     def over(self) -> bool:
         """Whether there is nothing left to do here."""
-        return self.halting or bool(self.failed) or self._superseded or self.desk.over
-
-    @property
-    def _superseded(self) -> bool:
-        return int(self._counts[2]) != self.epoch
+        return self.halting or bool(self.failed) or self._turn.over or self.desk.over
 
     def _do(self, action: Callable[[], None]) -> None:
         if self.over:
@@ -206,13 +203,12 @@ class Service:
 
     def _wake(self) -> None:
         self._news.set()
-        for woken in self._woken.values():
-            woken.set()
+        self._answers.wake()
 
     def _end(self) -> dict[str, Any]:
         if self._result is None:
-            if not self._superseded:
-                self.keeper.write()
+            self.desk.end()
+            self.keeper.write()
             self._result = {"done": self.desk.finished, **self.desk.status()}
         return self._result
 
@@ -226,7 +222,7 @@ class Service:
         self._wake()
 
     def _expire(self) -> None:
-        births = dict(self._births)
+        births = self._answers.births()
         for client in self.desk.expire():
             self._tell({"late": client.worker, "birth": births[client.life]})
 
@@ -245,16 +241,10 @@ class Service:
     def give(self, client: Client, given: Given) -> None:
         """Have the answer ready for the worker's call, which waits or will come."""
         weights = wrap(self._pulled[client.worker]) if given.fresh else None
-        self._answers[client.life] = Answer(
-            "given",
-            given.version,
-            given.tickets,
-            weights,
-            tuple((w, self._store(w, m)) for w, m in given.models),
-            given.handed,
-            None if given.buffers is None else wrap(given.buffers),
-        )
-        self._woken[client.life].set()
+        models = tuple((w, self._store(w, m)) for w, m in given.models)
+        buffers = None if given.buffers is None else wrap(given.buffers)
+        answer = Answer("given", given.version, given.tickets, weights, models, given.handed, buffers)
+        self._answers.give(client.life, answer)
 
     def _store(self, worker: int, model: Tensor) -> Any:
         """Put a model where every node can get it, once."""
@@ -266,15 +256,12 @@ class Service:
 
     def drop(self, client: Client) -> None:
         """Have a call that waits answered: this life is over."""
-        self._answers.pop(client.life, None)
-        self._births.pop(client.life)
-        self._woken.pop(client.life).set()
+        self._answers.end(client.life)
 
     def merged(self) -> None:
         """Note what was acknowledged where it outlives this process."""
-        self._counts[0], self._counts[1] = self.server.held.version, self.server.merged
-        if not self._superseded:
-            self.keeper.after()
+        self._turn.acknowledge(self.server.held.version)
+        self.keeper.after()
 
     def whole(self, epoch: int) -> None:
         """Keep the weights for the owner, as they are now."""
@@ -284,18 +271,3 @@ class Service:
             **self.desk.epoch_status(), "weights": wrap(self.server.held.weights).copy(), "buffers": wrap(buffers),
             "models": tuple((w, wrap(m).copy()) for w, m in self.server.models),
         })  # fmt: skip
-
-
-def _counts(path: Path) -> Tensor:
-    """Return what was acknowledged and which server's turn it is: version, batches, epoch of the server, nothing."""
-    areas = {"counts": Area(4, "int64")}
-    return (Region(path, areas) if path.exists() else Region.make(path, areas))["counts"]
-
-
-async def _set(event: asyncio.Event, seconds: float) -> None:
-    """Wait until an event is set, for `seconds` at most."""
-    event.clear()
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        pass

@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -22,6 +22,7 @@ from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.local.job import Job
 from whet.distributed.rule import Rule
+from whet.distributed.shares import crew
 from whet.execute.nodes import need
 from whet.task import Task
 from whet.tasks import reference
@@ -47,13 +48,13 @@ class Limits(TypedDict, total=False):
 class Training:
     """Train a task on `workers` actors and a server; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: of the checkpoint, on the node where the server is: this machine
+    workers: how many, or a share for each, as `whet.distributed.shuffle.Shuffle` has them; rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: of the checkpoint, on the node where the server is: this machine
     when it is part of the cluster, else the head (None: a temporary one); resume: go on from what is there; address: "ray://HOST:PORT" of a
     cluster, or None for the one that RAY_ADDRESS or this machine's `ray start` names, else one of this machine's own; limits: `Limits`
     (deadline 120; a CPU and no GPU for each worker, parts of a CPU where there are fewer). An actor that dies is started again: a worker takes up the work of
     the one before, a server begins at its checkpoint. Workers that find no room on the cluster join when there is some.
 
-    A point's cost is in seconds since the first server began; its metrics have "updates". After the last, `run.model` has the weights; status
+    A point's cost is in seconds since the first worker's first step; its metrics have "updates". After the last, `run.model` has the weights; status
     says how each worker got on, lost how many acknowledged updates died with servers, models the members' (worker, weights) where
     the rule exchanges models. It is a `whet.distributed.channels.Channel`.
 
@@ -62,28 +63,30 @@ class Training:
     """
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule | str, workers: int, steps: int | None = None, seed: int = 0,
+        self, task: Task, params: Params, *, rule: Rule | str, workers: int | Sequence[int], steps: int | None = None, seed: int = 0,
         shuffle: str = "global", folder: Path | None = None, resume: bool = False, address: str | None = None,
         **limits: Unpack[Limits],
     ) -> None:  # fmt: skip
         need("--on ray")
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
         check_run(self.run)
-        self.workers, self.lost, self.address, self.limits = workers, 0, address, limits
+        self.workers, shares = crew(workers)
+        self.lost, self.address, self.limits = 0, address, limits
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
         self._temporary = folder is None
         where = Path(tempfile.gettempdir(), f"whet-{uuid.uuid4().hex}") if folder is None else Path(folder).resolve()
         self.job = Job(
-            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, str(where),
+            reference(task), dict(params), str(rule), self.workers, self.run.steps, seed, shuffle, str(where),
             "auto" if limits.get("gpus") else "cpu", deadline=limits.get("deadline", 120.0),
-            checkpoint=str(where / "server.safetensors"),
+            checkpoint=str(where / "server.safetensors"), shares=shares,
         )  # fmt: skip
         self.job.made_rule()
         self.job.shuffled(self.run)
         self._flat = Flat(self.run.model)
-        self._resume, self._halting, self._began = resume, False, 0.0
+        self._resume, self._halting = resume, False
+        self._first = math.inf  # when the first worker took its first step
         self._nodes: Nodes | None = None
         self._crew: Crew | None = None
 
@@ -101,12 +104,14 @@ class Training:
         if self._crew is None:
             limits = self.limits
             self._nodes = Nodes(self.address, self.workers, cpus=limits.get("cpus"), gpus=limits.get("gpus", 0.0))
-            self._crew = Crew(self._nodes, self.job, resume=self._resume, deaths=self.deaths)
+            self._crew = Crew(
+                self._nodes, self.job, resume=self._resume, shown=self.run.step or None, deaths=self.deaths
+            )
         crew, due = self._crew, time.monotonic() + seconds
-        while not (self._halting and crew.shown is None):  # halted before there was anything to save
+        while not (self._halting and not crew.begun):  # halted before there was anything to save
             for said in crew.answers(min(1.0, max(0.0, due - time.monotonic()))):
                 if "result" in said:
-                    self.status = said["result"]
+                    self.status = self._timed(said["result"])
                     return
                 if "told" in said:
                     yield from self._heard(crew, said["told"])
@@ -119,11 +124,9 @@ class Training:
     def _begin(self, crew: Crew, said: dict[str, Any]) -> None:
         """Take in how a server begins."""
         self.lost += said["lost"]
-        shown = int(said["epochs"]) if crew.shown is None else crew.shown
-        if crew.shown is None:
-            self._began = time.monotonic()
-            self.run.step = max(self.run.step, shown)
-        crew.go(shown)
+        if not crew.begun:
+            self.run.step = max(self.run.step, said["shown"])
+        crew.go(said["shown"])
         if self._halting:
             crew.halt()
 
@@ -141,12 +144,19 @@ class Training:
             self._flat.write_buffers(unwrap(news.pop("buffers"), buffers))
             models = news.pop("models")
             self.models = tuple((w, unwrap(m, torch.empty_like(self._flat.weights))) for w, m in models)
-            self.status = {**news, "models": [w for w, _ in models]}
-            if news["epoch"] > self.run.step:
+            self.status = self._timed({**news, "models": [w for w, _ in models]})
+            if news["epoch"] > self.run.step and not self.run.over:
                 yield self._point(news)
 
+    def _timed(self, status: dict[str, Any]) -> dict[str, Any]:
+        """Return a server's status with the time of the whole training, also when it was not the first."""
+        now = time.monotonic()
+        if status["seconds"]:
+            self._first = min(self._first, now - float(status["seconds"]))
+        return {**status, "seconds": max(0.0, now - self._first)}
+
     def _point(self, news: dict[str, Any]) -> Point:
-        cost = time.monotonic() - self._began
+        cost = float(self.status["seconds"])
         self.run.step = int(news["epoch"])
         found = self.run.evaluate()
         value, loss = found.pop(self.run.goal.name), float(news["loss"])
@@ -159,7 +169,8 @@ class Training:
     def look(self) -> dict[str, Any]:
         """Ask the server how the training stands; return the last that is known when it does not answer at once."""
         found = None if self._crew is None else self._crew.status()
-        self.status = self.status if found is None else found
+        if found is not None:
+            self.status = self._timed(found)
         return self.status
 
     def halt(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from whet.distributed.collective.state import about, fill
 from whet.distributed.local.place import Place
 from whet.distributed.named import parse_rule
 from whet.distributed.rule import Rule
+from whet.distributed.shares import crew
 from whet.errors import TaskError, UsageError
 from whet.execute.gpu import visible
 from whet.execute.process import died_of
@@ -61,11 +62,16 @@ class Training:
     deadline: float = 120.0
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule | str = "sync", workers: int, stages: int = 1,
+        self, task: Task, params: Params, *, rule: Rule | str = "sync", workers: int | Sequence[int], stages: int = 1,
         steps: int | None = None, seed: int = 0, shuffle: str = "global", folder: Path | None = None, resume: bool = False,
     ) -> None:  # fmt: skip
         if str(parse_rule(str(rule))) != "sync":
             raise UsageError(f"rule {rule}: --on torch has sync only. Use --rule sync, or --on processes for {rule}.")
+        workers, shares = crew(workers)
+        if shares:
+            raise UsageError(
+                "shares: --on torch gives all workers the same. Leave --shares out, or use --on processes or ray."
+            )
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (workers, stages))
         if not whole or workers < 1 or stages < 1 or workers % stages:
             raise UsageError(
@@ -169,7 +175,7 @@ class Training:
         self._began, self._lived, self._from = self._began or now, now, int(data["version"])
         if self._life == 0 and data["version"]:
             fill(Path(self.job.checkpoint), self.run.model)
-            self.run.step = int(data["epoch"])
+            self.run.step = self.run.step or int(data["epoch"])  # an owner that knows how far it was may lack the last
         if data["epoch"] > self.run.step:  # saved by those that died before they could say so
             yield from self._epoch(data)
         self._region["seen"].fill_(self.run.step)
@@ -241,6 +247,7 @@ class Training:
         seconds = max(time.monotonic() - self._lived, 1e-9)
         each = [v - self._from for v in self._region["version"].tolist()]
         return {
+            "seconds": time.monotonic() - self._began if self._began else 0.0,
             "version": version, "merged": merged, "epochs": merged / self._per_epoch, "staleness": {"0": merged} if merged else {},
             "refused": {}, "drawn_again": self._again, "events": {"left": sum(self.deaths.values())},
             "workers": {

@@ -42,12 +42,12 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     job, epoch = Job(**payload["job"]), int(payload["epoch"])
     torch.set_num_threads(int(payload["threads"]))
     server = job.server(job.run())
-    keeper = Keeper(server, Path(job.checkpoint), job.often)
-    whole = keeper.begin(resume=bool(payload["resume"]))
+    keeper = Keeper(server, Path(job.checkpoint), job.often, epoch=epoch)
+    keeper.begin(resume=bool(payload["resume"]))
     region = job.region(server.flat)
     listener = Listener(
         server, region, Path(job.folder), workers=job.workers, epoch=epoch, deadline=job.deadline, told=link.emit,
-        after=keeper.after, shown=whole if payload["shown"] is None else int(payload["shown"]), spent=float(payload["spent"]),
+        after=keeper.after, shown=payload["shown"], spent=float(payload["spent"]),
     )  # fmt: skip
     over = listener.desk.over
     if over:
@@ -57,6 +57,8 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
         "models": [w for w, _ in server.models],
     })  # fmt: skip
     listener.serve(lambda: link.stopping)
+    if listener.halting and not link.stopping:
+        listener.desk.end()
     keeper.write()
     if link.stopping:
         job.clear()
@@ -180,7 +182,7 @@ class Hand:
         models: tuple[tuple[int, torch.Tensor], ...] = ()
         if frame.b:
             peers, who = self.region[f"{self.number}/peers"], self.region[f"{self.number}/who"].tolist()
-            size = len(peers) // self.job.workers
+            size = len(peers) // len(who)
             models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
         buffers, self._statistics = self._statistics, None
         update = worker.work(Given(frame.a, frame.tickets, models, frame.c, buffers=buffers))

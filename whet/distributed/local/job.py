@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ __all__ = ["Job"]
 class Job:
     """One training, in JSON values: it crosses processes by reference.
 
-    task: as `whet.tasks.reference` gives it; rule: as text; folder: where its processes meet; device: of the workers.
+    task: as `whet.tasks.reference` gives it; rule: as text; folder: where its processes meet; device: of the workers; before: how many
+    workers there were in an earlier part of the training.
     """
 
     task: Mapping[str, Any]
@@ -41,7 +42,9 @@ class Job:
     deadline: float = 120.0
     checkpoint: str = ""
     often: float = 30.0  # seconds between checkpoints, at most
+    shares: Sequence[int] = ()  # of workers, where they are not equal
     temporary: tuple[str, ...] = ()  # folders that go with the training
+    before: int = 0
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -74,11 +77,13 @@ class Job:
 
     def shuffled(self, run: Run) -> Shuffle:
         """Return who trains on what."""
-        return Shuffle(len(run.data.train), run.batch, self.workers, self.shuffle, self.seed, run.alone)  # type: ignore[arg-type]
+        return Shuffle(
+            len(run.data.train), run.batch, self.workers, self.shuffle, self.seed, run.alone, shares=tuple(self.shares)  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def layout(self, flat: Flat) -> Layout:
         """Return which vectors are shared."""
-        return Layout.of(flat, self.made_rule().local or Local(), self.workers)
+        return Layout.of(flat, self.made_rule().local or Local(), self.workers, before=self.before)
 
     def region(self, flat: Flat) -> Region:
         """Open the shared memory."""

@@ -17,6 +17,7 @@ __all__ = ["Layout", "memory", "whole"]
 class Layout(NamedTuple):
     """What decides it: parameters and buffers of the model, dtype, how many workers, what the rule sends and gives.
 
+    members: how many models of others a worker is given, at most; 0 where the rule gives none.
     A worker has its weights, which the server writes at a pull and nobody until its push (so they are the backup), and what it
     sends: its gradient, or its weights again.
     """
@@ -26,28 +27,29 @@ class Layout(NamedTuple):
     dtype: str
     workers: int
     gradient: bool
-    peers: bool
+    members: int
 
     @classmethod
-    def of(cls, flat: Flat, local: Local, workers: int) -> Layout:
-        """Return the layout of a model and a rule."""
+    def of(cls, flat: Flat, local: Local, workers: int, *, before: int = 0) -> Layout:
+        """Return the layout of a model and a rule; before: workers there were in an earlier part of the training, whose models it has."""
         dtype = str(flat.weights.dtype).removeprefix("torch.")
-        return cls(flat.size, flat.buffer_size, dtype, workers, local.sends == "gradient", local.peers)
+        members = max(workers, before) if local.peers else 0
+        return cls(flat.size, flat.buffer_size, dtype, workers, local.sends == "gradient", members)
 
     def areas(self) -> dict[str, Area]:
         """Return the areas by name, in their order."""
         vector, buffers = Area(self.size, self.dtype), Area(self.buffers, "float64")
         found = {"counts": Area(4, "int64"), "snapshot": vector, "snapshot/buffers": buffers}
-        if self.peers:
-            found |= {"snapshot/models": Area(self.workers * self.size, self.dtype)}
+        if self.members:
+            found |= {"snapshot/models": Area(self.members * self.size, self.dtype)}
         for w in range(self.workers):
             found |= {f"{w}/weights": vector, f"{w}/buffers": buffers}
             if self.gradient:
                 found |= {f"{w}/gradient": vector}
-            if self.peers:
+            if self.members:
                 found |= {
-                    f"{w}/peers": Area(self.workers * self.size, self.dtype),
-                    f"{w}/who": Area(self.workers, "int64"),
+                    f"{w}/peers": Area(self.members * self.size, self.dtype),
+                    f"{w}/who": Area(self.members, "int64"),
                 }
         return found
 
@@ -58,15 +60,14 @@ def memory(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
     (2 + 2 M + optimizer + M squares) p for gradients: the server's weights and the snapshot, M pull and M push buffers;
     optimizer: vectors that the optimizer keeps (1 for momentum, 2 for Adam); squares: DC-ASGD-a's, one for each worker.
 
-    >>> memory(Layout(1000, 0, "float32", 4, True, False)) // 4
+    >>> memory(Layout(1000, 0, "float32", 4, True, 0)) // 4
     10000
     """
     size = torch.empty(0, dtype=getattr(torch, layout.dtype)).element_size()
     m, vectors = layout.workers, 2 + layout.workers
     if layout.gradient:
         vectors += m
-    if layout.peers:
-        vectors += m + m * m
+    vectors += layout.members * (1 + m)  # what the owner is shown, and what each worker is given
     if squares:
         vectors += m
     return (vectors + optimizer) * layout.size * size
@@ -89,10 +90,10 @@ def whole(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
     others are forked from, and each worker's of the beginning. For weights a worker has its gradient and its optimizer's vectors to itself
     as well, and where models are exchanged, one more to compute with. Activations, and what the allocator keeps (up to one in each process, as measured), come to it.
 
-    >>> whole(Layout(1000, 0, "float32", 4, True, False)) // 4
+    >>> whole(Layout(1000, 0, "float32", 4, True, 0)) // 4
     16000
     """
-    names, m = layout.areas(), layout.workers
-    own = 1 + (0 if layout.gradient else 1 + optimizer) + ("snapshot/models" in names)
+    m = layout.workers
+    own = 1 + (0 if layout.gradient else 1 + optimizer) + (layout.members > 0)
     shared = memory(layout, optimizer=optimizer if layout.gradient else 0, squares=squares)
     return shared + (2 + m * own) * layout.size * torch.empty(0, dtype=getattr(torch, layout.dtype)).element_size()

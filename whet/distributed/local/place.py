@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from whet.distributed.keeper import sweep
 from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Area, Region
 from whet.errors import StoreError, UsageError
@@ -129,5 +130,5 @@ def _remove(remains: list[Remains], checkpoint: Path, *, held: int | None, made:
     for folder in remains:
         folder.clear()
     if held is not None:  # a server that was killed while it wrote may have left a part
-        checkpoint.with_name(f".{checkpoint.name}.part").unlink(missing_ok=True)
+        sweep(checkpoint)
     _leave(held, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
+from whet.distributed.keeper import workers_in
 from whet.distributed.local.contact import Contact
 from whet.distributed.local.frames import Frame, Kind, most_tickets
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.place import CHECKPOINT, Place
 from whet.distributed.rule import Local, Rule
+from whet.distributed.shares import crew
 from whet.errors import TaskError, UsageError
 from whet.execute.forkserver import ForkServer
 from whet.execute.process import died_of
@@ -42,12 +44,12 @@ _TURN = 1.0  # seconds between looks whether the processes are well, at most
 class Training:
     """Train a task on `workers` processes and a server; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder: where checkpoints go, for this training alone (a temporary one when None);
-    resume: go on from what is there; deadline: seconds in which a worker has to take a step, and the server to merge one or to write its
+    workers: how many, or a share for each (see `whet.distributed.shuffle.Shuffle`); rule: a `Rule` or its name; shuffle: "global", "local" or "once"; folder:
+    where checkpoints go, for this training alone (a temporary one when None); resume: go on from what is there; deadline: seconds in which a worker has to take a step, and the server to merge one or to write its
     checkpoint; who takes longer is replaced. A process that dies is started again: a worker takes up the work of the one before, a server begins at its
     checkpoint, which is written after each epoch and every half minute.
 
-    A point's cost is in seconds since the start, without the start-up; its metrics have "updates". After the last, `run.model` has the weights; status says
+    A point's cost is in seconds since the first worker's first step; its metrics have "updates". After the last, `run.model` has the weights; status says
     how each worker got on, lost how many acknowledged updates died with servers, models the members' (worker, weights) where the rule
     exchanges models. It is a `whet.distributed.channels.Channel`.
 
@@ -56,17 +58,18 @@ class Training:
     """
 
     def __init__(
-        self, task: Task, params: Params, *, rule: Rule | str, workers: int, steps: int | None = None, seed: int = 0,
+        self, task: Task, params: Params, *, rule: Rule | str, workers: int | Sequence[int], steps: int | None = None, seed: int = 0,
         shuffle: str = "global", folder: Path | None = None, resume: bool = False, deadline: float = 120.0,
     ) -> None:  # fmt: skip
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
-        self.workers, self.lost = workers, 0
+        (self.workers, shares), self.lost = crew(workers), 0
         self.status: dict[str, Any] = {}
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
         self._halting = self._ended = False
         self._resume, self._epoch, self._acknowledged = resume, 0, 0
         self._began: float | None = None  # when the first server was there
+        self._first: float | None = None  # when the first worker took its first step
         self._row: Counter[int] = Counter()
         self._due: dict[int, float] = {}  # process -> by when it has to begin
         self._idle: set[int] = set()  # workers that were told that all is done
@@ -76,9 +79,10 @@ class Training:
             where = folder / CHECKPOINT if folder is not None else "no folder"
             raise UsageError(f"resume: nothing to go on from at {where}. Leave resume out to begin.")
         job = Job(
-            reference(task), dict(params), str(rule), workers, self.run.steps, seed, shuffle, "", deadline=deadline
-        )
-        every = (job.made_rule().local or Local()).every
+            reference(task), dict(params), str(rule), self.workers, self.run.steps, seed, shuffle, "", deadline=deadline,
+            shares=shares, before=workers_in(folder / CHECKPOINT) if resume and folder is not None else 0,
+        )  # fmt: skip
+        every = (job.made_rule().local or Local()).every * max(shares, default=1)
         if every > most_tickets():
             raise UsageError(
                 f"{job.rule}: every: processes of one machine exchange at least once in {most_tickets()} steps, got {every}."
@@ -129,7 +133,7 @@ class Training:
     def _serve(self) -> None:
         assert self._pool is not None
         known = self._began is not None or self.run.step > 0
-        spent = 0.0 if self._began is None else time.monotonic() - self._began
+        spent = 0.0 if self._first is None else time.monotonic() - self._first
         payload = {
             "job": self.job.json(), "epoch": self._epoch, "resume": self._resume, "shown": self.run.step if known else None,
             "spent": spent, "threads": self._pool.threads,
@@ -166,7 +170,7 @@ class Training:
         elif message.kind == "event" and "listening" in data:
             self._listens(data)
         elif message.kind == "event" and "epoch" in data:
-            self.status = data
+            self._know(data)
             self._row.clear()
             self._take(data["models"])
             self._contact.say(Frame(Kind.SEEN, a=int(data["epoch"])))
@@ -187,6 +191,13 @@ class Training:
                 self._take(data["models"])
         if self._halting:
             self._contact.say(Frame(Kind.HALT))
+
+    def _know(self, status: dict[str, Any] | None) -> None:
+        """Take in how the training stands, when something was heard of it."""
+        if status:
+            self.status = status
+            if self._first is None and status.get("seconds"):
+                self._first = time.monotonic() - float(status["seconds"])
 
     def _take(self, members: list[int]) -> None:
         """Take the weights that the server shows."""
@@ -237,7 +248,7 @@ class Training:
         """Ask the server how it is now and then; end processes that have not answered in their time."""
         assert self._pool is not None
         now, contact = time.monotonic(), self._contact
-        self.status = contact.hear() or self.status
+        self._know(contact.hear())
         if contact.asked is not None and now - contact.asked > self.job.deadline:
             contact.asked = None
             self._end(_SERVER)
@@ -259,7 +270,7 @@ class Training:
         """Ask the server how the training stands; return the last that is known when it does not answer at once."""
         if not self._ended:  # else the last word is known, and what still lies there is older
             self._contact.ask()
-            self.status = self._contact.hear(_ANSWER) or self.status
+            self._know(self._contact.hear(_ANSWER))
         return self.status
 
     def halt(self) -> None:

@@ -22,8 +22,9 @@ _FEW = 8  # below so many there is no median to speak of
 def finite(*, huge: float = 1000.0, quarantine: int = 10) -> Rule:
     """Refuse gradients with NaN or infinity, and those whose norm is over `huge` times the median of the last 64.
 
-    A worker that was refused `quarantine` times in a row is refused for good: something is wrong with it. Weights (the rules
-    that average) are held to NaN and infinity only. Raises UsageError for huge <= 1 or quarantine < 1.
+    A worker that was refused `quarantine` times in a row is refused for as long as it is there: something is wrong with it. Who
+    comes in its place begins anew. Weights (the rules that average) are held to NaN and infinity only. Raises UsageError for
+    huge <= 1 or quarantine < 1.
 
     >>> held, rule = Held(torch.zeros(1)), finite()
     >>> rule.merge(rule.init(held), Update(0, 0, torch.tensor([float("nan")])), held)[1]
@@ -35,9 +36,12 @@ def finite(*, huge: float = 1000.0, quarantine: int = 10) -> Rule:
         )
 
     def merge(memory: dict[str, Any], update: Update | None, held: Held) -> Merged:
+        row, norms = memory["row"], memory["norms"]
         if update is None:
+            for gone in [w for w in row if int(w) >= 0 and int(w) not in held.here]:
+                del row[gone]
             return memory, None
-        worker, row, norms = str(update.worker), memory["row"], memory["norms"]
+        worker = str(update.worker)
         if update.worker >= 0 and row.get(worker, 0) >= quarantine:  # -1: of all, and none of them is to blame
             return memory, Refused("quarantine")
         norm = float(torch.linalg.vector_norm(update.vector))
