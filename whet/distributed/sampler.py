@@ -45,6 +45,10 @@ class Sampler:
         self._owner[worker] = own
         self._taken[own] += 1
 
+    def shard(self, worker: int) -> int:
+        """Return the shard of a worker that has joined."""
+        return 0 if self.shuffle.how == "global" else self._owner[worker]
+
     def leave(self, worker: int) -> None:
         """Free the worker's shard."""
         shard = self._owner.pop(worker, None)
@@ -60,9 +64,9 @@ class Sampler:
 
     def next(self, worker: int) -> Ticket | None:
         """Return the worker's next ticket, or None when all were handed out."""
-        shard = 0 if self.shuffle.how == "global" else self._owner[worker]
         if self.given >= self.limit:
             return None
+        shard = self.shard(worker)
         self.given += 1
         if any(self._back):  # first of all what nobody else would draw
             for lost in [*(s for s in self.orphans if self._back[s]), shard]:
