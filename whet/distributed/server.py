@@ -17,6 +17,7 @@ from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
+from whet.distributed.stretch import Stretches
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
 from whet.errors import TaskError
 
@@ -41,6 +42,7 @@ class Server:
         self.steps = Steps(flat, optimizer)
         self.optimizer = self.steps.optimizer
         self.local = rule.local or Local()
+        self.stretches = Stretches(rule, sampler)
         self.held = Held(flat.weights)
         self.memory = rule.init(self.held)
         self.staleness: Counter[int] = Counter()
@@ -70,8 +72,10 @@ class Server:
         if own is not None:
             self._fresh.discard(worker) if own else self._fresh.add(worker)
         self.held.tick(worker, self.held.slowest)
-        self.held.here.add(worker)
         self.sampler.join(worker)
+        if worker not in self.held.here:
+            self.held.here.add(worker)
+            self.stretches.join(worker)
         return self._last.get(worker, -1) + 1
 
     def leave(self, worker: int) -> bool:
@@ -80,6 +84,7 @@ class Server:
         self.sampler.leave(worker)
         self.held.here.discard(worker)
         self.banned.discard(worker)  # who comes in its place may be sound
+        self.stretches.anew()
         self._replies.pop(worker, None)
         self.statistics.leave(worker)
         self._out_of(worker)
@@ -99,7 +104,7 @@ class Server:
 
     def waiting(self, worker: int) -> bool:
         """Return whether there is something for the worker to do."""
-        return worker not in self.banned and self.sampler.waiting(worker)
+        return worker not in self.banned and self.sampler.waiting(worker) and self.stretches.waiting(worker)
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is at."""
@@ -116,14 +121,11 @@ class Server:
 
         `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
         """
-        self.sampler.lost(self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
-        tickets: list[Ticket] = []
+        again = self._out.pop(worker, ())  # it asks again: what it was given did not reach it
+        self.sampler.lost(again)
+        self.stretches.back(worker, len(again))
         handed = self.sampler.given
-        for _ in range(self.local.every * self.sampler.shuffle.share(worker)):
-            ticket = None if worker in self.banned else self.sampler.next(worker)
-            if ticket is None:
-                break
-            tickets.append(ticket)
+        tickets = self.stretches.draw(worker, clock=self.held.slowest, here=self.held.here, banned=self.banned)
         if not tickets:
             return None
         buffers = self.statistics.settled() if worker in self._fresh else None
@@ -134,9 +136,9 @@ class Server:
         self._fresh.discard(worker)
         if self.rule.backup:
             self.held.backups[worker] = into
-        self._out[worker] = tuple(tickets)
+        self._out[worker] = tickets
         models = self.models if self.local.peers else ()
-        return Given(self.held.version, tuple(tickets), models, handed, fresh, buffers)
+        return Given(self.held.version, tickets, models, handed, fresh, buffers)
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
@@ -155,6 +157,7 @@ class Server:
         self._refuse(out, update.tickets)
         if out.why == "quarantine":
             self.banned.add(update.worker)
+            self.stretches.anew()
         if update.kind == "weights":  # its own are spoilt: it goes on from the server's
             self._fresh.add(update.worker)
         return self._without()
@@ -249,7 +252,7 @@ class Server:
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
-            "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
+            "sampler": self.sampler.state(), "stretches": self.stretches.state(), "last": [list(p) for p in self._last.items()],
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
             "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
@@ -273,6 +276,7 @@ class Server:
         self.held.backups = {w: b.clone() for w, b in state["backups"]}
         self.memory = thaw(state["memory"], lived)
         self.sampler.load(state["sampler"])
+        self.stretches.load(state["stretches"])
         self._last = dict(state["last"])
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
@@ -285,5 +289,7 @@ class Server:
     def alone(self) -> None:
         """Count every worker as gone, after a restart: what they were at is drawn again, they join anew, also those that were refused."""
         self.statistics.alone()
+        before = set(self.held.here)
         for worker in {*self.held.clocks, *self.held.here, *self._out, *self.banned}:
             self.leave(worker)
+        self.stretches.alone(before)

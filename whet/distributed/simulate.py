@@ -164,7 +164,7 @@ class Simulation:
         self._lives[worker] = self._lives.get(worker, 0) + 1
         step = self.server.join(worker)
         self.workers[worker] = self._seat(worker, step)
-        self._ask(worker)
+        self._plan(self.clock, "ask", worker)  # when all that join now are there
 
     def _seat(self, worker: int, step: int = 0) -> Seat:
         return Seat(worker, self.parts, self.shuffle, local=self.server.local, stage=self.stage, step=step)
@@ -179,10 +179,14 @@ class Simulation:
                 queue.remove(worker)
         self.server.leave(worker)
         self._wake()
-        resting, self._resting = self._resting, []
-        for other in resting:  # there are tickets again
-            self.server.join(other, own=None)
-            self._ask(other)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Ask again for those that rest, where there is something for them."""
+        for worker in [w for w in self._resting if self.server.waiting(w)]:
+            self._resting.remove(worker)
+            self.server.join(worker, own=None)
+            self._ask(worker)
 
     def _ask(self, worker: int) -> None:
         if not self.server.admits(worker):
@@ -218,6 +222,8 @@ class Simulation:
         self._ask(worker)
         if self.server.held.slowest != self._slowest:  # else `admit` says of them what it said before
             self._wake()
+        if self._resting:
+            self._rouse()
 
     def _wake(self) -> None:
         """Ask again for those that wait."""
