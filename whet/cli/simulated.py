@@ -145,7 +145,7 @@ def simulated(
     )  # fmt: skip
     every = total + pairs * len(asked.rates) * len(asked.lr_seeds) * choose
     far = Far(every, task.steps)
-    once = _once(asked, task.steps * -(-len(data.train) // task.batch(params)))
+    once = _once(asked, len(data.train), task.batch(params), task.steps)
     what = _what(asked, every, task.steps, choose=choose)
     screen.block("simulate", [y for x in (what, *once) for y in textwrap.wrap(x, WIDTH, break_on_hyphens=False)])
     found.notes += once
@@ -184,12 +184,17 @@ def _setting(asked: Asked, steps: int) -> dict[str, str]:
     return {**asked.words, "seeds": _seeds(asked.seeds), "epochs": str(steps), **rates}
 
 
-def _once(asked: Asked, batches: int) -> list[str]:
+def _once(asked: Asked, n: int, batch: int, steps: int) -> list[str]:
     """Return a warning for each rule whose workers would exchange but once."""
     from whet.distributed.named import parse_rule
+    from whet.distributed.shuffle import Shuffle
     from whet.distributed.stretch import few
 
-    said = (few(parse_rule(rule), workers, batches) for rule in asked.rules for workers in asked.workers)
+    said = (
+        few(parse_rule(rule), workers, steps * Shuffle(n, batch, workers, asked.shuffle).per_epoch)  # type: ignore[arg-type]
+        for rule in asked.rules
+        for workers in asked.workers
+    )
     return [x for x in said if x]
 
 

@@ -11,7 +11,7 @@ from whet.distributed.update import Ticket
 
 __all__ = ["Stretches", "few"]
 
-_GOOD = 10  # exchanges that a training should have, at least
+_GOOD = 10  # exchanges that a training should have, where they are not all its steps
 
 
 class Stretches:
@@ -155,7 +155,7 @@ def few(rule: Rule, workers: int, batches: int) -> str:
     every = rule.local.every if rule.local is not None else 1
     if every == 1 or workers == 1 or batches >= workers * every:
         return ""
-    better = max(1, batches // (_GOOD * workers))
+    better = max(1, min(max(2, batches // (_GOOD * workers)), batches // (2 * workers)))
     return (
         f"{rule.name.partition('(')[0]}: {workers} workers take {every:,} steps each between two exchanges, but there are "
         f"{batches:,} batches in all: they exchange once, at the end. Set e.g. every={better}, or train for more epochs."

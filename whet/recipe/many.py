@@ -20,7 +20,7 @@ from whet.distributed.channels import Channel, channel
 from whet.distributed.ensemble import member_losses
 from whet.distributed.flat import Flat
 from whet.distributed.named import parse_rule
-from whet.distributed.shuffle import Advice, advice
+from whet.distributed.shuffle import Advice, Shuffle, advice
 from whet.distributed.stretch import few
 from whet.journal.checkpoint import save
 from whet.recipe.begin import blaming
@@ -87,7 +87,8 @@ def train_many(
     with training:
         advised = advice(len(training.run.data.train), team.workers // team.stages, training.run.steps, team.shuffle)  # type: ignore[arg-type]
         run = training.run
-        once = few(rule, team.workers, run.steps * -(-len(run.data.train) // run.batch))
+        dealt = Shuffle(len(run.data.train), run.batch, team.workers, team.shuffle, alone=run.alone)  # type: ignore[arg-type]
+        once = few(rule, team.workers, run.steps * dealt.per_epoch)
         warned = "".join(
             f"; {w}" for w in (once, "" if advised.safe else advised.why) if w
         )  # now, when it can still be changed
