@@ -75,7 +75,7 @@ class Server:
         self.sampler.join(worker)
         if worker not in self.held.here:
             self.held.here.add(worker)
-            self.stretches.join(worker)
+            self.stretches.join(worker, self.held)
         return self._last.get(worker, -1) + 1
 
     def leave(self, worker: int) -> bool:
@@ -125,7 +125,7 @@ class Server:
         self.sampler.lost(again)
         self.stretches.back(worker, len(again))
         handed = self.sampler.given
-        tickets = self.stretches.draw(worker, clock=self.held.slowest, here=self.held.here, banned=self.banned)
+        tickets = self.stretches.draw(worker, self.held, self.banned)
         if not tickets:
             return None
         buffers = self.statistics.settled() if worker in self._fresh else None

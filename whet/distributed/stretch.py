@@ -7,7 +7,7 @@ from typing import Any
 
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
-from whet.distributed.update import Ticket
+from whet.distributed.update import Held, Ticket
 
 __all__ = ["Stretches", "few"]
 
@@ -19,17 +19,19 @@ class Stretches:
 
     If whoever asks first took all he may, the last round would be one worker's, and with rules that set the weights to a mean it would be
     the result. So once what is left is no more than two rounds of those that wait for each other, or one of those that do not, it is
-    divided among the workers that are there: in as many rounds as it would take anyway, all of them as long as they can be. Where each has a
-    shard of its own, by what is left of the shards, so that each example has its turn; else evenly, by the workers' shares.
+    divided among the workers that are there. Of those that wait, evenly, in as many rounds as it would take anyway, all of them as long as they
+    can be; where each has a shard of its own, by what is left of the shards, so that each example has its turn. Of those that do not, by
+    how many updates each has sent: so a slow one's last stretch is short, and does not keep the others from the end.
 
     What is planned follows from who is there and what is left, not from who asks first. It is made anew when somebody joins, leaves, or is
     refused for good.
 
+    >>> import torch
     >>> from whet.distributed.rules.gather import average
     >>> from whet.distributed.shuffle import Shuffle
     >>> sampler = Sampler(Shuffle(9, 1, workers=4), epochs=1)  # 9 batches, and a round would have 16
-    >>> stretches = Stretches(average(every=4), sampler)
-    >>> [stretches.take(w, clock=0, here={0, 1, 2, 3}) for w in (3, 0, 2, 1)]
+    >>> stretches, held = Stretches(average(every=4), sampler), Held(torch.zeros(1), here={0, 1, 2, 3})
+    >>> [stretches.take(w, held) for w in (3, 0, 2, 1)]
     [2, 3, 2, 2]
     """
 
@@ -50,24 +52,22 @@ class Stretches:
         """Return whether the worker would get a batch if it asked, provided that there are some and it may train."""
         return not self._due or bool(self._plan.get(worker))
 
-    def draw(
-        self, worker: int, *, clock: int, here: Set[int], banned: Set[int] = frozenset()
-    ) -> tuple[Ticket, ...]:  # fmt: skip
-        """Return the tickets that a worker is given; the rest as for `take`."""
-        n = 0 if worker in banned else self.take(worker, clock=clock, here=here, banned=banned)
+    def draw(self, worker: int, held: Held, banned: Set[int] = frozenset()) -> tuple[Ticket, ...]:
+        """Return the tickets that a worker is given; held: who is there, and what each has sent; banned: who of them may not train."""
+        n = 0 if worker in banned else self.take(worker, held, banned)
         drawn = (self.sampler.next(worker, lend=not self.gathers) for _ in range(min(n, self.sampler.left)))
         return tuple(t for t in drawn if t is not None)
 
-    def take(self, worker: int, *, clock: int, here: Set[int], banned: Set[int] = frozenset()) -> int:
-        """Return how many batches the worker is given; clock: of the slowest, here: who is there, banned: who of them may not train."""
+    def take(self, worker: int, held: Held, banned: Set[int] = frozenset()) -> int:
+        """Return how many batches the worker is given, all else as for `draw`."""
         if self.every == 1:  # a batch for each, or an update of fewer batches
             return self.most(worker)
         if not self._due:
             if self._plan:  # those that the rest of it was kept for did not come
                 self._awaited.clear()
-            if self._plan or clock != self._clock or not self.gathers:  # a round is one whole
-                self._lay(here - banned)
-        self._clock = clock
+            if self._plan or held.slowest != self._clock or not self.gathers:  # a round is one whole
+                self._lay(held.here - banned, held)
+        self._clock = held.slowest
         if not self._plan:
             return self.most(worker)
         own = self._plan.get(worker)
@@ -75,7 +75,7 @@ class Stretches:
         self._due -= n
         return n
 
-    def _lay(self, there: Set[int]) -> None:
+    def _lay(self, there: Set[int], held: Held) -> None:
         """Plan the end among those that are there, when it is near."""
         self._plan, self._due, left = {}, 0, self.sampler.left
         last, among = (2 if self.gathers else 1), there | self._awaited
@@ -83,14 +83,15 @@ class Stretches:
             return
         rounds = -(-left // max(1, sum(map(self.most, among))))
         if rounds <= last:
-            self._plan = self._divided(sorted(among), rounds)
+            self._plan = self._divided(sorted(among), rounds, held)
             self._due = sum(sum(own) for w, own in self._plan.items() if w not in self._awaited)
 
-    def _divided(self, workers: list[int], rounds: int) -> dict[int, list[int]]:
-        left, most = self.sampler.left, {w: self.most(w) for w in workers}
-        parts = self.sampler.undrawn(workers)
-        if parts is None or sum(parts.values()) != left or any(not 0 <= parts[w] <= rounds * most[w] for w in workers):
-            parts = _parts(left, most)
+    def _divided(self, workers: list[int], rounds: int, held: Held) -> dict[int, list[int]]:
+        left, most = self.sampler.left, {w: rounds * self.most(w) for w in workers}
+        parts = self.sampler.undrawn(workers) if self.gathers else None
+        if parts is None or sum(parts.values()) != left or any(not 0 <= parts[w] <= most[w] for w in workers):
+            sent = {w: 1 if self.gathers else max(1, held.clocks.get(w, 1)) for w in workers}
+            parts = _parts(left, {w: most[w] * sent[w] for w in workers}, most)
         return {w: [k for i in range(rounds) if (k := n // rounds + (i < n % rounds))] for w, n in parts.items()}
 
     # -- who is there
@@ -101,14 +102,14 @@ class Stretches:
             self._plan.setdefault(worker, []).insert(0, tickets)
             self._due += tickets
 
-    def join(self, worker: int) -> None:
+    def join(self, worker: int, held: Held) -> None:
         """Let one that has come have a part of what the others have not begun."""
         own = self._plan.get(worker)
         if worker in self._awaited:
             self._awaited.discard(worker)
             self._due += sum(own or ())
         elif self._due and not own:
-            self._lay({worker, *(w for w, its in self._plan.items() if its and w not in self._awaited)})
+            self._lay({worker, *(w for w, its in self._plan.items() if its and w not in self._awaited)}, held)
 
     def anew(self) -> None:
         """Plan anew: somebody has left, or is refused for good."""
@@ -130,16 +131,22 @@ class Stretches:
         self._due, self._clock, self._awaited = state["due"], state["clock"], set(state["awaited"])
 
 
-def _parts(n: int, weights: Mapping[int, int]) -> dict[int, int]:
-    """Return `n` in whole parts as large as the weights, the largest remainders first.
+def _parts(n: int, weights: Mapping[int, int], most: Mapping[int, int]) -> dict[int, int]:
+    """Return `n` in whole parts as large as the weights, the largest remainders first, and none larger than its `most`.
 
-    >>> _parts(9, {0: 4, 1: 4, 2: 4, 3: 4}), _parts(7, {0: 2, 1: 1})
-    ({0: 3, 1: 2, 2: 2, 3: 2}, {0: 5, 1: 2})
+    >>> _parts(9, dict.fromkeys(range(4), 1), dict.fromkeys(range(4), 4)), _parts(7, {0: 3, 1: 1}, {0: 4, 1: 4})
+    ({0: 3, 1: 2, 2: 2, 3: 2}, {0: 4, 1: 3})
     """
-    whole = sum(weights.values())
-    parts = {w: n * k // whole for w, k in weights.items()}
-    for w in sorted(weights, key=lambda w: (-(n * weights[w] % whole), w))[: n - sum(parts.values())]:
-        parts[w] += 1
+    parts: dict[int, int] = {}
+    others = dict(weights)
+    while others:
+        left, whole = n - sum(parts.values()), sum(others.values())
+        found = {w: left * k // whole for w, k in others.items()}
+        for w in sorted(others, key=lambda w: (-(left * others[w] % whole), w))[: left - sum(found.values())]:
+            found[w] += 1
+        full = {w: most[w] for w, k in found.items() if k > most[w]}
+        parts |= full or found
+        others = {w: k for w, k in others.items() if full and w not in full}
     return parts
 
 
