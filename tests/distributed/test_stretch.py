@@ -292,5 +292,6 @@ def test_it_is_said_when_there_is_one_exchange_at_most_and_what_would_be_better(
     for batches in (4, 7, 8, 75, 1999):  # where there are so few, the best there is
         some = few(parse_rule("ec(every=500)"), 4, batches).partition("Set e.g. every=")[2].partition(",")[0]
         assert len(sizes(served(f"ec(every={some})", 4, batches), 4)) >= min(10, batches // 8 + 1)
+    assert few(parse_rule("average(every=20)"), 3, 60) == "" != few(parse_rule("average(every=20)"), 3, 60, (2, 1, 1))
     for rule, workers, batches in (("sync", 4, 2), ("diloco", 1, 5), ("average(every=5)", 4, 20), ("async", 8, 3)):
         assert few(parse_rule(rule), workers, batches) == ""

@@ -190,12 +190,11 @@ def _once(asked: Asked, n: int, batch: int, steps: int) -> list[str]:
     from whet.distributed.shuffle import Shuffle
     from whet.distributed.stretch import few
 
-    said = (
-        few(parse_rule(rule), workers, steps * Shuffle(n, batch, workers, asked.shuffle).per_epoch)  # type: ignore[arg-type]
-        for rule in asked.rules
-        for workers in asked.workers
-    )
-    return [x for x in said if x]
+    found = []
+    for workers in asked.workers:
+        dealt = Shuffle(n, batch, workers, asked.shuffle, shares=asked.shares)  # type: ignore[arg-type]
+        found += [few(parse_rule(r), workers, steps * dealt.per_epoch, asked.shares) for r in asked.rules]
+    return [x for x in found if x]
 
 
 def _notes(asked: Asked, n: int, batch: int, steps: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from whet.distributed.rule import Rule
@@ -150,8 +150,10 @@ def _parts(n: int, weights: Mapping[int, int], most: Mapping[int, int]) -> dict[
     return parts
 
 
-def few(rule: Rule, workers: int, batches: int) -> str:
+def few(rule: Rule, workers: int, batches: int, shares: Sequence[int] = ()) -> str:
     """Return a warning when the workers of a rule meet only once, at the end of all `batches` of a training; "" when they meet more often.
+
+    shares: of the workers, where they are not equal.
 
     >>> from whet.distributed.rules.gather import diloco
     >>> few(diloco(), 4, 430)
@@ -160,10 +162,12 @@ def few(rule: Rule, workers: int, batches: int) -> str:
     ''
     """
     every = rule.local.every if rule.local is not None else 1
-    if every == 1 or workers == 1 or batches >= workers * every:
+    parts = sum(shares) or workers
+    if every == 1 or workers == 1 or batches >= parts * every:
         return ""
-    better = max(1, min(max(2, batches // (_GOOD * workers)), batches // (2 * workers)))
+    better = max(1, min(max(2, batches // (_GOOD * parts)), batches // (2 * parts)))
+    each = "each times their share" if shares else "each"
     return (
-        f"{rule.name.partition('(')[0]}: {workers} workers take {every:,} steps each between two exchanges, but there are "
+        f"{rule.name.partition('(')[0]}: {workers} workers take {every:,} steps {each} between two exchanges, but there are "
         f"{batches:,} batches in all: they exchange once, at the end. Set e.g. every={better}, or train for more epochs."
     )

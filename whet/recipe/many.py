@@ -87,8 +87,8 @@ def train_many(
     with training:
         advised = advice(len(training.run.data.train), team.workers // team.stages, training.run.steps, team.shuffle)  # type: ignore[arg-type]
         run = training.run
-        dealt = Shuffle(len(run.data.train), run.batch, team.workers, team.shuffle, alone=run.alone)  # type: ignore[arg-type]
-        once = few(rule, team.workers, run.steps * dealt.per_epoch)
+        dealt = Shuffle(len(run.data.train), run.batch, team.workers, team.shuffle, alone=run.alone, shares=team.shares)  # type: ignore[arg-type]
+        once = few(rule, team.workers, run.steps * dealt.per_epoch, team.shares)
         warned = "".join(
             f"; {w}" for w in (once, "" if advised.safe else advised.why) if w
         )  # now, when it can still be changed
