@@ -202,6 +202,9 @@ def test_recorded_times_are_used(whet, task, tmp_path):
         ("--fail 2", ("--fail 2: must be WORKER@SECOND",)),
         ("--fail 2@9-3", ("--fail 2@9-3", "must come back after")),
         ("--fail 9@3", ("fail: there is no worker 9",)),
+        ("--fail 2@3-9,2@5-20", ("fail 2@5-20: worker 2 died at 3 and comes back at 9", "Give one failure, 2@3-20")),
+        ("--fail 2@5,2@9-20", ("fail 2@9-20: worker 2 died at 5 and never comes back", "Give one failure, 2@5.")),
+        ("--rule average(4,8)", ("average: 8 has no name",)),
         ("--shuffle globl", ("--shuffle globl", "Did you mean 'global'?", "Use global, local, once")),
         ("--shares 1,2", ("--shares 1,2: 2 shares for 4 workers", "such as 1,1,1,2")),
         ("--shares 1,1,1,2 --workers 4,8", ("4 shares for 8 workers",)),
@@ -269,6 +272,48 @@ def test_no_rule_that_comes_to_its_end_is_found_wrong(whet, task):
     assert "diverged" in said.out
     assert "no rule comes to its end" in " ".join(said.out.split())
     assert "next" not in said.out
+
+
+def test_a_rule_whose_workers_all_die_is_not_said_to_diverge(whet, task):
+    """What died with two workers goes on with four, and a list of rates has nothing to choose from."""
+    words = ("simulate", small(task), "--workers", "2", "--rule", "async", "--epochs", "2", "--fail", "0@3,1@4")
+    said = whet(*words, "--lr", "0.01,0.1", "--lr-seeds", "1", "--seeds", "2", "--html", "page.html")
+    assert said.code == 1, said
+    assert "diverged" not in said.out
+    shown = " ".join(said.out.split())
+    assert "async 2 all workers died - - " in shown
+    assert "0.01: all workers died" in shown
+    assert "no rule comes to its end with every seed: all workers died." in shown
+    found = json.loads(whet(*words, "--workers", "2,4", "--json").out)
+    rows = {(r["rule"], r["workers"]): (r["diverged"], r["died"]) for r in found["summary"]}
+    assert rows == {("sequential", 1): (0, 0), ("async", 2): (0, 1), ("async", 4): (0, 0)}
+    assert [r["died"] for r in found["runs"]] == [False, True, False]
+
+
+def test_what_is_shared_has_no_rule_of_its_own(whet, task):
+    """A configuration that names a rule and workers is simulated by those that are asked for."""
+    path = small(task)
+    path.write_text(
+        path.read_text()
+        .replace("decay=Float(0, 1))", "decay=Float(0, 1), workers=Int(2, 8), rule=Choice({'sync': None, 'bounded': Space(s=Int(1, 4))}))")
+        .replace("import Data,", "import Choice, Data, Int,")
+    )  # fmt: skip
+    words = (
+        "--workers",
+        "2",
+        "--rule",
+        "async",
+        "--epochs",
+        "1",
+        "--set",
+        "rule=bounded",
+        "--set",
+        "s=2",
+        "--set",
+        "lr=0.01",
+    )
+    found = json.loads(whet("simulate", path, *words, "--json").out)
+    assert set(found["params"]) == {"lr", "decay"}
 
 
 def test_more_workers_than_an_epoch_has_batches_is_said(whet, task):

@@ -11,9 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from whet import deploy
+from whet.errors import UsageError
 from whet.journal.checkpoint import load
+from whet.metric import metric
+from whet.recipe.trained import trained
+from whet.tasks import resolve
 from whet.train.checkpoint import unpack
+from whet.train.predict import predict
 
 SLOW = """
     def augment(self, params):
@@ -78,6 +85,46 @@ def test_one_exchange_in_all_is_said_before_anything_is_trained_and_is_of_all(wh
     assert [w["updates"] for w in found["each"].values()] == [1, 1]
     assert "exchange once" in found["once"]
     assert max(map(len, said.err.splitlines())) <= 80
+
+
+def test_all_members_are_saved_and_deployed_together(whet, task, tmp_path):
+    """The ensemble that is read back has the loss that was told, also when it runs without PyTorch; one process leaves none."""
+    name = task(MODEL, MODEL.replace(", nn.ReLU()", ", nn.BatchNorm1d(16), nn.ReLU()"))
+    words = ("train", name, "--workers", "2", "--shuffle", "local", "--set", "lr=0.05", "--json")
+    said = whet(*words, "--rule", "ec(every=2)")
+    assert said.code == 0, said
+    assert "all members beside it, to deploy together" in " ".join(said.err.split())
+    found = json.loads(said.out)
+    told = found["distributed"]["ensemble"]
+    made = resolve(str(name))
+    data = made.data(found["params"])
+
+    def loss(outputs):
+        return float(nn.functional.cross_entropy(torch.as_tensor(outputs), data.valid.targets))
+
+    one, of = trained(made, tmp_path / PLACE)
+    assert of == [(found["params"], 1.0)]
+    assert metric("accuracy").compute(predict(one, data.valid), data.valid.targets.numpy()) == found["value"]
+    assert loss(predict(one, data.valid)) == pytest.approx(told["each"][told["saved"]], abs=1e-5)
+    together, of = trained(made, tmp_path / PLACE, members=True)
+    assert of == [(found["params"], 0.5)] * 2
+    assert loss(predict(together, data.valid)) == pytest.approx(told["loss"], abs=1e-5)
+    assert [loss(predict(m, data.valid)) for m in together.models] == pytest.approx([*told["each"].values()], abs=1e-5)
+    page = (Path(__file__).parents[2] / "docs" / "distributing.md").read_text(encoding="utf-8")
+    (code,) = re.findall(
+        r"```python\n(.*?)```", page.partition("## Deploying all members")[2].partition("\n## ")[0], re.S
+    )
+    done: dict = {}
+    exec(code.replace('"digits"', repr(str(name))).replace("runs/digits", "runs/tiny"), done)  # as the page says
+    assert loss(done["outputs"]) == pytest.approx(told["loss"], abs=1e-5)
+    again = deploy.load("runs/tiny/ensemble").model(made.model)
+    assert loss(predict(again, data.valid)) == pytest.approx(told["loss"], abs=1e-5)
+
+    assert whet(*words[:2], *words[6:]).code == 0
+    with pytest.raises(UsageError, match="has no members: it was trained on one process"):
+        trained(made, tmp_path / PLACE, members=True)
+    with pytest.raises(UsageError, match="nothing is saved there"):
+        trained(made, tmp_path / "nowhere")
 
 
 @pytest.mark.soak
@@ -325,7 +372,7 @@ MODEL = "        return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16,
             MODEL,
             MODEL,
             "    def optimizer(self, params, model):\n        return torch.optim.LBFGS(model.parameters())\n",
-            ("Tiny.optimizer", "LBFGS"),
+            ("Tiny.optimizer: LBFGS calls the loss again",),
         ),
         (
             MODEL,
@@ -336,7 +383,7 @@ MODEL = "        return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16,
             "                closure()\n"
             "                return super().step()\n"
             "        return Twice(model.parameters(), lr=0.1)\n",
-            ("Tiny.optimizer", "Twice", "closure", "gradients come from workers"),
+            ("Tiny.optimizer: Twice calls the loss again", "closure", "its workers'"),
         ),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from whet.distributed.rates import Rate, Tried, chosen, settings, tune_rates
 from whet.distributed.simulate import Failure, Simulation
 from whet.distributed.summary import quickest, reached, summary
 from whet.errors import UsageError
+from whet.report.rules import best
 from whet.train.run import Run
 from whet.tune.trial import Point
 
@@ -149,6 +150,23 @@ def test_at_equal_time_each_shows_what_it_had_found_by_then():
     early = reached(found, 4.0)[0]
     assert early.epochs == pytest.approx((0.4 + 4 / 12) / 2)
     assert math.isnan(early.value)
+
+
+def test_seeds_that_diverge_and_seeds_whose_workers_die_are_told_apart():
+    failures = [Failure(0, 5.0), Failure(1, 5.0)]
+    (dead,) = compare(Blobs(), PARAMS, rules=["async"], workers=[2], failures=failures)
+    assert (dead.complete, dead.died, len(dead.points)) == (False, True, 0)
+    (gone,) = compare(Blobs(), {**PARAMS, "lr": 1e30}, rules=["async"], workers=[2])
+    assert (gone.complete, gone.died) == (False, False)
+    ended = Outcome(Case("async", 2, 1), (Point(4, 0.5, 9.0, {"updates": 9.0}),), 1.0, {}, True)
+    (row,) = summary([dead, gone, ended])
+    assert (row.n, row.diverged, row.died, row.ended, row.value) == (3, 1, 1, 1, 0.5)
+    assert best([row], "max") is None  # it did not come to its end with every seed
+    two, four = compare(Blobs(), PARAMS, rules=["async"], workers=[2, 4], failures=[*failures, Failure(3, 2.0, 4.0)])
+    assert two.points == dead.points  # a worker that it has not does not die, nor join
+    assert four.complete
+    rates = tune_rates(Blobs(), PARAMS, rules=["async"], workers=[2], rates=[0.1, 0.2], seeds=[7], failures=failures)
+    assert [(t.diverged, t.died, t.ended) for t in rates["async", 2].tried] == [(0, 1, 0)] * 2
 
 
 def test_the_same_case_is_the_simulation_itself():

@@ -6,7 +6,10 @@ from lessons import PARAMS, Blobs, Normed, Tally
 from torch import nn
 
 from whet.distributed.fit import check_run
+from whet.distributed.local.train import Training
+from whet.distributed.rules.gradient import asynchronous
 from whet.distributed.shuffle import Shuffle
+from whet.distributed.simulate import Simulation
 from whet.errors import TaskError, UsageError
 from whet.train.run import Run
 
@@ -42,14 +45,26 @@ class Calls(Blobs):
         return Twice(model.parameters(), lr=0.1)
 
 
+class Searches(Blobs):
+    def optimizer(self, params, model):
+        return torch.optim.LBFGS(model.parameters())
+
+
 def test_a_sparse_gradient_is_found_whatever_makes_it():
     with pytest.raises(TaskError, match=r"Words.model: the gradient of words.weight is sparse.*Leave sparse=True out"):
         check_run(Run(Words(), PARAMS, device="cpu"))
 
 
-def test_an_optimizer_that_calls_the_loss_again():
-    with pytest.raises(TaskError, match=r"Calls.optimizer: Twice calls the loss again"):
-        check_run(Run(Calls(), PARAMS, device="cpu"))
+@pytest.mark.parametrize("made", [Words, Searches, Calls])
+def test_the_simulator_refuses_what_processes_refuse(made):
+    """Else it would show what cannot be trained, and offer the command for it."""
+    said = []
+    for train in (Training, Simulation):
+        rule = "async" if train is Training else asynchronous()
+        with pytest.raises(TaskError) as error:
+            train(made(), PARAMS, rule=rule, workers=2)
+        said.append(str(error.value))
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("task", [Blobs, Normed, Dense, Tally])

@@ -241,6 +241,11 @@ def test_a_rule_in_words_is_the_rule_in_full(text):
     assert str(parse_rule(text)) == text
 
 
+def test_the_first_option_may_stand_without_its_name_and_others_in_any_order():
+    assert str(parse_rule("average(4)")) == "average(every=4)"
+    assert str(parse_rule("dc-asgd(1, decay=0.9)")) == str(parse_rule("dc-asgd(decay=0.9, lambda=1)"))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -250,9 +255,17 @@ def test_a_rule_in_words_is_the_rule_in_full(text):
         ("clip(norm=True)", "norm: must be a number, got True"),
         ("finite(quarantine=2.5)", "a whole number quarantine >= 1"),
         ("ec(every=2.5, compress=1)", "ec: every must be a whole number of steps >= 1, got 2.5"),
+        (
+            "dc-asgd(1, 2)",
+            "2 has no name, and only the first option may stand without one (lambda). Allowed: lambda=NUMBER, decay=NUMBER",
+        ),
+        ("elastic(every=4, .2)", "elastic: .2 has no name, and only the first option"),
+        ("average(4, 8)", "average: 8 has no name"),
+        ("average(4, every=8)", "average: every is given twice, 4 and 8. Give it once."),
+        ("dc-asgd(lambda=1, lambda=3)", "lambda is given twice, 1 and 3"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(text, says):
+def test_options_that_mean_nothing_or_two_things_are_refused(text, says):
     with pytest.raises(UsageError) as error:
         parse_rule(text)
     assert says in str(error.value)

@@ -1,5 +1,7 @@
 """The simulator: identities that hold whatever is drawn, and the same numbers every time."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from whet.distributed.rules.gather import average, diloco, sync
 from whet.distributed.rules.gradient import asynchronous, bounded, delay_compensated, discount, weighted
 from whet.distributed.rules.guard import clip, finite
 from whet.distributed.simulate import Failure, Simulation
+from whet.errors import UsageError
 from whet.train.checkpoint import pack, unpack
 from whet.train.run import Run
 
@@ -178,8 +181,66 @@ def test_all_dead_ends_the_simulation_without_a_loop():
     simulation = Simulation(
         Blobs(), PARAMS, rule=asynchronous(), workers=2, failures=[Failure(0, 3.0), Failure(1, 3.0)]
     )
+    assert not simulation.died
     assert len(list(simulation)) < 4
+    assert simulation.died
     assert simulation.server.held.clocks == {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_failures_are_taken_the_simulation_ends(seed):
+    """Those of one worker follow each other or are refused: none dies that is not there, and none joins that is."""
+    rng = np.random.default_rng(seed)
+    rule = RULES[["async", "sync", "average"][seed % 3]]
+    taken = 0
+    while taken < 8:
+        failures = [
+            Failure(int(w), float(at), float(at + rng.integers(1, 9)) if rng.random() < 0.5 else math.inf)
+            for w, at in zip(rng.integers(0, 3, 4), rng.integers(0, 12, 4), strict=True)
+        ]
+
+        def make(failures=failures):
+            return Simulation(Blobs(), PARAMS, rule=rule(), workers=3, failures=failures, steps=2)
+
+        pairs = [(a, b) for i, a in enumerate(failures) for b in failures[:i] if a.worker == b.worker]
+        if any(max(a.at, b.at) < min(a.back, b.back) for a, b in pairs):
+            with pytest.raises(UsageError, match="cannot die at"):
+                make()
+            continue
+        simulation, again = make(), make([failures[i] for i in rng.permutation(4)])
+        points = list(simulation)
+        assert points == list(again)
+        assert simulation.died == (len(points) < 2), failures
+        lost = {f.worker for f in failures if math.isinf(f.back)}
+        assert len(lost) == 3 or not simulation.died, failures
+        taken += 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "says"),
+    [
+        ([Failure(2, 3.0, 9.0), Failure(2, 5.0, 20.0)], "fail 2@5-20: worker 2 died at 3 and comes back at 9"),
+        ([Failure(2, 5.0, 20.0), Failure(2, 3.0, 9.0)], "Give one failure, 2@3-20, or let it die again at 9 or later"),
+        ([Failure(1, 3.0), Failure(1, 5.0)], "fail 1@5: worker 1 died at 3 and never comes back"),
+        ([Failure(4, 3.0)], "there is no worker 4 among 4"),
+        ([Failure(1, -1.0)], "fail 1@-1: a worker dies at second 0 or later"),
+        ([Failure(1, 5.0, 5.0)], "comes back after that"),
+        ([Failure(1, math.nan)], "dies at second 0 or later"),
+    ],
+)
+def test_failures_that_cannot_be(failures, says):
+    with pytest.raises(UsageError) as error:
+        Simulation(Blobs(), PARAMS, rule=asynchronous(), workers=4, failures=failures)
+    assert says in str(error.value)
+
+
+def test_one_may_die_again_in_the_moment_it_comes_back():
+    whole, halves = (
+        Simulation(Blobs(), PARAMS, rule=average(3), workers=4, failures=f, delays=TIMES["straggler"])
+        for f in ([Failure(2, 3.0, 9.0)], [Failure(2, 5.0, 9.0), Failure(2, 3.0, 5.0)])
+    )
+    assert [p.value for p in whole][-1] == pytest.approx([p.value for p in halves][-1], abs=0.1)
+    assert whole.server.merged == halves.server.merged == 60
 
 
 def test_a_worker_that_sends_nonsense_is_kept_out():

@@ -56,6 +56,7 @@ def test_members_are_compared_with_their_ensemble():
     members = {"loss": 0.2, "mean": 0.3, "each": {"0": 0.25, "1": 0.35}, "saved": "0"}
     text = distributed_report("x", found(team={"ensemble": members}), params={}).text()
     assert "loss of 0.2, below their mean of 0.3" in text
+    assert "The model that is saved is one of them; all are kept beside it" in " ".join(text.split())
     worse = {**members, "loss": 0.4}
     assert "above their mean" in distributed_report("x", found(team={"ensemble": worse}), params={}).text()
 

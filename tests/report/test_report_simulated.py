@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from whet.distributed.compare import SEQUENTIAL, Case, Outcome
 from whet.distributed.rates import Rate, Tried
 from whet.distributed.summary import summary
 from whet.report.block import Plot, Table
+from whet.report.quantity import Id
 from whet.report.simulated import sentence, simulation_report
 from whet.tune.trial import Point
 
@@ -107,3 +109,14 @@ def test_hostile_names_seeds_that_diverge_and_a_rule_that_never_ended_make_a_pag
     assert simulation_report("x", alone, metric="loss", better="min", params={}).html()
     with pytest.raises(ValueError, match="no outcome"):
         simulation_report("x", [], metric="loss", better="min", params={})
+
+
+def test_where_everybody_died_there_is_a_column_for_it():
+    gone = [replace(outcome("sync", 2, s, speed=1, ends=1), complete=False, died=s < 2) for s in range(3)]
+    made = simulation_report("digits", gone, metric="accuracy", better="max", params={})
+    table = parts(made, Table)[0]
+    assert dict(zip(table.columns[-3:], table.rows[0][-3:], strict=True)) == {
+        "seeds": Id(3), "diverged": Id(1), "all workers died": Id(2)
+    }  # fmt: skip
+    assert sentence(summary(gone), "accuracy", "max").endswith("with every seed: all workers died in 2 of 3 trainings.")
+    assert "all workers died" not in parts(report(), Table)[0].columns

@@ -459,7 +459,12 @@ def changed(**methods):
         (changed(loss=lambda s, p: nn.MSELoss()), ["Changed.loss", "(2, 3)", "(2,)"]),
         (changed(loss=lambda s, p: nn.CrossEntropyLoss(reduction="none")), ["one number a batch", "(2,)", "mean()"]),
         (changed(loss=lambda s, p: lambda o, t: 1.0), ["scalar Tensor", "float"]),
-        (changed(optimizer=lambda s, p, m: None), ["Changed.optimizer", "None"]),
+        (changed(optimizer=lambda s, p, m: None), ["Changed.optimizer", "got None", "torch.optim.Adam"]),
+        (changed(optimizer=lambda s, p, m: torch.optim.SGD), ["Changed.optimizer", "class SGD, not an object"]),
+        (
+            changed(optimizer=lambda s, p, m: torch.optim.LBFGS(m.parameters())),
+            ["Changed.optimizer: LBFGS calls the loss again", "closure"],
+        ),
         (changed(batch=lambda s, p: 0), ["Changed.batch", ">= 1", "0"]),
         (changed(data=lambda s, p: None), ["Changed.data", "NoneType"]),
         (changed(goal="max acuracy"), ["acuracy", "accuracy"]),

@@ -13,7 +13,7 @@ from whet.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from whet.distributed.delays import Delays, Network
-    from whet.distributed.simulate import Failure
+    from whet.distributed.failures import Failure
 
 T = TypeVar("T")
 _SHUFFLES = ("global", "local", "once")
@@ -182,7 +182,7 @@ def read_failures(text: str) -> list[Failure]:
     >>> read_failures("2@100-150,0@3")
     [Failure(worker=2, at=100.0, back=150.0), Failure(worker=0, at=3.0, back=inf)]
     """
-    from whet.distributed.simulate import Failure
+    from whet.distributed.failures import Failure
 
     found = []
     for part in filter(None, (p.strip() for p in text.split(","))):

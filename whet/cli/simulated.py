@@ -140,7 +140,7 @@ def simulated(
     pairs = len(asked.rules) * len(asked.workers) + asked.baseline
     total = pairs * len(asked.seeds)
     found = Simulated(
-        goal.name, goal.better, params, _setting(asked, task.steps), asked.until, total, name=name,
+        goal.name, goal.better, _shared(params), _setting(asked, task.steps), asked.until, total, name=name,
         notes=_notes(asked, len(data.train), task.batch(params), task.steps),
     )  # fmt: skip
     every = total + pairs * len(asked.rates) * len(asked.lr_seeds) * choose
@@ -164,6 +164,15 @@ def simulated(
                 found.outcomes.append(outcome)
         found.interrupted = stop.is_set()
     return found
+
+
+def _shared(params: dict[str, Any]) -> dict[str, Any]:
+    """Return what the simulations have in common: not the rule and workers that a configuration names, in whose place others are simulated."""
+    from whet.distributed.together import rule_in
+
+    if not rule_in(params):
+        return params
+    return {n: v for n, v in params.items() if n not in ("rule", "workers", "shuffle") and not n.startswith("rule.")}
 
 
 def _what(asked: Asked, total: int, steps: int, *, choose: bool) -> str:

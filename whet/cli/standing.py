@@ -93,8 +93,8 @@ def _times(x: float) -> str:
 def ends(rows: Sequence[Summary], metric: str) -> list[str]:
     """Return the table of what each rule came to after the last epoch."""
     cells = [
-        (r.rule, str(r.workers), _value(r.value, r.spread) if r.diverged < r.n else "diverged", _whole(r.seconds),
-         _times(r.speedup), f"{r.staleness:.2f}" if r.staleness < 1000 else f"{r.staleness:,.0f}")
+        (r.rule, str(r.workers), _value(r.value, r.spread) if r.ended else _no_end(r.n, r.diverged, r.died), _whole(r.seconds),
+         _times(r.speedup), f"{r.staleness:.2f}" if r.staleness < 1000 else _whole(r.staleness))
         for r in rows
     ]  # fmt: skip
     seeds = max(r.n for r in rows)
@@ -105,10 +105,18 @@ def ends(rows: Sequence[Summary], metric: str) -> list[str]:
     )
     lines += _table(("rule", "workers", metric[:16], "seconds", "speed-up", "stale"), cells, (7, 16, 9, 8, 6))
     for r in rows:
-        if 0 < r.diverged < r.n:
-            said = f"{r.diverged} of {r.n} seeds of {r.rule} with {r.workers} diverged, left out of its mean"
-            lines += textwrap.wrap(said, WIDTH, break_on_hyphens=False)
+        for few, how in ((r.diverged, "diverged"), (r.died, "lost all workers")):
+            if 0 < few < r.n:
+                said = f"{few} of {r.n} seeds of {r.rule} with {r.workers} {how}" + ", left out of its mean" * bool(
+                    r.ended
+                )
+                lines += textwrap.wrap(said, WIDTH, break_on_hyphens=False)
     return lines
+
+
+def _no_end(n: int, diverged: int, died: int) -> str:
+    """Return what is said of seeds none of which came to its end."""
+    return "diverged" if diverged == n else "all workers died" if died == n else "none ended"
 
 
 def at_equal_time(moment: str, rows: Sequence[Reached], metric: str) -> list[str]:
@@ -140,10 +148,18 @@ def chosen_rates(rates: Mapping[tuple[str, int], Rate], metric: str) -> list[str
         lines += textwrap.wrap(
             f"at an end of the list, so that one beyond it may be better: {said}", WIDTH, break_on_hyphens=False
         )
-    if any(0 < t.diverged < t.n for found in rates.values() for t in found.tried):
-        lines.append("! some of its seeds diverged")
+    marked = [t for found in rates.values() for t in found.tried if t.ended < t.n and t.ended]
+    if marked:
+        how = [
+            said
+            for said, some in (("diverged", "diverged"), ("lost all workers", "died"))
+            if any(getattr(t, some) for t in marked)
+        ]
+        lines.append(f"! some of its seeds {' or '.join(how)}")
     return [line.replace("\0", " ") for line in lines]
 
 
 def _worth(tried: Tried) -> str:
-    return "diverged" if tried.diverged == tried.n else f"{tried.value:.4g}" + "!" * bool(tried.diverged)
+    if not tried.ended:
+        return _no_end(tried.n, tried.diverged, tried.died)
+    return f"{tried.value:.4g}" + "!" * (tried.ended < tried.n)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from whet.distributed.delays import Delays, Network
+from whet.distributed.failures import Failure
 from whet.distributed.named import parse_rule
 from whet.distributed.rule import Rule
-from whet.distributed.simulate import Failure, Simulation
+from whet.distributed.simulate import Simulation
 from whet.errors import UsageError
 from whet.task import Task
 from whet.tune.space import Params
@@ -46,7 +47,7 @@ class Setting(TypedDict, total=False):
 class Outcome:
     """What became of a case: its points (a point's cost is virtual seconds), the mean staleness, what was refused.
 
-    complete: whether every epoch was trained, and ended in finite numbers; histogram: how often each number of updates lay
+    complete: whether every epoch was trained, and ended in finite numbers; died: whether it ended before because all workers had died; histogram: how often each number of updates lay
     between a pull and its push; own: the hyperparameters it had of its own.
     """
 
@@ -57,12 +58,13 @@ class Outcome:
     complete: bool
     histogram: Mapping[int, int] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+    died: bool = False
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         curve = [{"epoch": p.step, "value": p.value, "seconds": p.cost, **p.metrics} for p in self.points]
         return {
-            **self.case._asdict(), "staleness": self.staleness, "refused": dict(self.refused), "complete": self.complete,
+            **self.case._asdict(), "staleness": self.staleness, "refused": dict(self.refused), "complete": self.complete, "died": self.died,
             "own": dict(self.own), "histogram": {str(k): v for k, v in sorted(self.histogram.items())}, "curve": curve,
         }  # fmt: skip
 
@@ -87,8 +89,9 @@ def compare(
     stragglers and no failures; tell: called with every point; watch: called after every event with the epochs done;
     stopping: asked after every event, the case at hand is left out when it says yes. Everything else is as in `Simulation`.
 
-    Raises UsageError, before anything is simulated, for a rule that cannot be read, more workers than there are batches, and
-    a straggler or a failure of a worker that there never is, and shares that are not one for each worker.
+    Raises UsageError, before anything is simulated, for a rule that cannot be read, more workers than there are batches,
+    a straggler or a failure of a worker that there never is, failures of one worker that overlap, and shares that are not one for each
+    worker; TaskError for a task that workers cannot share (`whet.distributed.fit`).
 
     >>> from whet.tasks import resolve
     >>> found = compare(resolve("diabetes"), {"lr": 0.01, "net": "linear"}, rules=["async"], workers=[1], baseline=True, steps=2)
@@ -117,13 +120,14 @@ def compare(
 
 
 def simulated(task: Task, params: Params, case: Case, **setting: Unpack[Setting]) -> Simulation:
-    """Return the simulation of a case; the baseline's has one worker of speed 1 with nothing to wait for."""
+    """Return the simulation of a case, without failures of workers that it has not; the baseline's has one worker of speed 1 with nothing to wait for."""
     if case.rule == SEQUENTIAL:
         delays = replace(setting.get("delays") or Delays(), stragglers=None)
         setting = {**setting, "delays": delays, "network": None, "failures": (), "shuffle": "global", "shares": ()}
+    failures = [f for f in setting.get("failures", ()) if f.worker < case.workers]
     return Simulation(
         task, params, rule=_rule(case.rule), workers=setting.get("shares") or case.workers, seed=case.seed, steps=setting.get("steps"),
-        delays=setting.get("delays"), network=setting.get("network"), failures=setting.get("failures", ()),
+        delays=setting.get("delays"), network=setting.get("network"), failures=failures,
         shuffle=setting.get("shuffle", "global"),
     )  # fmt: skip
 
@@ -138,7 +142,9 @@ def ended(case: Case, simulation: Simulation, points: Sequence[Point], own: Para
     pushes = sum(server.staleness.values())
     mean = sum(k * v for k, v in server.staleness.items()) / pushes if pushes else math.nan
     complete = len(points) == simulation.run.steps and not simulation.run.over
-    return Outcome(case, tuple(points), mean, dict(server.refused), complete, dict(server.staleness), dict(own))
+    return Outcome(
+        case, tuple(points), mean, dict(server.refused), complete, dict(server.staleness), dict(own), simulation.died
+    )
 
 
 def check(task: Task, params: Params, rules: Sequence[str], workers: Sequence[int], **setting: Unpack[Setting]) -> None:

@@ -89,13 +89,13 @@ class Desk:
 
     @property
     def finished(self) -> bool:
-        """Whether every batch of every epoch was merged."""
-        return self.server.merged >= self.server.sampler.limit
+        """Whether every batch of every epoch was merged, and what the rule ends with is done."""
+        return self.server.done
 
     @property
     def over(self) -> bool:
         """Whether all is merged and its owner has seen it."""
-        return self.finished and self.server.seen >= int(self.server.epochs)
+        return self.finished and self.server.seen >= self.server.whole
 
     @property
     def shown(self) -> int:
@@ -132,7 +132,7 @@ class Desk:
 
     def ask(self, client: Client) -> None:
         """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
-        if not client.asks and not self.server.at(client.worker):
+        if not client.asks and not self.server.busy(client.worker):
             client.asks = True
             self._give(client)
 
@@ -181,7 +181,7 @@ class Desk:
 
     def expected(self, client: Client, step: int) -> bool:
         """Return whether this is the update that the worker is at."""
-        return step == client.step and bool(self.server.at(client.worker))
+        return step == client.step and self.server.busy(client.worker)
 
     def leave(self, client: Client) -> None:
         """Count a worker as gone, in this life."""
@@ -260,12 +260,10 @@ class Desk:
 
     def _changed(self, action: Callable[[], bool]) -> bool:
         """Do something with the server, and note what it merged by that; return whether it changed the weights."""
-        before = self.server.merged
+        before = self.server.merged, self.server.closing
         changed = action()
-        if changed or self.server.merged > before:  # what a rule refuses counts as seen
-            if (
-                self._step + 1 <= self.server.epochs
-            ):  # its mean loss and statistics go into the checkpoint of this epoch
+        if changed or before != (self.server.merged, self.server.closing):  # what a rule refuses counts as seen
+            if self._step + 1 <= self.server.whole:  # its mean loss and statistics go into the checkpoint of this epoch
                 self.server.mean_loss()
                 self.server.settle_buffers()
             self.channel.merged()
@@ -274,7 +272,7 @@ class Desk:
 
     def show(self) -> None:
         """Show the owner the next whole epoch that it was not shown, once it has read the one before."""
-        if self._step + 1 <= self.server.epochs and not self._reading:
+        if self._step + 1 <= self.server.whole and not self._reading:
             self._step += 1
             self.server.settle_buffers()
             self.channel.whole(self._step)

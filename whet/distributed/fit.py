@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 
 import torch
 
@@ -17,22 +16,15 @@ _TRIED = 2  # examples
 
 
 def check_run(run: Run) -> None:
-    """Raise TaskError for what of a run that took no step yet no channel can do: sparse gradients, an optimizer that calls the loss again.
+    """Raise TaskError for what of a run that took no step yet no channel can do: sparse gradients.
 
-    What travels is a vector of all parameters, so a gradient that is sparse would cost more than a dense one, and SparseAdam would
+    The simulator is held to the same, or it would show what cannot be trained. What travels is a vector of all parameters, so a gradient that is sparse would cost more than a dense one, and SparseAdam would
     refuse it at the server.
     """
-    name = type(run.task).__name__
-    closure = inspect.signature(run.optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise TaskError(
-            f"{name}.optimizer: {type(run.optimizer).__name__} calls the loss again (its step needs a closure), but gradients come "
-            "from workers. Use e.g. torch.optim.Adam, or train without --workers."
-        )
     sparse = _sparse(run)
     if sparse:
         raise TaskError(
-            f"{name}.model: the gradient of {sparse} is sparse, but workers exchange one dense vector. Leave sparse=True out, or "
+            f"{type(run.task).__name__}.model: the gradient of {sparse} is sparse, but workers exchange one dense vector. Leave sparse=True out, or "
             "train without --workers."
         )
 

@@ -27,7 +27,7 @@ class Keeper:
         self.server, self.path, self.often, self._turn = server, path, often, turn
         # until it is whole. Its name is this server's alone: one that hung while it wrote may wake and write on, when another is at it
         self.part = path.with_name(f".{path.name}.{epoch}-{secrets.token_hex(4)}.part")
-        self._last, self._epoch = time.monotonic(), int(server.epochs)
+        self._last, self._epoch = time.monotonic(), self._stands
 
     def begin(self, *, resume: bool) -> None:
         """Have the server go on from the file, when there is one: its workers are gone. Else write it; one of another training is lost.
@@ -43,18 +43,23 @@ class Keeper:
                 self.server.load(state)
             except CheckpointError as e:
                 raise CheckpointError(f"{self.path}: {e}") from e
-            self._epoch = int(self.server.epochs)
+            self._epoch = self._stands
             self.server.alone()
         else:
             self.write()
 
     def after(self) -> None:
         """Write when it is time to; called after each update."""
-        now, epoch = time.monotonic(), int(self.server.epochs)
-        if epoch > self._epoch or now - self._last > self.often:
+        now, epoch = time.monotonic(), self._stands
+        if epoch != self._epoch or now - self._last > self.often:
             self._epoch = epoch
             self.write()
             self._last = time.monotonic()
+
+    @property
+    def _stands(self) -> tuple[int, int]:
+        """Epochs merged and epochs done: the last is the one before it is the other, where the rule ends with a compression."""
+        return int(self.server.epochs), self.server.whole
 
     def write(self) -> None:
         """Write the state as it is now, when it is this server's turn."""

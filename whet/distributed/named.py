@@ -43,7 +43,8 @@ def parse_rule(text: str) -> Rule:
     """Return the rule that `text` names: parts joined by "+", each a name with options in brackets.
 
     Names of other packages come from entry points of the group "whet.rule": functions that return a `Rule`. A rule's own text is
-    read back as the same rule. Raises UsageError for an unknown name, an option it does not have, or a value it refuses.
+    read back as the same rule. The first option alone may be given without its name. Raises UsageError for an unknown name, an option it
+    does not have or that is given twice, or a value it refuses.
 
     >>> str(parse_rule("dc-asgd")), str(parse_rule("bounded(s=3)")), str(parse_rule("finite+dc-asgd-c(lambda=1)"))
     ('dc-asgd-a(lambda=2, decay=0.95)', 'bounded(s=3)', 'finite + dc-asgd-c(lambda=1)')
@@ -73,18 +74,26 @@ def _one(part: str, text: str) -> Rule:
         raise UsageError(f"rule {text!r}: cannot read {part.strip()!r}. Use NAME or NAME(option=value), joined by +.")
     name, inside = match.groups()
     make, preset = made_by(name)
-    options = dict(preset)
+    options, given = dict(preset), dict[str, str]()
     known = {p.rstrip("_"): p for p in inspect.signature(make).parameters}
     for key in preset:
         known.pop(key, None)
-    for option in filter(None, (o.strip() for o in (inside or "").split(","))):
+    for at, option in enumerate(filter(None, (o.strip() for o in (inside or "").split(",")))):
         key, equals, value = (s.strip() for s in option.partition("="))
         if not equals and len(known) and key:  # bounded(3)
+            if at:
+                raise UsageError(
+                    f"rule {name}: {key} has no name, and only the first option may stand without one ({next(iter(known))}). "
+                    f"Allowed: {', '.join(f'{k}=NUMBER' for k in known)}."
+                )
             key, value = next(iter(known)), key
         if key not in known:
             raise UsageError(
                 f"rule {name}: no option {key!r}.{nearest(key, known)} Allowed: {', '.join(known) or 'none'}."
             )
+        if key in given:
+            raise UsageError(f"rule {name}: {key} is given twice, {given[key]} and {value}. Give it once.")
+        given[key] = value
         try:
             number = math.inf if value == "inf" else ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple, Unpack
 
-from whet.distributed.compare import Case, Setting, compare
+from whet.distributed.compare import Case, Outcome, Setting, compare
 from whet.errors import UsageError
 from whet.task import Task
 from whet.tune.space import Params
@@ -19,12 +19,18 @@ Edge = Literal["", "lowest", "highest"]
 
 
 class Tried(NamedTuple):
-    """What a rate was worth: the mean of the last values of the seeds that came to their end; seeds, and how many did not."""
+    """What a rate was worth: the mean of the last values of the seeds that came to their end; seeds; how many diverged, and how many lost all workers."""
 
     rate: float
     value: float
     n: int
     diverged: int
+    died: int = 0
+
+    @property
+    def ended(self) -> int:
+        """How many seeds came to their end."""
+        return self.n - self.diverged - self.died
 
 
 class Rate(NamedTuple):
@@ -47,7 +53,7 @@ def tune_rates(
     """Return the rate that is best for each rule with each number of workers, keyed by (rule, workers).
 
     Each tries every one of `rates` on every one of `seeds`, in the same simulation as it is then used in: the same budget for all. The
-    best has the best mean of the task's goal on validation after the last epoch; one that diverges on fewer seeds goes before.
+    best has the best mean of the task's goal on validation after the last epoch; one that comes to its end on more seeds goes before.
     Report on other seeds than these, since a choice among rates is lucky on those it was made on; the validation split is the same.
 
     rates: at least one, above 0; name: of the hyperparameter; baseline: one for `compare.SEQUENTIAL` with one worker too; watch: called
@@ -72,7 +78,7 @@ def tune_rates(
         raise UsageError(f"rates: the configuration has {dotted}, which goes before {name}. Use name={dotted!r}.")
     goal = task.goals(task.data(params))[0]
     assert isinstance(goal, Goal)  # the first always is
-    ends: dict[tuple[str, int, float], list[float]] = {}
+    ends: dict[tuple[str, int, float], list[Outcome]] = {}
     for rate in listed:
 
         def seen(case: Case, epochs: float, rate: float = rate) -> None:
@@ -82,8 +88,7 @@ def tune_rates(
             task, {**params, name: rate}, rules=rules, workers=workers, seeds=seeds, baseline=baseline, watch=seen,
             stopping=stopping, **setting,
         ):  # fmt: skip
-            value = outcome.points[-1].value if outcome.complete else math.nan
-            ends.setdefault((outcome.case.rule, outcome.case.workers, rate), []).append(value)
+            ends.setdefault((outcome.case.rule, outcome.case.workers, rate), []).append(outcome)
     return {
         (rule, count): chosen([tried(r, ends[rule, count, r]) for r in listed], goal.better)
         for rule, count in dict.fromkeys((rule, count) for rule, count, _ in ends)
@@ -91,14 +96,15 @@ def tune_rates(
     }
 
 
-def tried(rate: float, values: Sequence[float]) -> Tried:
-    """Return what a rate was worth, from the last values of its seeds, nan for one that diverged."""
-    sound = [v for v in values if math.isfinite(v)]
-    return Tried(rate, fmean(sound) if sound else math.nan, len(values), len(values) - len(sound))
+def tried(rate: float, outcomes: Sequence[Outcome]) -> Tried:
+    """Return what a rate was worth, from what became of its seeds."""
+    sound, died = [o.points[-1].value for o in outcomes if o.complete], sum(o.died for o in outcomes)
+    value = fmean(sound) if sound else math.nan
+    return Tried(rate, value, len(outcomes), len(outcomes) - len(sound) - died, died)
 
 
 def chosen(rates: Sequence[Tried], better: str) -> Rate:
-    """Return the best of rates in rising order; of equals, and when all diverged, the lowest.
+    """Return the best of rates in rising order; of equals, and when none came to its end, the lowest.
 
     better: "min" or "max".
 
@@ -108,7 +114,7 @@ def chosen(rates: Sequence[Tried], better: str) -> Rate:
     sign = 1.0 if better == "min" else -1.0
 
     def order(t: Tried) -> tuple[int, float]:
-        return t.diverged, sign * t.value if math.isfinite(t.value) else math.inf
+        return t.n - t.ended, sign * t.value if math.isfinite(t.value) else math.inf
 
     best = min(rates, key=order)
     edge: Edge = ""

@@ -37,7 +37,9 @@ class Local:
     """The worker's part of a rule.
 
     every: steps of its own optimizer between two exchanges, or batches whose gradients it adds up; sends: what; takes: what it
-    goes on from, the server's weights (or the reply its update got) or its own; peers: whether it is given the others' models.
+    goes on from, the server's weights (or the reply its update got) or its own; peers: whether it is given the others' models; closes:
+    whether a training ends with one more compression (`distil.steps`) of each worker that is there, after the last exchange; what they come to
+    is merged as any round, from no tickets. Raises UsageError where there is nothing to compress.
     """
 
     every: int = 1
@@ -45,6 +47,14 @@ class Local:
     takes: Literal["weights", "own"] = "weights"
     peers: bool = False
     distil: Distil | None = None
+    closes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.closes and not (self.peers and self.sends == "weights" and self.distil and self.distil.steps):
+            raise UsageError(
+                "Local: closes=True needs peers=True, sends='weights' and a distil with steps >= 1, "
+                f"got peers={self.peers}, sends={self.sends!r}, distil={self.distil}. Leave closes out."
+            )
 
 
 def nothing(held: Held) -> Memory:

@@ -49,6 +49,10 @@ class Sampler:
         self._owner[worker] = own
         self._taken[own] += 1
 
+    def shard(self, worker: int) -> int:
+        """Return the shard of a worker that has joined."""
+        return 0 if self.shuffle.how == "global" else self._owner[worker]
+
     def leave(self, worker: int) -> None:
         """Free the worker's shard."""
         shard = self._owner.pop(worker, None)
@@ -85,9 +89,9 @@ class Sampler:
 
     def next(self, worker: int, *, lend: bool = False) -> Ticket | None:
         """Return the worker's next ticket, or None when all were handed out; lend: it may be another's, when its own shard is through."""
-        shard = 0 if self.shuffle.how == "global" else self._owner[worker]
         if self.given >= self.limit:
             return None
+        shard = self.shard(worker)
         self.given += 1
         if any(self._back):  # first of all what nobody else would draw
             others = range(len(self._back)) if lend else ()

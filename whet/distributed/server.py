@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.distributed.closing import Closing
 from whet.distributed.flat import Flat
+from whet.distributed.losses import Losses
 from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
@@ -38,8 +40,8 @@ class Server:
         self, flat: Flat, rule: Rule, sampler: Sampler, *, optimizer: torch.optim.Optimizer,
         rate: Callable[[float], float] | None = None,
     ) -> None:  # fmt: skip
-        self.flat, self.rule, self.sampler, self._rate = flat, rule, sampler, rate
-        self.steps = Steps(flat, optimizer)
+        self.flat, self.rule, self.sampler = flat, rule, sampler
+        self.steps = Steps(flat, optimizer, rate)
         self.optimizer = self.steps.optimizer
         self.local = rule.local or Local()
         self.stretches = Stretches(rule, sampler)
@@ -49,18 +51,16 @@ class Server:
         self.refused: Counter[str] = Counter()
         self.merged = 0  # tickets
         self.seen = 0  # the last whole epoch that its owner has read: a desk's, here since it goes into checkpoints
-        self.loss_sum, self.loss_count = 0.0, 0  # of the examples since `mean_loss` was last asked
-        self._mean = float("nan")
+        self._losses = Losses()
         self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self.banned: set[int] = (
-            set()
-        )  # that a rule refuses for good: they are given nothing more, for as long as they are there
-        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        # that a rule refuses for good: they are given nothing more, for as long as they are there
+        self.banned: set[int] = set()
         self._fresh: set[int] = set()  # workers that joined with no weights to go on from
         self._last: dict[int, int] = {}  # worker -> the last step it pushed
         self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
         self._replies: dict[int, Tensor] = {}
+        self._closing = Closing()
 
     # -- who is there
 
@@ -71,11 +71,11 @@ class Server:
         """
         if own is not None:
             self._fresh.discard(worker) if own else self._fresh.add(worker)
-        self.held.tick(worker, self.held.slowest)
+        if not self.closing or self._closing.calls(worker):
+            self.held.tick(worker, self.held.slowest)
         self.sampler.join(worker)
-        if worker not in self.held.here:
-            self.held.here.add(worker)
-            self.stretches.join(worker, self.held)
+        self.stretches.join(worker, self.held)
+        self.held.here.add(worker)
         return self._last.get(worker, -1) + 1
 
     def leave(self, worker: int) -> bool:
@@ -88,7 +88,9 @@ class Server:
         self._replies.pop(worker, None)
         self.statistics.leave(worker)
         self._out_of(worker)
-        return self._without()  # one that rested too: rules forget who is gone
+        changed = self._without()  # one that rested too: rules forget who is gone
+        self._answered(worker)
+        return changed
 
     def rest(self, worker: int) -> bool:
         """Wait for this worker no longer: there is nothing left for it to do; return whether the weights changed by that."""
@@ -104,41 +106,53 @@ class Server:
 
     def waiting(self, worker: int) -> bool:
         """Return whether there is something for the worker to do."""
-        return worker not in self.banned and self.sampler.waiting(worker) and self.stretches.waiting(worker)
+        there = self._closing.calls(worker) if self.closing else self.stretches.waiting(worker)
+        return there and worker not in self.banned
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is at."""
         return self._out.get(worker, ())
 
+    def busy(self, worker: int) -> bool:
+        """Return whether a worker is at something."""
+        return worker in self._out
+
     # -- the two calls of a worker
 
     def admits(self, worker: int) -> bool:
-        """Return whether the worker may take its next step."""
-        return self.rule.admit(self.held, worker)
+        """Return whether the worker may take its next step; one that nobody waits for may ask."""
+        return worker not in self.held.clocks or self.rule.admit(self.held, worker)
 
     def pull(self, worker: int, into: Tensor) -> Given | None:
         """Copy what the worker goes on from `into` (p,), and return its tickets; None when all were handed out.
 
         `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
         """
-        again = self._out.pop(worker, ())  # it asks again: what it was given did not reach it
-        self.sampler.lost(again)
-        self.stretches.back(worker, len(again))
+        self.stretches.back(worker, self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
+        if self.closing:
+            return self._note(worker, self._closing.give(
+                worker, into, held=self.held, models=self.models, sampler=self.sampler, barred=self.banned,
+                buffers=self.statistics.of(worker),
+            ))  # fmt: skip
         handed = self.sampler.given
-        tickets = self.stretches.draw(worker, self.held, self.banned)
-        if not tickets:
+        if not (tickets := self.stretches.draw(worker, self.held, self.banned)):
             return None
         buffers = self.statistics.settled() if worker in self._fresh else None
         reply = self._replies.pop(worker, None)
         fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
         if fresh:
             into.copy_(self.held.weights if reply is None else reply)
-        self._fresh.discard(worker)
         if self.rule.backup:
             self.held.backups[worker] = into
-        self._out[worker] = tickets
         models = self.models if self.local.peers else ()
-        return Given(self.held.version, tickets, models, handed, fresh, buffers)
+        return self._note(worker, Given(self.held.version, tickets, models, handed, fresh, buffers))
+
+    def _note(self, worker: int, given: Given | None) -> Given | None:
+        """Note what a worker is at from now on."""
+        if given is not None:
+            self._fresh.discard(worker)
+            self._out[worker] = () if given.closing else given.tickets
+        return given
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
@@ -151,6 +165,16 @@ class Server:
         self.held.tick(update.worker, self.held.clocks[update.worker] + 1)
         if update.buffers is not None:
             self.statistics.workers[update.worker] = update.buffers
+        changed = self._merge(update)
+        self._answered(update.worker)
+        return changed
+
+    def _answered(self, worker: int) -> None:
+        """Wait for this worker no longer in the compression that ends the training, and for none when all are refused for good."""
+        if self.closing and (self._closing.gone(worker) or self.held.here <= self.banned):
+            self._closing.end(self.merged)
+
+    def _merge(self, update: Update) -> bool:
         self.memory, out = self.rule.merge(self.memory, update, self.held)
         if not isinstance(out, Refused):
             return self._apply(out)
@@ -178,7 +202,7 @@ class Server:
         if update is None:
             return False
         if update.kind == "gradient":
-            self._step(update)
+            self.steps.take(update.vector, self.sampler.shuffle.done(self.merged) if update.tickets else None)
         else:
             self.held.weights.copy_(update.vector)
         if update.reply is not None:
@@ -189,16 +213,9 @@ class Server:
             self.statistics.named = update.statistics
         self.held.version += 1
         self.merged += len(update.tickets)
-        self.loss_sum += update.loss * update.examples
-        self.loss_count += update.examples
+        if not self.closing or update.tickets:  # what a compression ends with is the loss of other examples
+            self._losses.add(update.loss, update.examples)
         return True
-
-    def _step(self, update: Update) -> None:
-        if self._rate is not None and update.tickets:
-            factor = self._rate(self.sampler.shuffle.done(self.merged))
-            for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = lr * factor
-        self.steps.take(update.vector)
 
     def need(self, workers: Collection[int]) -> None:
         """Raise TaskError when each of `workers`, which are all there are, is refused for good: nobody is left to train."""
@@ -217,12 +234,24 @@ class Server:
         """Epochs merged so far."""
         return self.merged / self.sampler.shuffle.per_epoch
 
+    @property
+    def closing(self) -> bool:
+        """Whether every batch is merged, and the compression that ends the training is not over."""
+        return self.local.closes and self.merged >= self.sampler.limit > self._closing.merged and len(self.models) > 1
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.merged >= self.sampler.limit and not self.closing
+
+    @property
+    def whole(self) -> int:
+        """Whole epochs merged, the last one with the compression that ends the training."""
+        return int(self.epochs) - self.closing
+
     def mean_loss(self) -> float:
         """Return the mean loss over the examples merged since this was last asked, or the last mean when there were none."""
-        if self.loss_count:
-            self._mean = self.loss_sum / self.loss_count
-            self.loss_sum, self.loss_count = 0.0, 0
-        return self._mean
+        return self._losses.mean()
 
     def settle_buffers(self) -> None:
         """Set the model's buffers to those that go with the weights."""
@@ -248,7 +277,7 @@ class Server:
     def state(self, *, workers: bool = True) -> dict[str, Any]:
         """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
         return {
-            "made": self.made, **self.statistics.state(),
+            "made": self.made, **self.statistics.state(), "closing": self._closing.state(),
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
@@ -258,16 +287,16 @@ class Server:
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
             "merged": self.merged, "seen": self.seen,
             "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
-            "mean": self._mean,
             "fresh": sorted(self._fresh),
             "here": sorted(self.held.here),
-            "banned": sorted(self.banned), "loss": [self.loss_sum, self.loss_count],
+            "banned": sorted(self.banned), **self._losses.state(),
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise CheckpointError when it is of another training."""
         need_same(state.get("made", {}), self.made)
         self.statistics.load(state)
+        self._closing.load(state["closing"])
         self.held.weights.copy_(state["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.held.version, self.merged, self.seen = state["version"], state["merged"], state["seen"]
@@ -281,15 +310,21 @@ class Server:
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
-        self.loss_sum, self.loss_count = state["loss"]
+        self._losses.load(state)
         self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
-        self._mean, self.banned, self._fresh = state["mean"], set(state["banned"]), set(state["fresh"])
+        self.banned, self._fresh = set(state["banned"]), set(state["fresh"])
         self.held.here = set(state["here"])
 
     def alone(self) -> None:
-        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew, also those that were refused."""
+        """Count every worker as gone, after a restart: what they were at is drawn again, they join anew, also those that were refused.
+
+        A compression that ends the training begins anew too, without what some have sent: else the others would be left out.
+        """
         self.statistics.alone()
-        before = set(self.held.here)
+        self.stretches.alone(self.held.here)
+        closed = self._closing.merged
+        if self.closing:
+            self.memory = self.rule.init(self.held)
         for worker in {*self.held.clocks, *self.held.here, *self._out, *self.banned}:
             self.leave(worker)
-        self.stretches.alone(before)
+        self._closing.end(closed)

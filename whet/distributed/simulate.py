@@ -6,11 +6,13 @@ import heapq
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from whet.distributed.delays import Delays, Network
+from whet.distributed.failures import Failure, in_order
+from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.made import need_same
 from whet.distributed.plain import lived, plain
@@ -31,28 +33,18 @@ from whet.tune.trial import Point
 __all__ = ["Failure", "Simulation"]
 
 
-class Failure(NamedTuple):
-    """A worker dies at virtual second `at`; another takes its place at `back`, or none when that is infinite."""
-
-    worker: int
-    at: float
-    back: float = math.inf
-
-    def __str__(self) -> str:
-        return f"{self.worker}@{self.at:g}" + (f"-{self.back:g}" if self.back < math.inf else "")
-
-
 class Simulation:
     """Train a task on simulated workers; iterate it to get a `Point` after each epoch's worth of merged batches.
 
-    workers: how many, or a share for each, as `Shuffle` has them; rule: a `Rule`; delays, network: how long things take; failures: who dies when; shuffle: "global", "local" or "once";
+    workers: how many, or a share for each, as `Shuffle` has them; rule: a `Rule`; delays, network: how long things take; failures: who dies when, those of one worker one after the other; shuffle: "global", "local" or "once";
     shards: for the latter two (None: equal parts at random). Everything else is as in `whet.train.run.Run`, and with one
     worker and the rule `asynchronous()` the weights are that run's, bit for bit, unless the model or the augmentation draw random
     numbers.
 
     A point's cost is its virtual seconds; its metrics have "updates" beside the task's. Workers hold real weights and compute real
     gradients at the weights they pulled; only time is made up. Events at one time happen in the order they were planned. Iterating ends early
-    when all workers have died, and raises TaskError when the rule refuses each that is left for good.
+    when all workers have died (`died`), and raises TaskError when the rule refuses each that is left for good. What no channel can train is
+    refused as they refuse it (`whet.distributed.fit`).
 
     >>> import torch
     >>> from whet.data.split import Data, Split
@@ -89,6 +81,8 @@ class Simulation:
                 f"workers: {workers} for {batches} batches ({self.run.steps} epochs of {self.shuffle.per_epoch}); "
                 "some would never have one. Give fewer workers, smaller batches or more epochs."
             )
+        failures = in_order(failures, workers)
+        check_run(self.run)
         self.parts = Parts.of(self.run)
         self.server = Server(
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
@@ -123,11 +117,16 @@ class Simulation:
         """As iterating it, with a None after every event: for an owner who shows how far it is, or stops in mid-epoch."""
         while self.run.step < self.run.steps and not self.run.over and self._events:
             self._next()
-            while self.run.step + 1 <= self.server.epochs and not self.run.over:
+            while self.run.step + 1 <= self.server.whole and not self.run.over:
                 yield self._point()
             yield None
         if self.run.step < self.run.steps and not self.run.over:
             self.server.need(self.workers)
+
+    @property
+    def died(self) -> bool:
+        """Whether it has ended before its last epoch because all workers had died."""
+        return self.run.step < self.run.steps and not (self.run.over or self._events or self.workers)
 
     def _point(self) -> Point:
         self.server.settle_buffers()
@@ -182,7 +181,7 @@ class Simulation:
         self._rouse()
 
     def _rouse(self) -> None:
-        """Ask again for those that rest, where there is something for them."""
+        """Ask again for those that rest, where there is something for them: a lost worker's tickets, or the end."""
         for worker in [w for w in self._resting if self.server.waiting(w)]:
             self._resting.remove(worker)
             self.server.join(worker, own=None)
@@ -200,7 +199,8 @@ class Simulation:
             return
         self._given[worker] = given
         seconds = self.delays.seconds
-        times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(len(given.tickets)))
+        batches = 0 if given.closing else len(given.tickets)  # what a compression takes is known when it is done
+        times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(batches))
         models = max(1, len(given.models))
         self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
 
@@ -252,7 +252,7 @@ class Simulation:
             "made": self.made, "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
             "given": [
-                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers]
+                [w, g.version, [list(t) for t in g.tickets], [list(m) for m in g.models], g.handed, g.buffers, g.closing]
                 for w, g in self._given.items()
             ],
             "updates": [[w, plain(u)] for w, u in self._updates.items()],
@@ -278,8 +278,9 @@ class Simulation:
                 tuple((k, m.clone()) for k, m in models),
                 handed,
                 buffers=buffers,
+                closing=closing,
             )
-            for w, version, tickets, models, handed, buffers in state["given"]
+            for w, version, tickets, models, handed, buffers, closing in state["given"]
         }
         self._updates = {w: lived(u) for w, u in state["updates"]}
         self._waiting, self._resting = list(state["waiting"]), list(state["resting"])

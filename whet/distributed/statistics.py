@@ -43,6 +43,10 @@ class Statistics:
         self.settle()
         return self.own()
 
+    def of(self, worker: int) -> Tensor | None:
+        """Return a worker's last ones, or those that go with the weights when it has sent none; None when the model has none."""
+        return self.workers[worker] if self.flat.buffer_size and worker in self.workers else self.settled()
+
     def own(self) -> Tensor:
         """Return the model's buffers (b,) as they are."""
         found = torch.empty(self.flat.buffer_size, dtype=torch.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,24 +27,31 @@ class Steps:
     parameters when their settings differ, when it was given only some of them, has taken a step before, runs hooks, is
     `fused`, or is of another kind; so it does for dtypes of less than 32 bits, which round in another order.
 
+    rate: the factor on its learning rates by epochs done, or None.
+
     >>> flat = Flat(nn.Linear(2, 1))
     >>> before, steps = flat.weights.clone(), Steps(flat, SGD(flat.parameters, lr=0.5))
     >>> steps.take(torch.ones(3)); torch.equal(flat.weights, before - 0.5), steps.whole
     (True, True)
     """
 
-    def __init__(self, flat: Flat, optimizer: Optimizer) -> None:
-        self.flat = flat
+    def __init__(self, flat: Flat, optimizer: Optimizer, rate: Callable[[float], float] | None = None) -> None:
+        self.flat, self._rate = flat, rate
         self._one = nn.Parameter(flat.weights, requires_grad=True) if one_vector(flat, optimizer) else None
         self.optimizer = optimizer if self._one is None else over(optimizer, self._one)
+        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     @property
     def whole(self) -> bool:
         """Whether the model is one parameter to the optimizer."""
         return self._one is not None
 
-    def take(self, gradient: Tensor) -> None:
-        """Take a step on a gradient (p,), where it lies."""
+    def take(self, gradient: Tensor, epochs: float | None = None) -> None:
+        """Take a step on a gradient (p,), where it lies; epochs: those done before, None to leave the learning rates as they are."""
+        if self._rate is not None and epochs is not None:
+            factor = self._rate(epochs)
+            for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = lr * factor
         if self._one is None:
             self.flat.point(gradient)
         else:

@@ -49,8 +49,8 @@ class Stretches:
         return self.every * self.sampler.shuffle.share(worker)
 
     def waiting(self, worker: int) -> bool:
-        """Return whether the worker would get a batch if it asked, provided that there are some and it may train."""
-        return not self._due or bool(self._plan.get(worker))
+        """Return whether the worker would get a batch if it asked, provided that it may train."""
+        return self.sampler.waiting(worker) and (not self._due or bool(self._plan.get(worker)))
 
     def draw(self, worker: int, held: Held, banned: Set[int] = frozenset()) -> tuple[Ticket, ...]:
         """Return the tickets that a worker is given; held: who is there, and what each has sent; banned: who of them may not train."""
@@ -96,14 +96,17 @@ class Stretches:
 
     # -- who is there
 
-    def back(self, worker: int, tickets: int) -> None:
-        """Note that a worker did not receive its last stretch."""
+    def back(self, worker: int, tickets: Sequence[Ticket]) -> None:
+        """Take tickets back that a worker did not receive: it is given as many again."""
+        self.sampler.lost(tickets)
         if tickets and self._plan:
-            self._plan.setdefault(worker, []).insert(0, tickets)
-            self._due += tickets
+            self._plan.setdefault(worker, []).insert(0, len(tickets))
+            self._due += len(tickets)
 
     def join(self, worker: int, held: Held) -> None:
-        """Let one that has come have a part of what the others have not begun."""
+        """Let one that has come have a part of what the others have not begun; nothing when it was there."""
+        if worker in held.here:
+            return
         own = self._plan.get(worker)
         if worker in self._awaited:
             self._awaited.discard(worker)

@@ -17,8 +17,9 @@ class Summary(NamedTuple):
     """A rule with so many workers, over its seeds.
 
     value: the mean of the last values that are finite, spread: their standard deviation (nan for one seed); seconds: virtual, of
-    the whole training; updates; staleness; n: seeds, diverged: how many of them ended before the last epoch; speedup: seconds of
-    sequential SGD over its seconds, for the same epochs (nan when that was not simulated).
+    the whole training; updates; staleness; n: seeds, diverged: how many of them did not end in finite numbers, died: how many ended
+    before the last epoch because all workers had died; speedup: seconds of sequential SGD over its seconds, for the same epochs (nan when
+    that was not simulated).
     """
 
     rule: str
@@ -31,6 +32,12 @@ class Summary(NamedTuple):
     n: int
     diverged: int
     speedup: float = math.nan
+    died: int = 0
+
+    @property
+    def ended(self) -> int:
+        """How many seeds came to their end."""
+        return self.n - self.diverged - self.died
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[Summary]:
@@ -47,10 +54,11 @@ def summary(outcomes: Sequence[Outcome]) -> list[Summary]:
     for (rule, workers), own in groups(outcomes).items():
         ends = [o.points[-1] for o in own if o.complete]
         value, spread = mean_and_deviation([p.value for p in ends])
+        died = sum(o.died for o in own)
         found.append(Summary(
             rule, workers, value, spread, mean_and_deviation([p.cost for p in ends])[0],
             fmean(dict(p.metrics)["updates"] for p in ends) if ends else math.nan,
-            fmean(o.staleness for o in own), len(own), len(own) - len(ends),
+            mean_and_deviation([o.staleness for o in own])[0], len(own), len(own) - len(ends) - died, died=died,
         ))  # fmt: skip
     alone = next((s.seconds for s in found if s.rule == SEQUENTIAL), math.nan)
     return [s._replace(speedup=alone / s.seconds) for s in found]

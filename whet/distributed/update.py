@@ -28,7 +28,8 @@ class Given(NamedTuple):
 
     handed: tickets handed out before these, by which the learning rates of its own steps go; None to go by the tickets themselves.
     fresh: whether weights were put there; else it goes on from its own. buffers: (b,) float64, the statistics that go with the weights, for a
-    worker that is new; None for one that has its own.
+    worker that is new; None for one that has its own. closing: this is the compression that ends a training, all batches are merged; the one ticket
+    only names the shard whose examples it relabels.
     """
 
     version: int
@@ -37,6 +38,7 @@ class Given(NamedTuple):
     handed: int | None = None
     fresh: bool = True
     buffers: Tensor | None = None
+    closing: bool = False
 
 
 class Update(NamedTuple):

@@ -94,6 +94,8 @@ class Worker:
         distil = self.local.distil
         if distil is not None and distil.steps and len(given.models) > 1:
             self._compress(distil, peers, given)
+        if given.closing:
+            return self._closed(given)
         for i, ticket in enumerate(given.tickets):
             _, targets, loss = self._backward(ticket, peers if distil is not None and not distil.steps else ())
             if self.optimizer is not None:
@@ -110,14 +112,36 @@ class Worker:
         n = sum(counts)
         if total is not None:
             torch.div(total, n, out=self.flat.gradient)
+        mean = sum(float(x) * c for x, c in zip(losses, counts, strict=True)) / n
+        return self._update(given, given.tickets, n, mean)
+
+    def _update(self, given: Given, tickets: tuple[Ticket, ...], examples: int, loss: float) -> Update:
         vector = self.flat.weights if self.local.sends == "weights" else self.flat.gradient
         buffers = torch.empty(self.flat.buffer_size, dtype=torch.float64)
         self.flat.read_buffers(buffers)
         self.step += 1
-        mean = sum(float(x) * c for x, c in zip(losses, counts, strict=True)) / n
         return Update(
-            self.number, self.step - 1, vector, self.local.sends, n, given.version, given.tickets, mean, buffers
+            self.number, self.step - 1, vector, self.local.sends, examples, given.version, tickets, loss, buffers
         )
+
+    def _closed(self, given: Given) -> Update:
+        """Return what ends the training, with the loss by which the members are compared.
+
+        It is of the same examples for all, drawn from all shards, and of the model as it is handed over: a loss on a worker's own examples, which
+        it has learned by heart, says how easy these are. There are as many as make it cost what the ensemble's outputs did, at most.
+        """
+        parts, shuffle, distil = self.parts, self.shuffle, self.local.distil
+        assert distil is not None
+        n = min(shuffle.n, max(1, round(distil.share * shuffle.n)), len(given.models) * shuffle.batch * distil.steps)
+        chosen = torch.randperm(shuffle.n, generator=torch.Generator().manual_seed(key(parts.seed, "compared")))[:n]
+        total, model = 0.0, self.flat.model.eval()
+        with torch.no_grad(), stream(parts.seed, "compared", device=parts.device):
+            for some in chosen.split(shuffle.batch):
+                inputs, targets = parts.train.batch(some.to(parts.device))
+                total += float(parts.loss(model(*inputs), targets)) * len(some)
+                self.further()
+        self.cost += n / shuffle.batch / 3
+        return self._update(given, (), n, total / n)
 
     def _teaches(self, worker: int) -> bool:
         """Return whether a member of the ensemble is a teacher: codistillation leaves the learner out, EC does not."""
@@ -188,7 +212,8 @@ class Worker:
         shards = self.shuffle.shards
         assert shards is not None
         own = shards[given.tickets[0].shard]
-        generator = torch.Generator().manual_seed(key(parts.seed, "relabel", self.number, self.step))
+        stretch = "last" if given.closing else self.step  # the same when it is done again
+        generator = torch.Generator().manual_seed(key(parts.seed, "relabel", self.number, stretch))
         own = own[torch.randperm(len(own), generator=generator)]
         if self.shuffle.how == "global":  # it has no shard: as many as one would be
             own = own[: max(1, len(own) // self.shuffle.workers)]
@@ -201,7 +226,7 @@ class Worker:
         for i in range(distil.steps):
             at = torch.arange(i * batch, (i + 1) * batch) % labelled
             at = at[:labelled]
-            with stream(parts.seed, "compress", self.number, self.step, i, device=parts.device):
+            with stream(parts.seed, "compress", self.number, stretch, i, device=parts.device):
                 self.flat.gradient.zero_()
                 outputs = self.flat.model(*(x[at] for x in inputs))
                 loss = parts.loss(outputs, targets[at]) + distil.weight * agree(

@@ -27,6 +27,7 @@ from whet.recipe.begin import blaming
 from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.single import about, outcome, saved_before
+from whet.recipe.trained import kept
 from whet.recipe.words import count
 from whet.recipe.workers import ensemble, lines, mean_staleness, rows, unlike
 from whet.train.checkpoint import pack
@@ -64,7 +65,8 @@ def train_many(
 ) -> Generator[Began | Progress | Block, None, None]:
     """Train `params` on a team for the task's epochs; yield progress about once a second, then a block "train".
 
-    What is saved, where, and when is as in `whet.recipe.single.train_once`, the state of the channel beside it. When `stopping`, what is merged
+    What is saved, where, and when is as in `whet.recipe.single.train_once`, the state of the channel beside it; at the end the members' models too,
+    where the rule leaves some (`whet.recipe.trained` reads them). When `stopping`, what is merged
     by then is saved, in the middle of an epoch too. When the job's criterion ends it, the best epoch's weights are what is saved; resuming
     with another criterion goes on from the last.
 
@@ -127,6 +129,7 @@ class _Held:
         self.points: list[tuple[int, float, dict[str, float]]] = [] if saved is None else [*map(tuple, saved["points"])]
         self.status: dict[str, Any] = dict(before.get("status", {}))
         self.members: dict[str, Any] | None = before.get("members")
+        self._models: dict[str, Any] | None = None  # of the members, once it has ended
         self._deaths: Counter[str] = Counter(before.get("deaths", {}))
         self._lost = int(before.get("lost", 0))
         self._seconds = float(before.get("seconds", 0.0))
@@ -168,6 +171,7 @@ class _Held:
         ):  # the members are those of the last epoch, so none of them is the best epoch's model
             saved = _whose(run, models) if self._best is None else None
             self.members = ensemble(member_losses(run, models), [w for w, _ in models], saved)
+            self._models = kept(run.model, models)
         if self._best is not None:
             run.restore(self._best[0])
             run.outputs = self._best[1]
@@ -178,7 +182,7 @@ class _Held:
         """Save all of it."""
         save(self.path, pack({
             "what": self.what, "run": self.training.run.state(), "points": self.points, "stop": self.job.stop,
-            "early": self.early.state(), "seen": [], "told": self.told(),
+            "early": self.early.state(), "seen": [], "told": self.told(), "members": self._models,
         }))  # fmt: skip
 
     def _begins(self, seconds: float) -> None:

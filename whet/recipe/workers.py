@@ -85,8 +85,12 @@ def lines(
         found.append(
             f"ensemble of {len(members['each'])}: loss {members['loss']:.4g}; its members {members['mean']:.4g} on average"
         )
+        beside = "all members beside it, to deploy together (docs/distributing.md)" * (len(members["each"]) > 1)
         if members["saved"] is not None:
-            found.append(f"saved: the model of worker {members['saved']}, loss {members['each'][members['saved']]:.4g}")
+            whose = f"the model of worker {members['saved']}, loss {members['each'][members['saved']]:.4g}"
+            found.append("saved: " + "; ".join(filter(None, (whose, beside))))
+        elif beside:
+            found.append(f"saved: one model; {beside}")
     found.append(advice)
     if normed and workers > 1:
         whose = "its worker's" if members is not None else "the mean of the workers' last"

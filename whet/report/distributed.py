@@ -146,9 +146,10 @@ def _stale(team: Mapping[str, Any]) -> Plot:
 def _ensemble(members: Mapping[str, Any]) -> Section:
     rows = [(Id(w), loss, "saved" if w == members["saved"] else "") for w, loss in members["each"].items()]
     better = members["loss"] <= members["mean"]
+    whose = "one of them" if members["saved"] is not None else "none of them"
     said = (
         f"Together the members' outputs have a loss of {show(members['loss'])}, {'below' if better else 'above'} their mean "
-        f"of {show(members['mean'])}; what is saved is one of them."
+        f"of {show(members['mean'])}. The model that is saved is {whose}; all are kept beside it, to be deployed together."
     )
     return Section("ensemble", "The members together", said, (Table(("worker", "loss on validation", ""), rows),))
 

@@ -48,8 +48,8 @@ def looks(rules: Sequence[str]) -> Looks:
 
 
 def best(rows: Sequence[Summary], better: str) -> Summary | None:
-    """Return the line with the best value among those that no seed diverged on; None when there is none."""
-    sound = [r for r in rows if not r.diverged and math.isfinite(r.value)]
+    """Return the line with the best value among those that came to their end with every seed; None when there is none."""
+    sound = [r for r in rows if r.ended == r.n and math.isfinite(r.value)]
     sign = 1.0 if better == "min" else -1.0
     return min(sound, key=lambda r: sign * r.value, default=None)
 

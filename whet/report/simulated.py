@@ -68,7 +68,7 @@ def sentence(rows: Sequence[Summary], metric: str, better: str) -> str:
     own = [r for r in own if r.workers == workers]
     top = best(own, better)
     if top is None:
-        return f"With {count(workers, 'worker')} no rule comes to its end with every seed."
+        return f"With {count(workers, 'worker')} no rule comes to its end with every seed{_lost(own)}."
     quick = min((r for r in own if math.isfinite(r.seconds)), key=lambda r: r.seconds)
     said = f"With {count(workers, 'worker')} {top.rule} ends best ({metric} {show(top.value)} after {top.seconds:,.0f} virtual seconds)"
     if quick.rule != top.rule:
@@ -77,6 +77,14 @@ def sentence(rows: Sequence[Summary], metric: str, better: str) -> str:
     if alone is not None:
         said += f"; sequential SGD ends at {show(alone.value)} after {alone.seconds:,.0f}"
     return said + "."
+
+
+def _lost(rows: Sequence[Summary]) -> str:
+    """Return in how many trainings everybody died, or nothing when that was in none."""
+    died, n = sum(r.died for r in rows), sum(r.n for r in rows)
+    if not died:
+        return ""
+    return ": all workers died" + (f" in {died} of {count(n, 'training')}" if died < n else "")
 
 
 def _headline(rows: Sequence[Summary], metric: str, better: str) -> Headline:
@@ -90,7 +98,7 @@ def _headline(rows: Sequence[Summary], metric: str, better: str) -> Headline:
 
 
 def _table(rows: Sequence[Summary], metric: str) -> Table:
-    columns = (
+    columns = [
         "rule",
         "workers",
         metric,
@@ -101,14 +109,16 @@ def _table(rows: Sequence[Summary], metric: str) -> Table:
         "mean staleness",
         "seeds",
         "diverged",
-    )
+    ]
+    dead = any(r.died for r in rows)  # a column for where it was: failures are asked for now and then
     cells = [
-        (r.rule, Id(r.workers), r.value, _known(r.spread), r.seconds, _known(r.speedup), r.updates, r.staleness, Id(r.n), Id(r.diverged))
+        (r.rule, Id(r.workers), r.value, _known(r.spread), r.seconds, _known(r.speedup), r.updates, _known(r.staleness), Id(r.n),
+         Id(r.diverged), *([Id(r.died)] if dead else []))
         for r in rows
     ]  # fmt: skip
     note = "Deviation: standard, over the seeds. Speed-up: virtual seconds of sequential SGD over those of the rule, for the same epochs."
     return Table(
-        columns,
+        (*columns, *(["all workers died"] if dead else [])),
         cells,
         "Every rule, after the last epoch",
         sortable=True,

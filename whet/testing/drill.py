@@ -107,6 +107,7 @@ class Drill:
 
     def _push(self, worker: int, *, spoilt: bool) -> None:
         given, step, local = self.given.pop(worker), self._steps[worker], self.server.local
+        tickets = () if given.closing else given.tickets
         draw = streams.rng(self.seed, "update", worker, step)
         noise = torch.as_tensor(draw.normal(size=self.server.flat.size), dtype=torch.float32)
         if local.sends == "weights":
@@ -121,7 +122,7 @@ class Drill:
         self._steps[worker] += 1
         buffers = torch.as_tensor(draw.normal(size=self.server.flat.buffer_size))
         self.server.push(Update(
-            worker, step, vector, local.sends, (1 + worker % 2) * len(given.tickets), given.version, given.tickets,
+            worker, step, vector, local.sends, (1 + worker % 2) * max(1, len(tickets)), given.version, tickets,
             float(draw.random()), buffers,
         ))  # fmt: skip
 

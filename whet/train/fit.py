@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from whet.errors import FitError, TaskError, UsageError
 from whet.metric import Metric
 from whet.train.loss import CLASSES, Loss
 
-__all__ = ["fit_loss", "fit_metrics", "fit_model"]
+__all__ = ["fit_loss", "fit_metrics", "fit_model", "fit_optimizer"]
 
 
 def fit_model(model: Any, task: str) -> nn.Module:
@@ -24,6 +25,28 @@ def fit_model(model: Any, task: str) -> nn.Module:
         return model
     what = f"the class {model.__name__}, not an object of it" if isinstance(model, type) else repr(type(model).__name__)
     raise TaskError(f"{task}.model: must return a torch.nn.Module, got {what}. Return e.g. whet.models.Mlp(...).")
+
+
+def fit_optimizer(optimizer: Any, task: str) -> torch.optim.Optimizer:
+    """Return `optimizer` when it is one whose step takes the gradient that is there; raise TaskError else."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        what = (
+            f"the class {optimizer.__name__}, not an object of it"
+            if isinstance(optimizer, type)
+            else "None"
+            if optimizer is None
+            else repr(type(optimizer).__name__)
+        )
+        raise TaskError(
+            f"{task}.optimizer: must return a torch optimizer, got {what}. Return e.g. torch.optim.Adam(model.parameters())."
+        )
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:  # LBFGS
+        raise TaskError(
+            f"{task}.optimizer: {type(optimizer).__name__} calls the loss again (its step needs a closure), but a step here takes one "
+            "gradient of one batch, its own or its workers'. Use e.g. torch.optim.Adam."
+        )
+    return optimizer
 
 
 def fit_loss(model: nn.Module, loss: Callable[[Tensor, Tensor], Any], data: Data, task: str) -> Tensor:

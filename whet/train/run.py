@@ -19,7 +19,7 @@ from whet.seed import key
 from whet.task import Task
 from whet.train.batches import batches, sizes
 from whet.train.callback import Callback, hooks
-from whet.train.fit import fit_loss, fit_metrics, fit_model
+from whet.train.fit import fit_loss, fit_metrics, fit_model, fit_optimizer
 from whet.train.loss import Loss
 from whet.train.predict import forward, moved
 from whet.train.stream import stream
@@ -97,9 +97,7 @@ class Run:
             on_device = Data(self.train, self.valid, kind=data.kind, classes=data.classes)
             tried = fit_loss(self.model, self.loss, on_device, name)
             fit_metrics(tried, self.metrics, on_device, name)
-            self.optimizer = task.optimizer(self.params, self.model)
-            if not isinstance(self.optimizer, torch.optim.Optimizer) or isinstance(self.optimizer, torch.optim.LBFGS):
-                raise TaskError(f"{name}.optimizer: must return a torch optimizer with step(), got {self.optimizer!r}.")
+            self.optimizer = fit_optimizer(task.optimizer(self.params, self.model), name)
             self.rate = task.rate(self.params)
             self.augment = task.augment(self.params)
         self._built = settings(self.optimizer)

@@ -14,7 +14,7 @@ from whet.data.idx import read_idx
 from whet.data.split import Data, Split
 from whet.seed import key
 from whet.task import Task
-from whet.train.rate import Rate
+from whet.train.rate import Constant, Rate
 from whet.tune.space import Params
 
 __all__ = ["Images", "Residual", "falling", "folder"]
@@ -46,8 +46,8 @@ class Images(Task):
     """An IDX image set: 4,000 of its training images, and 5,000 others of them to tune on or 5,000 test images to report.
 
     Params: "report": whether the second split is of test images (else of held-out training images); "lr"; "batch";
-    "epochs", at half and at 80 % of which the rate falls to a tenth; "warmup": epochs of a linear rise (0). The images are
-    the same for all seeds.
+    "epochs", at half and at 80 % of which the rate falls to a tenth, unless "falls" is False; "warmup": epochs of a linear rise (0). The
+    images are the same for all seeds.
     """
 
     goal = "min loss"
@@ -72,6 +72,8 @@ class Images(Task):
 
     def rate(self, params: Params) -> Rate:
         """Return the schedule."""
+        if not params.get("falls", True):
+            return Constant(float(params.get("warmup", 0.0)))
         return falling(float(params["epochs"]), float(params.get("warmup", 0.0)))
 
 

@@ -73,7 +73,7 @@ class Service:
             return {"error": said(e)}
         self.desk = Desk(
             self.server, self, workers=self.job.workers, epoch=self.epoch, deadline=self.job.deadline,
-            shown=shown, together=1 if self.epoch else self.job.workers,
+            shown=shown, together=1 if self.epoch and not self.server.closing else self.job.workers,
         )  # fmt: skip
         found = {"version": self.server.held.version, "shown": self.desk.shown}
         if self.desk.over:
@@ -243,7 +243,7 @@ class Service:
         weights = wrap(self._pulled[client.worker]) if given.fresh else None
         models = tuple((w, self._store(w, m)) for w, m in given.models)
         buffers = None if given.buffers is None else wrap(given.buffers)
-        answer = Answer("given", given.version, given.tickets, weights, models, given.handed, buffers)
+        answer = Answer("given", given.version, given.tickets, weights, models, given.handed, buffers, given.closing)
         self._answers.give(client.life, answer)
 
     def _store(self, worker: int, model: Tensor) -> Any:

@@ -117,7 +117,7 @@ class Labour:
         if answer.buffers is not None:
             buffers = unwrap(answer.buffers, torch.empty(worker.flat.buffer_size, dtype=torch.float64))
         models = tuple((w, self._peers[w]) for w, _ in answer.models)
-        return Given(answer.version, answer.tickets, models, answer.handed, buffers=buffers)
+        return Given(answer.version, answer.tickets, models, answer.handed, buffers=buffers, closing=answer.closing)
 
     def _get(self, references: Any) -> Any:
         import ray

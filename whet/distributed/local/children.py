@@ -154,7 +154,7 @@ class Hand:
                     send(connection, Frame(Kind.PULL, life))
                 elif frame.kind is Kind.STATISTICS:
                     self._statistics = self.region[f"{self.number}/buffers"]
-                elif frame.kind is Kind.GIVEN:
+                elif frame.kind in (Kind.GIVEN, Kind.CLOSE):
                     self._own, self._signed = True, time.monotonic()
                     send(connection, self._step(frame, life))
             except OSError:
@@ -185,7 +185,8 @@ class Hand:
             size = len(peers) // len(who)
             models = tuple((who[i], peers[i * size : (i + 1) * size]) for i in range(frame.b))
         buffers, self._statistics = self._statistics, None
-        update = worker.work(Given(frame.a, frame.tickets, models, frame.c, buffers=buffers))
+        closing = frame.kind is Kind.CLOSE
+        update = worker.work(Given(frame.a, frame.tickets, models, frame.c, buffers=buffers, closing=closing))
         if update.buffers is not None:
             self.region[f"{self.number}/buffers"].copy_(update.buffers)
         self.sent += 1

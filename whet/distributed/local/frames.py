@@ -42,6 +42,7 @@ class Kind(IntEnum):
     HALT = 12  # save and end
     ALIVE = 13  # life: it got further with what it is at
     STATISTICS = 14  # what comes before GIVEN for one that is new: the model's buffers lie in its part of the memory
+    CLOSE = 15  # as GIVEN, for the compression that ends the training; its one ticket names a shard
 
 
 class FrameError(WhetError):
@@ -91,7 +92,7 @@ def unpack(data: bytes) -> Frame:
         if not isinstance(status, dict):
             raise FrameError("message: its status is not a JSON object.")
         return Frame(kind, life, a, b, c, real, status=status)
-    if len(rest) % _TICKET.size or (rest and kind is not Kind.GIVEN):
+    if len(rest) % _TICKET.size or (rest and kind not in (Kind.GIVEN, Kind.CLOSE)):
         raise FrameError(f"message: {kind.name} with {len(rest)} bytes too many.")
     return Frame(kind, life, a, b, c, real, tuple(Ticket(*t) for t in _TICKET.iter_unpack(rest)))
 

@@ -50,7 +50,8 @@ class Listener:
     ) -> None:  # fmt: skip
         self.server, self.region, self.told, self.after = server, region, told, after
         self.desk = Desk(
-            server, self, workers=workers, epoch=epoch, deadline=deadline, together=1 if epoch else workers, shown=shown, spent=spent
+            server, self, workers=workers, epoch=epoch, deadline=deadline, together=1 if epoch and not server.closing else workers,
+            shown=shown, spent=spent,
         )  # fmt: skip
         self.halting = False
         self._listener = listen(socket_path(folder))
@@ -189,8 +190,11 @@ class Listener:
             self._say(self._lines[client.life], Frame(Kind.STATISTICS, client.life))
         self._say(
             self._lines[client.life],
-            Frame(Kind.GIVEN, client.life, given.version, len(given.models), given.handed or 0, tickets=given.tickets),
-        )
+            Frame(
+                Kind.CLOSE if given.closing else Kind.GIVEN, client.life, given.version, len(given.models), given.handed or 0,
+                tickets=given.tickets,
+            ),
+        )  # fmt: skip
 
     def drop(self, client: Client) -> None:
         """Close the worker's connection."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from whet.distributed.rule import Distil, Local, Rule
 from whet.distributed.rules.gather import gathered, joint, level, seats
 from whet.distributed.rules.gradient import Merged, steps
@@ -22,8 +24,13 @@ def ensemble_compress(every: int = 16, *, share: float = 0.5, weight: float = 1.
     members', a promise that the mean of weights lacks. It costs K forward passes over the relabelled examples, and K models of
     traffic and memory. The paper's values of weight and share could not be recovered; these are to be tuned.
 
-    The server's weights are those of the member whose loss was lowest in its last stretch. Raises UsageError for values outside
-    0 < share <= 1, weight >= 0, compress >= 1.
+    The last round has its compression too: a training ends with one by each worker that is there then, and what they come to is exchanged once more.
+    Its learning rate is what the schedule says after all epochs: one that ends at 0 (a cosine without a floor) leaves the last
+    compression without effect. One that has nothing left to do is a member with the model it sent last.
+
+    The server's weights are those of one member: in between, of whose loss was lowest in its last stretch; at the end, of whose loss is lowest after
+    the compression, on the same examples for all (as many as cost what the teachers' outputs did, of all shards: a loss on a worker's own says how
+    easy those are). Raises UsageError for values outside 0 < share <= 1, weight >= 0, compress >= 1.
     """
     half = max(1, steps(every, "ec") // 2)
     compress = half if compress is None else compress
@@ -36,13 +43,17 @@ def ensemble_compress(every: int = 16, *, share: float = 0.5, weight: float = 1.
         found = gathered(memory, update, held)
         if not found:
             return memory, None
+        members: dict[int, Tensor] = memory["members"]
+        for gone in set(members) - held.here:
+            del members[gone]
         best = min(found, key=lambda u: (u.loss, u.worker))
-        models = {u.worker: u.vector.clone() for u in found}  # of one that was here twice in the round, its last
-        return memory, joint(found)._replace(vector=best.vector, models=tuple(models.items()), statistics=best.buffers)
+        members |= {u.worker: u.vector.clone() for u in found}  # of one that was here twice in the round, its last
+        models = tuple(sorted(members.items()))  # one that has nothing left to do is a member with what it sent last
+        return memory, joint(found)._replace(vector=best.vector, models=models, statistics=best.buffers)
 
     return Rule(
-        "ec", merge=merge, init=lambda held: seats(), admit=level, gathers=True,
-        local=Local(every, "weights", "own", peers=True, distil=distil),
+        "ec", merge=merge, init=lambda held: {**seats(), "members": {}}, admit=level, gathers=True,
+        local=Local(every, "weights", "own", peers=True, distil=distil, closes=True),
         options=(("every", every), ("share", share), ("weight", weight), ("compress", compress)),
     )  # fmt: skip
 
