@@ -30,6 +30,7 @@ def served(rule=None, workers=2):
     buffers = [torch.empty(1) for _ in range(workers)]
     for w in range(workers):
         server.join(w)
+    for w in range(workers):
         assert server.pull(w, buffers[w]) is not None
     return server, buffers
 

@@ -293,7 +293,8 @@ class Desk:
         return {
             "seconds": 0.0 if self._first is None else now - self._first,
             "version": server.held.version, "merged": server.merged, "epochs": server.epochs,
-            "drawn_again": server.sampler.drawn_again, "refused": dict(server.refused), "events": dict(self.events),
+            "drawn_again": server.sampler.drawn_again, "lent": server.sampler.lent,
+            "passes": [round(p, 2) for p in server.sampler.passes], "refused": dict(server.refused), "events": dict(self.events),
             "staleness": {str(k): v for k, v in sorted(server.staleness.items())[:200]},
             "workers": {
                 str(w): {

@@ -19,6 +19,7 @@ from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
+from whet.distributed.stretch import Stretches
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
 from whet.errors import TaskError
 
@@ -43,6 +44,7 @@ class Server:
         self.steps = Steps(flat, optimizer, rate)
         self.optimizer = self.steps.optimizer
         self.local = rule.local or Local()
+        self.stretches = Stretches(rule, sampler)
         self.held = Held(flat.weights)
         self.memory = rule.init(self.held)
         self.staleness: Counter[int] = Counter()
@@ -71,8 +73,9 @@ class Server:
             self._fresh.discard(worker) if own else self._fresh.add(worker)
         if not self.closing or self._closing.calls(worker):
             self.held.tick(worker, self.held.slowest)
-        self.held.here.add(worker)
         self.sampler.join(worker)
+        self.stretches.join(worker, self.held)
+        self.held.here.add(worker)
         return self._last.get(worker, -1) + 1
 
     def leave(self, worker: int) -> bool:
@@ -81,6 +84,7 @@ class Server:
         self.sampler.leave(worker)
         self.held.here.discard(worker)
         self.banned.discard(worker)  # who comes in its place may be sound
+        self.stretches.anew()
         self._replies.pop(worker, None)
         self.statistics.leave(worker)
         self._out_of(worker)
@@ -102,7 +106,7 @@ class Server:
 
     def waiting(self, worker: int) -> bool:
         """Return whether there is something for the worker to do."""
-        there = self._closing.calls(worker) if self.closing else self.sampler.waiting(worker)
+        there = self._closing.calls(worker) if self.closing else self.stretches.waiting(worker)
         return there and worker not in self.banned
 
     def at(self, worker: int) -> tuple[Ticket, ...]:
@@ -124,20 +128,14 @@ class Server:
 
         `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
         """
-        self.sampler.lost(self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
+        self.stretches.back(worker, self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
         if self.closing:
             return self._note(worker, self._closing.give(
                 worker, into, held=self.held, models=self.models, sampler=self.sampler, barred=self.banned,
                 buffers=self.statistics.of(worker),
             ))  # fmt: skip
-        tickets: list[Ticket] = []
         handed = self.sampler.given
-        for _ in range(self.local.every * self.sampler.shuffle.share(worker)):
-            ticket = None if worker in self.banned else self.sampler.next(worker)
-            if ticket is None:
-                break
-            tickets.append(ticket)
-        if not tickets:
+        if not (tickets := self.stretches.draw(worker, self.held, self.banned)):
             return None
         buffers = self.statistics.settled() if worker in self._fresh else None
         reply = self._replies.pop(worker, None)
@@ -147,7 +145,7 @@ class Server:
         if self.rule.backup:
             self.held.backups[worker] = into
         models = self.models if self.local.peers else ()
-        return self._note(worker, Given(self.held.version, tuple(tickets), models, handed, fresh, buffers))
+        return self._note(worker, Given(self.held.version, tickets, models, handed, fresh, buffers))
 
     def _note(self, worker: int, given: Given | None) -> Given | None:
         """Note what a worker is at from now on."""
@@ -183,6 +181,7 @@ class Server:
         self._refuse(out, update.tickets)
         if out.why == "quarantine":
             self.banned.add(update.worker)
+            self.stretches.anew()
         if update.kind == "weights":  # its own are spoilt: it goes on from the server's
             self._fresh.add(update.worker)
         return self._without()
@@ -282,7 +281,7 @@ class Server:
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
-            "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
+            "sampler": self.sampler.state(), "stretches": self.stretches.state(), "last": [list(p) for p in self._last.items()],
             "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
             "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
@@ -306,6 +305,7 @@ class Server:
         self.held.backups = {w: b.clone() for w, b in state["backups"]}
         self.memory = thaw(state["memory"], lived)
         self.sampler.load(state["sampler"])
+        self.stretches.load(state["stretches"])
         self._last = dict(state["last"])
         self._replies = {w: r.clone() for w, r in state["replies"]}
         self.models = tuple((w, m.clone()) for w, m in state["models"])
@@ -321,6 +321,7 @@ class Server:
         A compression that ends the training begins anew too, without what some have sent: else the others would be left out.
         """
         self.statistics.alone()
+        self.stretches.alone(self.held.here)
         closed = self._closing.merged
         if self.closing:
             self.memory = self.rule.init(self.held)
