@@ -89,8 +89,8 @@ def test_those_that_wait_for_nobody_have_a_last_stretch_each(rule, batches, spee
     draw = torch.Generator().manual_seed(batches)
     while server.merged < batches:
         w = int(torch.multinomial(torch.tensor([speed, 3.0, 3.0, 3.0]), 1, generator=draw))
-        if server.at(w):
-            server.push(Update(w, steps[w], into.clone(), server.local.sends, 1, 0, server.at(w)))
+        if server.ledger.at(w):
+            server.push(Update(w, steps[w], into.clone(), server.local.sends, 1, 0, server.ledger.at(w)))
             steps[w] += 1
         elif server.waiting(w) and (got := server.pull(w, into)):
             given[w].append(len(got.tickets))
@@ -187,7 +187,7 @@ def test_after_a_restart_a_part_is_kept_for_those_that_were_there():
     again.join(0)
     assert len(again.pull(0, into).tickets) == 10
     for w, step in ((2, 0), (0, 0)):  # the others do not come back: what was kept for them is divided
-        again.push(Update(w, step, into.clone(), "weights", 10, 0, again.at(w)))
+        again.push(Update(w, step, into.clone(), "weights", 10, 0, again.ledger.at(w)))
     assert [len(again.pull(w, into).tickets) for w in (0, 2)] == [10, 10]
 
 
