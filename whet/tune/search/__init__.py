@@ -9,6 +9,7 @@
 | gp | where a Gaussian process expects the largest improvement |
 | tpe | where good trials are dense beside all that were tried |
 | forest | where a random forest does |
+| cma | a cloud that moves and stretches towards what does well |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -36,6 +37,7 @@ NAMES = Names(
         "gp": "whet.tune.search.gp:GP",
         "tpe": "whet.tune.search.tpe:TPE",
         "forest": "whet.tune.search.forest:Forest",
+        "cma": "whet.tune.search.cma:CMA",
     },
 )
 
