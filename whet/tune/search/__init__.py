@@ -10,6 +10,7 @@
 | tpe | where good trials are dense beside all that were tried |
 | forest | where a random forest does |
 | cma | a cloud that moves and stretches towards what does well |
+| zoom | coarse-to-fine passes over narrower and narrower ranges |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -38,6 +39,7 @@ NAMES = Names(
         "tpe": "whet.tune.search.tpe:TPE",
         "forest": "whet.tune.search.forest:Forest",
         "cma": "whet.tune.search.cma:CMA",
+        "zoom": "whet.tune.search.zoom:Zoom",
     },
 )
 
