@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -119,21 +119,22 @@ class Zoom:
         return self._sobol.left(trials)
 
 
-@dataclass
 class _Way:
     """The points of one pass, each made once."""
 
-    seed: int
-    _of: str = ""
-    _line: Line | None = None
-    _now: tuple[Pass, Ranges, Cube] | None = field(default=None, repr=False)
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._of = ""
+        self._line = Line(self._points)
+        self._now: tuple[Pass, Ranges, Cube] | None = None
 
     def next(self, trials: Trials, now: Pass, ranges: Ranges, cube: Cube) -> Params | None:
         """Return the next point that is allowed and that no trial has; None when none of many is."""
         self._now = now, ranges, cube
         of = json.dumps([now.number, now.ranges, now.since])
-        if self._line is None or of != self._of:
-            self._line, self._of = Line(self._points), of
+        if of != self._of:
+            self._of = of
+            self._line.begin(trials)
         found = self._line.next(trials, _PATIENCE * (len(trials) + 1))
         return None if found is None else found[1]
 
@@ -141,7 +142,7 @@ class _Way:
         assert self._now is not None
         now, ranges, cube = self._now
         space = trials.space
-        for u in sequence(cube.d, self.seed, f"zoom {now.number}"):
+        for u in sequence(cube.d, self._seed, f"zoom {now.number}"):
             point = ranges.points(cube, u[None])[0]
             params = cube.space.decode(point)
             yield params if space.allows(params) else None

@@ -123,10 +123,12 @@ class Passes:
         if number is None:
             return Pass(0), Ranges.whole(self.cube), True
         _, now, ranges = self._said[number]
-        scores = dict(zip(view.ids.tolist(), merit(view).tolist(), strict=True))
+        if len(self._ended.get(number, ())) < self._trials:
+            return now, ranges, False
         # what a person or an earlier study knew counts for the first descent
-        told = sorted((id for id in scores if id >= now.since and id in self._rows), key=lambda id: (scores[id], id))
-        if len(self._ended.get(number, ())) < self._trials or not told:
+        scores = zip(merit(view).tolist(), view.ids.tolist(), strict=True)
+        told = [id for _, id in sorted(scores) if id >= now.since and id in self._rows]
+        if not told:
             return now, ranges, False
         if ranges.fine(self.cube):  # begin again with the whole space, and forget where this led
             return Pass(number + 1, since=count - 1), Ranges.whole(self.cube), True
