@@ -13,7 +13,7 @@ from whet.tune.search.model.margin import cell, kept_apart
 
 __all__ = ["Columns", "Mixture"]
 
-_LEARNT = 0.2  # how far the chances of options move in a generation towards those of its best points
+_LEARNT = 0.3  # how far the chances of options move in a generation towards those of its best points
 _MIXED = 0.73  # the chance that no choice of a point leaves its most likely option, at most
 _FINE = 1e-5  # the step, in ranges, below which the search begins again elsewhere
 _LONG = 1e14  # the condition of the matrix beyond which it does
