@@ -14,7 +14,7 @@ from whet.testing import SEARCHER
 from whet.tune.search.cma import CMA
 from whet.tune.search.model.generations import Generations, read
 from whet.tune.study import Study
-from whet.tune.trial import State, Trial, Trials
+from whet.tune.trial import Point, State, Trial, Trials
 
 
 @pytest.mark.parametrize("clause", SEARCHER, ids=lambda c: c.__name__)
@@ -228,3 +228,16 @@ def test_a_record_that_is_none_is_left_aside():
     said = CMA().propose(Trials([*done, Trial(9)], space=VALLEY), streams.rng(0))
     assert said.origin["cma"]["generation"] == 0
     assert len(json.dumps(said.origin)) < 200
+
+
+def test_a_trial_that_still_runs_is_none_that_ended():
+    """All that ended have failed; one that runs has reported."""
+    space = Space(x=Float(0, 1), y=Float(0, 1))
+    made, done = CMA(population=4), []
+    for i in range(12):
+        said = made.propose(Trials([*done, Trial(i)], space=space, steps=3), streams.rng(i))
+        assert "cma" not in said.origin
+        if i == 3:
+            done.append(Trial(i, said.params, State.RUNNING, [Point(1, 0.5)], 0.5, origin=said.origin))
+        else:
+            done.append(Trial(i, said.params, State.FAILED, origin=said.origin))

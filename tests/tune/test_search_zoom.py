@@ -16,7 +16,7 @@ from whet.tune.search.model.passes import passes
 from whet.tune.search.model.ranges import Ranges, narrowed, scaled
 from whet.tune.search.zoom import Zoom
 from whet.tune.study import Study
-from whet.tune.trial import State, Trial, Trials
+from whet.tune.trial import Point, State, Trial, Trials
 
 
 @pytest.mark.parametrize("clause", SEARCHER, ids=lambda c: c.__name__)
@@ -276,3 +276,16 @@ def test_what_a_person_tried_counts_from_the_first_pass():
     first = next(p for p, _ in passes(study.trials) if p.ranges)
     assert first.around == 0
     assert first.ranges["x"][0] <= 0.123 <= first.ranges["x"][1]
+
+
+def test_a_trial_that_still_runs_is_none_that_ended():
+    """All that ended have failed; one that runs has reported."""
+    space = Space(x=Float(0, 1), y=Float(0, 1))
+    made, done = Zoom(trials=4), []
+    for i in range(12):
+        said = made.propose(Trials([*done, Trial(i)], space=space, steps=3), streams.rng(i))
+        assert said.origin["zoom"]["pass"] == 0
+        if i == 3:
+            done.append(Trial(i, said.params, State.RUNNING, [Point(1, 0.5)], 0.5, origin=said.origin))
+        else:
+            done.append(Trial(i, said.params, State.FAILED, origin=said.origin))

@@ -83,7 +83,7 @@ class CMA:
         view = made.look(trials)
         cube = made.seen.cube
         size = self.population or sized(cube.d)
-        if not len(view.ids) or made.ended < (self.start or size) or not cube.d:
+        if not cube.d or not made.begun(view, self.start or size):
             return self._even(trials, rng, "start")
         with one_thread():
             mixture, generation, ranked = made.now(view)

@@ -71,10 +71,9 @@ class Generations:
         if ranked is not None and t.id < self._by.get(generation, t.id + 1):
             self._told[generation], self._by[generation] = ranked, t.id
 
-    @property
-    def ended(self) -> int:
-        """How many trials have ended."""
-        return len(self._ended)
+    def begun(self, view: View, start: int) -> bool:
+        """Return whether so many trials have ended, one of them at least with a value."""
+        return len(self._ended) >= start and not self._ended.isdisjoint(view.ids.tolist())
 
     def now(self, view: View) -> tuple[Mixture, int, Ranked | None]:
         """Return the distribution to sample from, its generation, and what has just led to it, to be recorded; one trial has a value."""

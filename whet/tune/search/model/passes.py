@@ -93,6 +93,7 @@ class Passes:
             self._said: dict[int, tuple[int, Pass, Ranges]] = {}  # by number: the trial that says it, and what
             self._ended: dict[int, set[int]] = {}
             self._rows: dict[int, np.ndarray] = {}
+            self._told: set[int] = set()  # trials that ended with a value, of whatever pass
         for t in news:
             self._take(t)
         return view
@@ -102,15 +103,14 @@ class Passes:
             return
         if t.id not in self._rows:
             self._rows[t.id] = self.cube.encode([t.params])[0]
+        over = t.state in _ENDED and (t.value is not None or t.state is State.FAILED)
+        (self._told.add if over and t.state is not State.FAILED else self._told.discard)(t.id)
         found = read(t)
         if found is None:
             return
         number, said = found
         ended = self._ended.setdefault(number, set())
-        if t.state in _ENDED and (t.value is not None or t.state is State.FAILED):
-            ended.add(t.id)
-        else:
-            ended.discard(t.id)
+        (ended.add if over else ended.discard)(t.id)
         if said is None or t.id > self._said.get(number, (t.id,))[0]:
             return
         ranges = Ranges.whole(self.cube) if said.ranges is None else Ranges.read(self.cube, said.ranges)
@@ -127,7 +127,7 @@ class Passes:
             return now, ranges, False
         # what a person or an earlier study knew counts for the first descent
         scores = zip(merit(view).tolist(), view.ids.tolist(), strict=True)
-        told = [id for _, id in sorted(scores) if id >= now.since and id in self._rows]
+        told = [id for _, id in sorted(scores) if id >= now.since and id in self._told]
         if not told:
             return now, ranges, False
         if ranges.fine(self.cube):  # begin again with the whole space, and forget where this led
