@@ -258,6 +258,17 @@ def test_when_all_is_fine_it_begins_again_with_the_whole_space_and_other_points(
     assert study.best.value < 1e-6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_choices_alone_are_narrowed_to_few_before_it_begins_again(seed):
+    space = Space(**{f"c{i}": Choice(list("abcd")) for i in range(5)})
+    study = played(space, lambda p: sum(v != "c" for v in p.values()), Zoom(seed=seed), trials=150, seed=seed)
+    left = [math.prod(len(p.ranges[n]) for n in space) if p.ranges else 4**5 for p, _ in passes(study.trials)]
+    again = left.index(4**5, 1) if 4**5 in left[1:] else len(left)
+    assert all(a >= b for a, b in zip(left[:again], left[1:again], strict=False))
+    assert min(left) <= 24
+    assert study.best.value <= 1
+
+
 def test_failed_trials_end_a_pass_and_are_never_among_the_best():
     space = Space(x=Float(0, 1), y=Float(0, 1))
     study = played(space, lambda p: math.nan if p["x"] > 0.5 else 1 - p["x"] + p["y"], Zoom(), trials=80)

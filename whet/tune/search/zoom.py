@@ -23,7 +23,7 @@ from whet.tune.trial import Trials
 __all__ = ["Zoom"]
 
 _SCALES = ("history", "uniform", "log")
-_PATIENCE = 64  # points looked at per trial
+_PATIENCE = 64  # points looked at per trial of a pass
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ class Zoom:
         if made is not None and (self.scale == "history" or "like" in made.origin):
             return Proposal(made.params, {**made.origin, **said})
         if 0 < known.cube.d <= DIMENSIONS:
-            found = self._way.next(trials, now, ranges, known.cube)
+            begun = len(trials) - 1 if first else known.begun(now.number) or 0
+            most = _PATIENCE * (len(trials) - begun)
+            found = self._way.next(trials, now, ranges, known.cube, most=most)
             if found is not None:
                 return Proposal(found, said)
         made = made or self._sobol.propose(trials, rng)
@@ -128,14 +130,14 @@ class _Way:
         self._line = Line(self._points)
         self._now: tuple[Pass, Ranges, Cube] | None = None
 
-    def next(self, trials: Trials, now: Pass, ranges: Ranges, cube: Cube) -> Params | None:
-        """Return the next point that is allowed and that no trial has; None when none of many is."""
+    def next(self, trials: Trials, now: Pass, ranges: Ranges, cube: Cube, *, most: int) -> Params | None:
+        """Return the next point that is allowed and that no trial has; None when none of the first `most` is."""
         self._now = now, ranges, cube
         of = json.dumps([now.number, now.ranges, now.since])
         if of != self._of:
             self._of = of
             self._line.begin(trials)
-        found = self._line.next(trials, _PATIENCE * (len(trials) + 1))
+        found = self._line.next(trials, most)
         return None if found is None else found[1]
 
     def _points(self, trials: Trials) -> Iterator[Params | None]:

@@ -117,6 +117,10 @@ class Passes:
         if ranges is not None:
             self._said[number] = t.id, said, ranges
 
+    def begun(self, number: int) -> int | None:
+        """Return the first trial of a pass, None when there is none yet."""
+        return self._said[number][0] if number in self._said else None
+
     def now(self, view: View, count: int) -> tuple[Pass, Ranges, bool]:
         """Return the pass under way, its ranges, and whether it begins with this trial. count: how many trials there are, this one included."""
         number = max(self._said, default=None)

@@ -18,6 +18,7 @@ __all__ = ["Ranges", "narrowed", "scaled"]
 _EDGE = 0.1  # the part of a range, at either end, in which the best is at an edge
 _LEVELS = 3  # values that a whole or ordered number keeps at least
 _TRIED = 5  # trials without which no option is given up
+_LAST = 2  # configurations of choices alone
 _FINE = 1e-3  # of the whole; a range as narrow as this is fine enough
 
 
@@ -113,7 +114,9 @@ class Ranges:
         return np.asarray(np.clip(out, 0.0, 1.0))
 
     def fine(self, cube: Cube) -> bool:
-        """Return whether no range of a number can or need be narrowed any more."""
+        """Return whether no range of a number can or need be narrowed any more; without numbers, whether two configurations are left at most."""
+        if len(self.options) == cube.d:
+            return math.prod(len(left) for left in self.options.values()) <= _LAST
         for j in range(cube.d):
             if j in self.options:
                 continue
