@@ -8,8 +8,8 @@ diverged trainings would else be all of the variance. An ordered dimension is a 
 error: mean absolute difference from the true share of a dimension alone, shares made to add up to 1 over dimensions (PED-ANOVA has no other). raw: the
 same as shares of the variance. rank: Spearman's correlation of the shares with the true ones. inside: how many true shares lie in whet's intervals, alone and
 total, 95 % of the trees. wrong: of what it said does not matter, what has a true total above 0.10; of what it said matters, what has one below 0.01; silent: of
-how many it said neither. The second table is the local one: of the values cut off at the table's best tenth, which is what `top=0.1` estimates; and,
-in its last columns, of being among that tenth or not, which is what PED-ANOVA does.
+how many it said neither. The second table is the local one: of the values cut off at the table's best tenth, which is what `top=0.1` estimates; and
+of being among that tenth or not, which is what PED-ANOVA does; believed: in how many runs whet did not say that it cannot tell.
 
 Needs the tables (`--data`, or WHET_DATA). Run: python benchmarks/importance_tables.py [--seeds 10] [--trials 50,200,1000] [--tables nasbench,hpolib]
 [--kept FILE] [--quick]
@@ -98,7 +98,7 @@ def of_whet(exact: Exact, drawn: list[Any], values: list[float], seed: int, top:
     return {
         "alone": [p.alone.value for p in rows], "in": [[p.alone.low, p.alone.high] for p in rows],
         "total": [p.total.value for p in rows], "total in": [[p.total.low, p.total.high] for p in rows],
-        "said": [p.verdict for p in rows], "r2": found.r2,
+        "said": [p.verdict for p in rows], "r2": found.r2, "believed": found.predicts,
     }  # fmt: skip
 
 
@@ -237,7 +237,8 @@ def main() -> None:
             }
             local, among = ({name: measured(f, true[of]) for name, f in found.items()} for of in ("local", "among"))
             cells = [" ".join(f"{of[name][k]:.3f}" for name in PLAYERS) for of in (local, among) for k in (0, 2)]
-            print(f"| {exact.table.name} | {n} | " + " | ".join(cells) + " |", flush=True)
+            believed = sum(bool(f.get("believed")) for f in found["whet"])
+            print(f"| {exact.table.name} | {n} | " + " | ".join(cells) + f" | {believed} of {seeds} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ SPACES = {
         z=Ordered([1, 2, 3]),
     ),
     "number": Space(x=Float(1e-4, 1, log=True), k=Int(1, 3)),
+    "long": Space(x=Float(0, 1), o=Choice({"a": Space(k=Int(1, 20, log=True)), "b": None})),
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def marginal_plot(found: Importance, part: Part) -> Plot:
     >>> done = [Trial(k, {"lr": k / 39}, State.DONE, value=(k / 39 - 0.3) ** 2) for k in range(40)]
     >>> found = importance(Trials(done, space=Space(lr=Float(0, 1))))
     >>> marginal_plot(found, found.parts[0]).title
-    'lr (100 %): best on average near 0.32'
+    'lr (100 %): best on average near 0.289'
     """
     axis = part.axis
     discrete = isinstance(axis.domain, Choice) or (not isinstance(axis.domain, Float) and len(axis.values) <= _WHISKERS)

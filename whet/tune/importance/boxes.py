@@ -63,14 +63,19 @@ class Boxes:
     """
 
     def __init__(self, cells: Cells, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        self.cells, self.values = cells, values
+        self.cells, self.values, self.low, self.high = cells, values, low, high
         self.has: list[np.ndarray] = []  # by dimension (b, c): whether a box has the cell
+        self.ends: list[
+            tuple[np.ndarray, np.ndarray]
+        ] = []  # by dimension (b,), (b,): where it begins and ends, when that is in order
         self.without: list[np.ndarray] = []  # by dimension (b,): whether it has where the dimension does not exist
         for j in range(cells.d):
             part = cells.block(j)
             has, without = _holds(low[:, part], high[:, part], cells.places[j])
             self.has.append(has.astype(float))
             self.without.append(without.astype(float))
+            edges, first = np.append(0.0, np.cumsum(cells.widths[j])), has.argmax(1)
+            self.ends.append((edges[first], edges[first + has.sum(1)]))
         self.spread: list[np.ndarray] = [
             np.zeros(0)
         ] * cells.d  # by dimension (b, c): a box's share of what exists in the cell

@@ -25,7 +25,7 @@ __all__ = ["LEAST", "importance"]
 LEAST = 8  # trials with a value below which nothing is said
 _GOOD = 4  # of them that must be better than the bound of `top`
 _TREES = 64
-_DEALT = 8  # times that values are dealt out anew, each to a part of as many trees
+_DEALT = 8  # times that values are dealt out anew, each to a part of half as many trees
 _FAR = 3.0  # standard deviations, over these, beyond what chance makes
 _NONE = 1e-12  # a variance of trees that are constant
 _SMALL = 0.05  # a share that is below it for sure does not matter
@@ -119,7 +119,7 @@ def _values(trials: Trials, top: float | None) -> tuple[np.ndarray, np.ndarray, 
 def _noise(space: Space, rows: np.ndarray, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the total shares (d, deals) of the dimensions, and of ones that mean nothing, in forests that have both."""
     shares = []
-    for forest in beside_noise(space, rows, values, times=_DEALT, trees=_TREES // _DEALT, seed=seed):
+    for forest in beside_noise(space, rows, values, times=_DEALT, trees=_TREES // _DEALT // 2, seed=seed):
         taken = [covariances(f, f) for f in forest.boxes]
         shares.append(np.mean([total / variance if variance > _NONE else 0.0 * total for variance, total in taken], 0))
     mine, noise = np.split(np.array(shares).T, 2)

@@ -10,8 +10,6 @@ from whet.tune.importance.boxes import Boxes
 
 __all__ = ["covariances"]
 
-_ROWS = 256  # boxes of the first function that are held against all of the second at once
-
 
 def covariances(f: Boxes, g: Boxes) -> tuple[float, np.ndarray]:
     """Return the covariance of two functions over the space, and (d,) how much of it is gone when a dimension is averaged out: what it does
@@ -25,46 +23,73 @@ def covariances(f: Boxes, g: Boxes) -> tuple[float, np.ndarray]:
     >>> covariances(f, f)
     (1.0, array([1., 0.]))
     """
-    both, totals = 0.0, np.zeros(f.cells.d)
-    for start in range(0, len(f.values), _ROWS):
-        part = slice(start, start + _ROWS)
-        product, gone = _held(f, g, part)
-        both += product
-        totals += gone
-    return both - f.mean() * g.mean(), totals
+    both, gone = _held(f, g, *_meeting(f, g))
+    return both - f.mean() * g.mean(), gone
 
 
-def _held(f: Boxes, g: Boxes, part: slice) -> tuple[float, np.ndarray]:
-    """Return the mean of the product, and what of it is gone by dimension, for some boxes of f."""
+def _meeting(f: Boxes, g: Boxes) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs (p,), (p,) of boxes that have something in common but for one dimension and what hangs on it: the others add nothing."""
     cells = f.cells
-    share: list[np.ndarray] = [np.zeros(0)] * cells.d  # by dimension: what box a of f and box b of g have in common
-    alone: list[np.ndarray] = [np.zeros(0)] * cells.d  # the same when the dimension is averaged out of both
+    apart = np.zeros((len(f.values), len(g.values)), np.int16)
+    blocks = []
+    for j in range(cells.d):
+        part = cells.block(j)
+        block = np.zeros_like(apart)
+        for k in range(part.start, part.stop):
+            block += (f.low[:, k, None] >= g.high[:, k]) | (g.low[:, k] >= f.high[:, k, None])
+        apart += block
+        blocks.append(block)
+    near = apart == 0
+    for j, block in enumerate(blocks):
+        for option in range(len(cells.kids[j])):
+            for k in cells.below(j, option):
+                block = block + blocks[k]
+        near |= apart == block
+    return np.nonzero(near)  # type: ignore[return-value]
+
+
+def _held(f: Boxes, g: Boxes, a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mean of the product, and what of it is gone by dimension, from pairs (p,) of boxes `a` of f and `b` of g."""
+    cells = f.cells
+    none = np.zeros(0)
+    share, alone = (
+        [none] * cells.d,
+        [none] * cells.d,
+    )  # (p,) by dimension: what is in common; and when it is averaged out of both
     inside: dict[int, list[np.ndarray]] = {}  # by choice and option, before what exists in it
     for j in reversed(range(cells.d)):
-        w, apart = cells.widths[j], np.multiply.outer(f.share[j][part], g.share[j])
+        w, apart = cells.widths[j], f.share[j][a] * g.share[j][b]
         if not any(cells.kids[j]):
-            share[j], alone[j] = (f.has[j][part] * w) @ g.has[j].T, apart
+            share[j], alone[j] = _common(f, g, j, a, b), apart
             continue
-        mine, theirs = f.taken(j)[part], g.taken(j)
-        inside[j] = [w[o] * np.multiply.outer(mine[:, o], theirs[:, o]) for o in range(len(w))]
+        mine, theirs = f.taken(j)[a], g.taken(j)[b]
+        inside[j] = [w[o] * mine[:, o] * theirs[:, o] for o in range(len(w))]
         parts = [_times([inside[j][o], *(share[k] for k in kids)]) for o, kids in enumerate(cells.kids[j])]
         share[j] = np.sum(parts, axis=0)
         # averaged over the options, but not over what exists in them: with the same option it is what is in common, else it is not
-        same = [np.multiply.outer(f.spread[j][part, o], g.spread[j][:, o]) for o in range(len(w))]
-        alone[j] = apart + sum(w[o] * parts[o] - w[o] ** 2 * same[o] for o in range(len(w)))
-    context: list[np.ndarray] = [np.zeros(0)] * cells.d
-    left, right = f.values[part], g.values
+        same = f.spread[j][a] * g.spread[j][b]
+        alone[j] = apart + sum(w[o] * parts[o] - w[o] ** 2 * same[:, o] for o in range(len(w)))
+    weight = f.values[a] * g.values[b]
+    context = [none] * cells.d  # (p,) by dimension: everything but it
     gone = np.zeros(cells.d)
     roots = cells.roots({})
-    everything = _times([share[j] for j in roots]) if roots else np.ones((len(left), len(right)))
     for j, others in zip(roots, _others([share[j] for j in roots]), strict=True):
         context[j] = others
     for j in range(cells.d):
-        gone[j] = left @ ((share[j] - alone[j]) * context[j]) @ right
+        gone[j] = weight @ ((share[j] - alone[j]) * context[j])
         for option, kids in enumerate(cells.kids[j]):
             for k, others in zip(kids, _others([share[k] for k in kids]), strict=True):
                 context[k] = context[j] * inside[j][option] * others
-    return float(left @ everything @ right), gone
+    return float(weight @ _times([share[j] for j in roots])), gone
+
+
+def _common(f: Boxes, g: Boxes, j: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return (p,) the widths of the cells of a dimension that two boxes both have."""
+    if f.cells.cube.options[j]:
+        every: np.ndarray = (f.has[j] * f.cells.widths[j]) @ g.has[j].T
+        return every[a, b]
+    (low, high), (other_low, other_high) = f.ends[j], g.ends[j]  # in order, and boxes have no holes
+    return np.maximum(np.minimum(high[a], other_high[b]) - np.maximum(low[a], other_low[b]), 0.0)
 
 
 def _times(factors: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,10 +15,12 @@ from whet.tune.space import Choice, Domain, Space
 __all__ = ["Surrogate", "beside_noise"]
 
 _LEAF = 2  # trials that a leaf has at least
+_SHOWN = 1000  # that a tree is shown at most
 
 
 class Surrogate:
-    """A random forest (Breiman 2001): trees that see a bootstrap of the trials and cut all columns at the best place, leaves of 2 at least.
+    """A random forest (Breiman 2001): trees that see a bootstrap of the trials and cut all columns at the best place, leaves of 2 at least; of more than
+    1,000 trials each tree sees 1,000.
 
     rows (n, d): places of cells as `Cells.encode` gives them; values (n,). trees: how many. r2: how much of the variance of the values it predicts where a
     trial is predicted by the trees that were not shown it ("out of bag"), -inf when there is none.
@@ -38,7 +40,7 @@ class Surrogate:
         told, times = np.zeros(n), np.zeros(n)
         for t in range(trees):
             rng = keyed.rng(seed, "importance", t)
-            shown = rng.integers(0, n, n)
+            shown = rng.integers(0, n, min(n, _SHOWN))
             tree, boxes = self._grow(columns[shown], values[shown], rng)
             self.boxes.append(boxes)
             out = np.setdiff1d(np.arange(n), shown)
