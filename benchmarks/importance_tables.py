@@ -225,8 +225,8 @@ def main() -> None:
     print(
         "\n| table | trials | error "
         + " ".join(PLAYERS)
-        + " | rank | error of being among them | rank |\n|"
-        + "---|" * 6
+        + " | rank | error of being among them | rank | believed |\n|"
+        + "---|" * 7
     )
     for exact in everything:
         true = exact.truth()

@@ -60,7 +60,7 @@ def _held(f: Boxes, g: Boxes, a: np.ndarray, b: np.ndarray) -> tuple[float, np.n
     for j in reversed(range(cells.d)):
         w, apart = cells.widths[j], f.share[j][a] * g.share[j][b]
         if not any(cells.kids[j]):
-            share[j], alone[j] = _common(f, g, j, a, b), apart
+            share[j], alone[j] = _overlap(f, g, j, a, b), apart
             continue
         mine, theirs = f.taken(j)[a], g.taken(j)[b]
         inside[j] = [w[o] * mine[:, o] * theirs[:, o] for o in range(len(w))]
@@ -83,7 +83,7 @@ def _held(f: Boxes, g: Boxes, a: np.ndarray, b: np.ndarray) -> tuple[float, np.n
     return float(weight @ _times([share[j] for j in roots])), gone
 
 
-def _common(f: Boxes, g: Boxes, j: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _overlap(f: Boxes, g: Boxes, j: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return (p,) the widths of the cells of a dimension that two boxes both have."""
     if f.cells.cube.options[j]:
         every: np.ndarray = (f.has[j] * f.cells.widths[j]) @ g.has[j].T
