@@ -121,7 +121,14 @@ def _joint(found: Importance) -> None:
     ]
     left = found.pairs[_PAIRS:]
     if left:
-        rows.append([f"{len(left)} more pairs", _percent(sum(p.share.value for p in left)), "-", "-"])
+        rows.append(
+            [
+                f"{len(left)} more {'pair' if len(left) == 1 else 'pairs'}",
+                _percent(sum(p.share.value for p in left)),
+                "-",
+                "-",
+            ]
+        )
     rows.append(["three or more", _percent(found.rest or 0.0), "-", "-"])
     shown.table(head, rows, cut="together")
 
