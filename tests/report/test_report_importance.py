@@ -10,7 +10,7 @@ import pytest
 
 from whet.report import Report, study_report
 from whet.report.block import Plot, Table
-from whet.report.importance import importance_section, mattered, sentence
+from whet.report.importance import importance_section, in_short, mattered, sentence
 from whet.tune.importance import importance
 from whet.tune.space import Choice, Float, Int, Space
 from whet.tune.trial import Goal, State, Trial, Trials
@@ -83,6 +83,13 @@ def test_near_the_top_and_failed_ones_are_said() -> None:
     text = importance_section(found).json()["blocks"][0]["text"]
     assert "Only the best 30 % tell" in text
     assert "nothing of the 20 that failed" in text
+
+
+def test_in_short_only_what_is_known_is_said() -> None:
+    rng = np.random.default_rng(0)
+    assert in_short(made()).startswith("lr matters most (")
+    assert in_short(made(60, lambda p: float(rng.random()))) == ""
+    assert in_short(made(19)) == in_short(made(401)) == in_short(made(30, lambda p: 0.5)) == ""
 
 
 def test_trials_that_are_no_configurations_leave_the_section_out() -> None:

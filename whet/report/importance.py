@@ -13,9 +13,10 @@ from whet.report.quantity import Share, clean, count, show
 from whet.tune.importance import Importance, Part, importance
 from whet.tune.trial import State, Trials
 
-__all__ = ["importance_section", "mattered", "sentence"]
+__all__ = ["importance_section", "in_short", "mattered", "sentence"]
 
 _LEAST, _MOST = 20, 5000  # trials with a value in whose report there is such a section
+_QUICK = 400
 _CURVES = 4
 _PAIRS = 6
 
@@ -37,6 +38,23 @@ def mattered(trials: Trials) -> Section | None:
         return importance_section(importance(trials, pairs=len(trials.space.dims) <= 12))
     except WhetError:  # trials that are no configurations of the space: other sections say what there is
         return None
+
+
+def in_short(trials: Trials) -> str:
+    """Return `sentence`, "" where nothing is said to matter, for fewer than 20 trials with a value, and for more than 400, of which it takes seconds.
+
+    >>> from whet.tune.space import Space
+    >>> in_short(Trials([], space=Space()))
+    ''
+    """
+    told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
+    if not _LEAST <= told <= _QUICK:
+        return ""
+    try:
+        found = importance(trials)
+    except WhetError:
+        return ""
+    return sentence(found) if found.said("matters") else ""
 
 
 def sentence(found: Importance) -> str:
