@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from drawing.svg import WIDTH, page, words
-from whet.tune.importance import Importance, importance
+from whet.tune.importance import importance
+from whet.tune.importance.result import Importance
 from whet.tune.space import Choice, Float, Int, Space
 from whet.tune.study import Study
 

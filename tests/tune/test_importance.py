@@ -11,7 +11,8 @@ import pytest
 
 from whet.errors import StudyError
 from whet.tune.curve import Point
-from whet.tune.importance import Importance, Part, importance
+from whet.tune.importance import importance
+from whet.tune.importance.result import Importance, Part
 from whet.tune.space import Choice, Float, Int, Ordered, Space
 from whet.tune.trial import Goal, State, Trial, Trials
 

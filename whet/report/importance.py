@@ -10,7 +10,8 @@ from whet.report.marginal import marginal_plot
 from whet.report.marks import shown
 from whet.report.parallel import listed
 from whet.report.quantity import Share, clean, count, show
-from whet.tune.importance import Importance, Part, importance
+from whet.tune.importance import importance
+from whet.tune.importance.result import Importance, Part
 from whet.tune.trial import State, Trials
 
 __all__ = ["importance_section", "in_short", "mattered", "sentence"]

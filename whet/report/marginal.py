@@ -10,7 +10,7 @@ from whet.report.block import Plot, Table, label
 from whet.report.marks import axis_of, shown, value_of, word
 from whet.report.quantity import clean, show
 from whet.report.scale import Scale
-from whet.tune.importance import Importance, Part
+from whet.tune.importance.result import Importance, Part
 from whet.tune.space import Choice, Float
 
 __all__ = ["marginal_plot"]

@@ -13,7 +13,7 @@ from whet.cli.study import shown
 from whet.cli.study.shown import StudyName
 
 if TYPE_CHECKING:
-    from whet.tune.importance import Importance
+    from whet.tune.importance.result import Importance
 
 __all__ = ["add"]
 

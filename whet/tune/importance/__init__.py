@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from whet.tune.importance.measure import importance
-from whet.tune.importance.result import Importance, Joint, Part, Share
 
-__all__ = ["Importance", "Joint", "Part", "Share", "importance"]
+__all__ = ["importance"]
