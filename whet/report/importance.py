@@ -139,8 +139,8 @@ def _shares(found: Importance) -> Plot:
         },
     ]  # fmt: skip
     layout = {
-        "barmode": "overlay", "showlegend": False, "yaxis": {"automargin": True, "ticklabelstandoff": 6},
-        "xaxis": {"title": {"text": "share of the variance"}, "tickformat": ".0%", "rangemode": "tozero", "range": [0, 1]},
+        "barmode": "overlay", "showlegend": False, "yaxis": {"automargin": True, "ticklabelstandoff": 6, "tickmode": "array", "tickvals": names, "ticktext": names},
+        "xaxis": {"title": {"text": "share of the variance (%)"}, "tickformat": ".0%", "rangemode": "tozero", "range": [0, 1]},
     }  # fmt: skip
     columns = ("dimension", "alone", "from", "to", "in all", "by chance", "said", "where")
     rows = [

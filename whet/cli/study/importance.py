@@ -41,7 +41,7 @@ def importance(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:  # fmt: skip
-    """Say which hyperparameters matter, with how much doubt, and which do not.
+    """Say which hyperparameters matter, and which do not.
 
     The share of what the metric varies over the whole space that is due to each, by functional ANOVA of a random forest grown on the trials, whatever made them.
     """
