@@ -455,12 +455,13 @@ def test_the_report_counts_the_openings_of_the_test_split() -> None:
 
 def test_sections_come_in_the_order_of_reading_and_only_where_there_is_something(study: Any) -> None:
     names = [s.name for s in study.report().sections]
-    assert names == ["answer", "belief", "happened", "landscape", "data", "model", "ensemble", "again"]
+    assert names == ["answer", "belief", "happened", "landscape", "importance", "data", "model", "ensemble", "again"]
     assert [s.name for s in study.report(look=None, judged=None, squeezed=None).sections] == [
         "answer",
         "belief",
         "happened",
         "landscape",
+        "importance",
         "again",
     ]
 

@@ -15,6 +15,7 @@ from whet.report.curves import curves
 from whet.report.dataset import Look, dataset
 from whet.report.document import Report
 from whet.report.ensemble import ensemble
+from whet.report.importance import mattered
 from whet.report.landscape import expected
 from whet.report.listing import spent, started, trial_table
 from whet.report.model import model
@@ -99,6 +100,8 @@ def study_report(
     seed = environment.get("seed")
     if (model_of := expected(trials, seed if isinstance(seed, int) else 0)) is not None:
         sections.append(model_of)
+    if (matter := mattered(trials)) is not None:
+        sections.append(matter)
     if look is not None:
         sections.append(dataset(look))
     if judged is not None:

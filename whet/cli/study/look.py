@@ -33,7 +33,7 @@ def add(verbs: typer.Typer) -> None:
 
 
 def list_studies(runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False) -> int:
-    """List the studies: who works on them, what they spent, the best."""
+    """List the studies: who works on them, what they spent."""
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.words import size
     from whet.tune.budget import duration

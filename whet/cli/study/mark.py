@@ -35,7 +35,7 @@ def enqueue(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Put a guess of yours first in the queue; the rest is filled in.
+    """Put a guess of yours first in the queue; the rest is drawn.
 
     Whoever works on the study next tries it: a running `whet tune`, or the next one.
     """
@@ -107,7 +107,7 @@ def tag(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Tag a trial, or take tags away; `show --tag` finds what has one."""
+    """Tag a trial, or take tags away; `show --tag` finds it."""
     from whet.cli.screen import Screen, emit_json
     from whet.errors import UsageError, nearest
 

@@ -56,7 +56,7 @@ def plot(
 
     kept = shown.place(runs, store)
     if to is not None:
-        _check(to, force)
+        shown.check_page(to, force)
     with shown.opened(runs, store, study) as opened:
         found = _fitted(opened, around)
         names = _map(found, x, y)
@@ -85,22 +85,6 @@ def plot(
     else:
         screen.block("next", [shown.again(f"best {study}", runs, store)])
     return 0
-
-
-def _check(path: Path, force: bool) -> None:
-    """Raise UsageError when the page cannot be written to `path`."""
-    from whet.cli.output import check_file
-    from whet.errors import UsageError
-
-    if path.is_dir():
-        raise UsageError(f"-o {path}: is a folder. Give a file.")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"-o {path}: no such format. Allowed: .html.")
-    if path.exists() and not force:
-        raise UsageError(f"-o {path}: exists. Give another file, or --force to replace it.")
-    if not path.parent.is_dir():
-        raise UsageError(f"-o {path}: its folder does not exist. Make it, or give another file.")
-    check_file("-o", path)
 
 
 def _beside(kept: Store, study: str) -> Path:

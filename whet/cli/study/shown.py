@@ -148,3 +148,19 @@ def moment(at: float | None) -> str:
     import datetime
 
     return "-" if at is None else datetime.datetime.fromtimestamp(at).isoformat(" ", "minutes")
+
+
+def check_page(path: Path, force: bool) -> None:
+    """Raise UsageError when the page cannot be written to `path`."""
+    from whet.cli.output import check_file
+    from whet.errors import UsageError
+
+    if path.is_dir():
+        raise UsageError(f"-o {path}: is a folder. Give a file.")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"-o {path}: no such format. Allowed: .html.")
+    if path.exists() and not force:
+        raise UsageError(f"-o {path}: exists. Give another file, or --force to replace it.")
+    if not path.parent.is_dir():
+        raise UsageError(f"-o {path}: its folder does not exist. Make it, or give another file.")
+    check_file("-o", path)

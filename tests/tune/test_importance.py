@@ -1,0 +1,205 @@
+"""What is said of studies whose truth is known: functions whose ANOVA can be written down, noise, branches, and trials of every kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from whet.errors import StudyError
+from whet.tune.curve import Point
+from whet.tune.importance import importance
+from whet.tune.importance.result import Importance, Part
+from whet.tune.space import Choice, Float, Int, Ordered, Space
+from whet.tune.trial import Goal, State, Trial, Trials
+
+PLAIN = Space(a=Float(0, 1), b=Int(1, 8), c=Choice(["x", "y", "z"]), d=Float(1e-4, 1, log=True))
+BRANCH = Space(o=Choice({"s": Space(m=Float(0, 1)), "t": None, "u": None, "v": None}), z=Float(0, 1))
+
+
+def drawn(
+    space: Space, f: Callable[[Mapping[str, Any]], float], n: int, seed: int = 0, goal: str = "min", **more: Any
+) -> Trials:
+    rng = np.random.default_rng(seed)
+    done = []
+    for i in range(n):
+        p = space.sample(rng)
+        done.append(Trial(i, p, State.DONE, value=f(p)))
+    return Trials(done, space=space, goals=(Goal("loss", goal),), **more)  # type: ignore[arg-type]
+
+
+def by_name(found: Importance) -> dict[str, Part]:
+    return {p.name: p for p in found.parts}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shares_are_those_of_a_sum(seed: int) -> None:
+    """Of 3 a + d (d by its place on the logarithmic scale) the variances are 9 / 12 and 1 / 12: shares 0.9 and 0.1."""
+    found = importance(drawn(PLAIN, lambda p: 3 * p["a"] + (math.log10(p["d"]) + 4) / 4, 300, seed), pairs=True)
+    part = by_name(found)
+    assert [p.name for p in found.parts[:2]] == ["a", "d"]
+    assert part["a"].alone.value == pytest.approx(0.9, abs=0.05)
+    assert part["d"].alone.value == pytest.approx(0.1, abs=0.05)
+    assert part["a"].alone.low < 0.9 < part["a"].alone.high
+    assert {n: p.verdict for n, p in part.items()} == {
+        "a": "matters", "d": "matters", "b": "does not matter", "c": "does not matter",
+    }  # fmt: skip
+    assert found.rest is not None
+    assert sum(p.alone.value for p in found.parts) + sum(p.share.value for p in found.pairs) + found.rest == pytest.approx(1)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_two_do_only_together_is_said_to_matter(seed: int) -> None:
+    """Of sign(a - 1/2) sign(d - 1/2) nothing is due to either alone."""
+
+    def both(p: Mapping[str, Any]) -> float:
+        return float((p["a"] < 0.5) == (p["d"] < 0.01))
+
+    found = importance(drawn(PLAIN, both, 300, seed), pairs=True)
+    part = by_name(found)
+    assert max(part["a"].alone.value, part["d"].alone.value) < 0.2
+    assert found.pairs[0].names == ("a", "d")
+    assert found.pairs[0].share.value > 0.5
+    assert part["a"].verdict == part["d"].verdict == "matters"
+    assert "matters" not in (part["b"].verdict, part["c"].verdict)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("n", [20, 60])
+def test_of_noise_one_cannot_tell(n: int, seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    found = importance(drawn(PLAIN, lambda p: float(rng.normal()), n, seed))
+    assert not found.said("matters")
+    if not found.predicts:
+        assert len(found.said("cannot tell")) == 4
+
+
+def test_a_member_of_a_branch_counts_as_often_as_it_exists() -> None:
+    """f = m where o is s, else 1/2: m varies by 1 / 12 in a quarter of the space, and nothing else varies. All of it is the member's, and none of
+    it the choice's alone, whose options have the same mean.
+    """
+    found = importance(drawn(BRANCH, lambda p: p.get("o.m", 0.5), 400), pairs=True)
+    part = by_name(found)
+    assert part["o.m"].alone.value > 0.9
+    assert part["o.m"].exists == 0.25
+    assert part["o.m"].when == "o s"
+    assert part["o"].alone.value < 0.05
+    assert ("o", "o.m") not in [p.names for p in found.pairs]
+    # beside something that varies four times as much over all the space, its share is a fifth: 1/4 * 1/12 against 1/12
+    found = importance(drawn(BRANCH, lambda p: p.get("o.m", 0.5) + p["z"], 600))
+    assert by_name(found)["o.m"].alone.value == pytest.approx(0.2, abs=0.06)
+    # its curve is that of where it exists
+    m = by_name(found)["o.m"]
+    assert m.mean[-1] - m.mean[0] == pytest.approx(0.9, abs=0.2)
+
+
+@pytest.mark.parametrize("better", ["min", "max"])
+def test_curves_are_in_the_units_of_the_metric(better: str) -> None:
+    found = importance(drawn(PLAIN, lambda p: 100 + 10 * p["a"] + {"x": 0, "y": 5, "z": 0}[p["c"]], 300, goal=better))
+    a, c = by_name(found)["a"], by_name(found)["c"]
+    assert a.mean[0] == pytest.approx(101.7, abs=1.5)
+    assert a.mean[-1] == pytest.approx(111.7, abs=1.5)
+    assert (a.low <= a.mean).all()
+    assert (a.mean <= a.high).all()
+    assert c.axis.values == ("x", "y", "z")
+    assert c.mean[1] - c.mean[0] == pytest.approx(5, abs=1)
+    assert a.axis.values[a.best(found.goal)] < 0.2 if better == "min" else a.axis.values[a.best(found.goal)] > 0.8  # type: ignore[operator]
+    assert c.axis.values[c.best(found.goal)] in (("x", "z") if better == "min" else ("y",))
+
+
+def test_min_and_max_of_the_turned_metric_are_the_same() -> None:
+    f = lambda p: p["a"] ** 2 + 0.3 * p["b"]  # noqa: E731
+    one, other = importance(drawn(PLAIN, f, 80)), importance(drawn(PLAIN, lambda p: -f(p), 80, goal="max"))
+    assert [(p.name, p.alone, p.verdict) for p in one.parts] == [(p.name, p.alone, p.verdict) for p in other.parts]
+
+
+def test_the_same_trials_say_the_same_again() -> None:
+    trials = drawn(PLAIN, lambda p: p["a"] + p["b"] / 8, 50)
+    assert importance(trials, pairs=True).json() == importance(trials, pairs=True).json()
+    assert importance(trials, seed=1).json() != importance(trials).json()
+
+
+def test_near_the_top_other_things_matter() -> None:
+    """Far from the best a counts, by a step; of what is good all is due to d."""
+
+    def f(p: Mapping[str, Any]) -> float:
+        return (10.0 if p["a"] > 0.3 else 0.0) + (math.log10(p["d"]) + 4) / 4
+
+    trials = drawn(PLAIN, f, 400)
+    everywhere, near = importance(trials), importance(trials, top=0.2)
+    assert everywhere.parts[0].name == "a"
+    assert by_name(near)["d"].alone.value > 5 * by_name(everywhere)["d"].alone.value
+    assert near.top == 0.2
+    assert near.pulled is not None
+    assert near.pulled < 1.0
+
+
+def test_diverged_trials_do_not_rule_it() -> None:
+    def f(p: Mapping[str, Any]) -> float:
+        return 1e30 if p["b"] == 8 and p["c"] == "z" else p["a"]
+
+    found = importance(drawn(PLAIN, f, 200))
+    assert found.pulled is not None
+    assert found.pulled < 10
+    assert by_name(found)["a"].verdict == "matters"
+
+
+def test_trials_that_failed_or_have_no_value_are_counted_and_half_trained_ones_count_as_forecast() -> None:
+    rng = np.random.default_rng(0)
+    done = []
+    for i in range(60):
+        p = PLAIN.sample(rng)
+        curve = tuple(Point(s, p["a"] + 1.0 / s) for s in range(1, 11))  # type: ignore[operator]
+        if i % 3 == 0:
+            done.append(Trial(i, p, State.STOPPED, curve[:4], curve[3].value))
+        else:
+            done.append(Trial(i, p, State.DONE, curve, curve[-1].value))
+    done[5] = Trial(5, done[5].params, State.FAILED, error="boom")
+    done[7] = Trial(7, done[7].params, State.RUNNING)
+    done[8] = Trial(8, {}, State.WAITING)
+    done[10] = Trial(10, done[10].params, State.DONE, value=math.inf)
+    found = importance(Trials(done, space=PLAIN, steps=10))
+    assert (found.trials, found.failed) == (56, 2)
+    assert found.partial == 20
+    assert found.parts[0].name == "a"
+
+
+def test_constraints_priors_one_value_and_many_options() -> None:
+    space = Space(
+        a=Float(0, 1, prior=(0.2, 0.1)), one=Choice(["only"]), many=Choice([f"o{k}" for k in range(80)]),
+        wide=Int(1, 5000), steps=Ordered([2.0**k for k in range(70)]),
+    ).where("wide > 10 * a")  # fmt: skip
+    found = importance(drawn(space, lambda p: p["a"] + 1e-4 * p["wide"], 60), pairs=True)
+    part = by_name(found)
+    assert part["one"].alone.value == 0.0
+    assert part["one"].verdict != "matters"
+    assert (len(part["many"].mean), len(part["wide"].mean), len(part["steps"].mean)) == (80, 64, 64)
+
+
+def test_two_branches_may_have_a_member_of_one_name() -> None:
+    space = Space(
+        o=Choice({"s": Space(lr=Float(0, 1)), "t": Space(lr=Float(0, 1), k=Choice({"u": Space(lr=Int(1, 3))}))})
+    )
+    found = importance(drawn(space, lambda p: p["o.lr"] if p["o"] == "s" else 0.5, 200))
+    part = by_name(found)
+    assert set(part) == {"o", "o.lr (s)", "o.lr (t)", "o.k", "o.k.lr"}
+    assert part["o.lr (s)"].alone.value > 0.8
+    assert part["o.lr (t)"].alone.value < 0.1
+
+
+@pytest.mark.parametrize(
+    ("trials", "top", "said"),
+    [
+        (drawn(PLAIN, lambda p: p["a"], 7), None, "7 of 7 trials have a value; what matters needs at least 8"),
+        (drawn(PLAIN, lambda p: 1.0, 20), None, "all 20 trials have the same value"),
+        (drawn(PLAIN, lambda p: p["a"], 30), 0.05, "top 0.05: 2 of 30 trials are among the best; at least 4"),
+        (drawn(PLAIN, lambda p: p["a"], 30), 1.0, "top: must be above 0 and below 1, got 1"),
+        (Trials([], space=Space()), None, "no dimension that could matter"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(trials: Trials, top: float | None, said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        importance(trials, top=top)
