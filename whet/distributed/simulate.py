@@ -82,7 +82,7 @@ class Simulation:
                 "some would never have one. Give fewer workers, smaller batches or more epochs."
             )
         failures = in_order(failures, workers)
-        check_run(self.run)
+        check_run(self.run, rule)
         self.parts = Parts.of(self.run)
         self.server = Server(
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
@@ -201,8 +201,8 @@ class Simulation:
         seconds = self.delays.seconds
         batches = 0 if given.closing else len(given.tickets)  # what a compression takes is known when it is done
         times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(batches))
-        models = max(1, len(given.models))
-        self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
+        models = sum(m.numel() * m.element_size() for _, m in given.models)
+        self._plan(self.clock + self.network.seconds(models or self._size) + sum(times), "computed", worker)
 
     def _steps(self, worker: int) -> int:
         return self.workers[worker].worker.step * self.server.local.every * self.shuffle.share(worker)
