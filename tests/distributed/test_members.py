@@ -114,6 +114,21 @@ def test_a_simulation_that_is_resumed_has_the_same_members(rule):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("rule", [*RULES, "ec(every=100)", "average(every=100)"])
+def test_epochs_that_were_merged_at_once_are_told_one_by_one_also_after_a_pause(rule):
+    """A search that pauses a trial between two of them resumes it when nothing is left to train."""
+    whole, told = simulated(rule), []
+    points = list(whole)
+    simulation = simulated(rule)
+    while len(told) < 3:
+        told.append(next(iter(simulation)))
+        state = unpack(pack({"simulation": simulation.state(), "run": simulation.run.state()}))
+        simulation = simulated(rule)
+        simulation.run.restore(state["run"])
+        simulation.load(state["simulation"])
+    assert [(p.step, p.value, p.metrics) for p in told] == [(p.step, p.value, p.metrics) for p in points]
+
+
 def test_a_member_without_statistics_leaves_those_that_are_there():
     flat = Flat(Normed().model({}))
     flat.model[1].running_mean.fill_(3.0)

@@ -115,10 +115,10 @@ class Simulation:
 
     def beats(self) -> Iterator[Point | None]:
         """As iterating it, with a None after every event: for an owner who shows how far it is, or stops in mid-epoch."""
+        yield from self._points()  # of epochs that were merged at once, when its owner went away after the first of them
         while self.run.step < self.run.steps and not self.run.over and self._events:
             self._next()
-            while self.run.step + 1 <= self.server.whole and not self.run.over:
-                yield self._point()
+            yield from self._points()
             yield None
         if self.run.step < self.run.steps and not self.run.over:
             self.server.need(self.workers)
@@ -127,6 +127,10 @@ class Simulation:
     def died(self) -> bool:
         """Whether it has ended before its last epoch because all workers had died."""
         return self.run.step < self.run.steps and not (self.run.over or self._events or self.workers)
+
+    def _points(self) -> Iterator[Point]:
+        while self.run.step + 1 <= self.server.whole and not self.run.over:
+            yield self._point()
 
     def _point(self) -> Point:
         self.server.settle_buffers()
