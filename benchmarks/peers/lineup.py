@@ -14,6 +14,7 @@ from whet.tune.search import searcher
 
 PEERS = {
     "optuna-tpe": ("optuna", "peers.of_optuna", "Tpe"),
+    "optuna-cma": ("cmaes", "peers.of_optuna", "Cma"),
     "optuna-gp": ("optuna", "peers.of_optuna", "Gp"),
     "optuna-random": ("optuna", "peers.of_optuna", "Random"),
     "hyperopt": ("hyperopt", "peers.of_hyperopt", "Tpe"),

@@ -48,6 +48,12 @@ class Random(Tpe):
     sampler = optuna.samplers.RandomSampler
 
 
+class Cma(Tpe):
+    """The same with CmaEsSampler, which draws choices at random."""
+
+    sampler = staticmethod(lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False))
+
+
 def distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
     """Return the domain as Optuna has it; what is ordered as the number of its value."""
     match domain:

@@ -46,12 +46,12 @@ def proposed(name: str, before: list[Params] | None = None) -> list[Params]:
     out: list[Params] = []
     for i in range(PROPOSALS):
         try:
-            params = made.propose(Trials([*done, Trial(i)], space=SPACE), streams.rng(SEED, i, "propose")).params
+            said = made.propose(Trials([*done, Trial(i)], space=SPACE), streams.rng(SEED, i, "propose"))
         except UsedUp:
             break
-        out.append(params)
-        known = before[i] if before and i < len(before) else params
-        done.append(Trial(i, known, State.DONE, value=float(loss(*SPACE.encode(known)))))
+        out.append(said.params)
+        known = before[i] if before and i < len(before) else said.params
+        done.append(Trial(i, known, State.DONE, value=float(loss(*SPACE.encode(known))), origin=said.origin))
     if not before or len(before) != len(out):
         return out
     apart = [np.abs(SPACE.encode(a) - SPACE.encode(b)).max() for a, b in zip(before, out, strict=True)]

@@ -323,6 +323,14 @@ def test_more_workers_than_an_epoch_has_batches_is_said(whet, task):
     assert "sequential" not in said.out
 
 
+def test_one_exchange_in_all_is_said_before_anything_is_simulated(whet, task):
+    words = ("--workers", "2", "--rule", "diloco,sync", "--shuffle", "local", "--no-baseline", "--epochs", "2")
+    said = whet("simulate", task(), *words).out
+    first = said[: said.index("ends  ")]
+    assert "diloco: 2 workers take 500 steps each between two exchanges" in " ".join(first.split())
+    assert "sync: a worker that is through" not in " ".join(said.split())
+
+
 def test_the_page_is_written_beside_the_tables(whet, task, tmp_path):
     said = whet("simulate", small(task), *QUICK, "--rule", "sync,async", "--seeds", "2", "--html", "made/page.html")
     assert said.code == 0

@@ -76,6 +76,17 @@ def test_one_worker_takes_the_steps_of_a_run_on_its_own_bit_for_bit(whet, task, 
     assert max(map(len, said.err.splitlines())) <= 80
 
 
+def test_one_exchange_in_all_is_said_before_anything_is_trained_and_is_of_all(whet, task):
+    said = whet("train", task(), "--workers", "2", "--rule", "diloco", "--json")
+    assert said.code == 0, said
+    first = " ".join(said.err[: said.err.index(" epochs,")].split())
+    assert "diloco: 2 workers take 500 steps each between two exchanges, but there are" in first
+    found = json.loads(said.out)["distributed"]
+    assert [w["updates"] for w in found["each"].values()] == [1, 1]
+    assert "exchange once" in found["once"]
+    assert max(map(len, said.err.splitlines())) <= 80
+
+
 def test_all_members_are_saved_and_deployed_together(whet, task, tmp_path):
     """The ensemble that is read back has the loss that was told, also when it runs without PyTorch; one process leaves none."""
     name = task(MODEL, MODEL.replace(", nn.ReLU()", ", nn.BatchNorm1d(16), nn.ReLU()"))

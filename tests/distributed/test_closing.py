@@ -343,7 +343,7 @@ def test_when_all_are_refused_for_good_it_ends_with_what_was_merged():
         for w, value in enumerate(values):
             assert not table.desk.finished
             table.push(w, value, loss=0.1 * w)
-    assert table.server.banned == {0, 1, 2}
+    assert table.server.ledger.banned == {0, 1, 2}
     assert table.shown == [(1, 10.0)]
     table.desk.leave(table.clients[0])
     assert table.desk.finished

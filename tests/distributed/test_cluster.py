@@ -2,8 +2,10 @@
 
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -40,14 +42,17 @@ def cluster():
     import ray
     from ray.cluster_utils import Cluster
 
-    before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_USAGE_STATS_ENABLED")}
+    before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_USAGE_STATS_ENABLED", "RAY_TMPDIR")}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # where `ray start` writes its name, and so does this cluster: not that of the machine. Short, for the names of Ray's sockets
+    folder = os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(dir="/tmp")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     os.environ["RAY_ADDRESS"] = cluster.address
     ray.init("auto", log_to_driver=False, logging_level="ERROR")
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
     for name, value in before.items():
         if value is None:
             del os.environ[name]

@@ -63,7 +63,7 @@ def test_a_push_that_comes_twice_is_merged_once(tmp_path):
         again = await push(service, 0, life, 0, given, seconds=0.01)
         assert again.kind == "wait"  # what it is at, it has
         assert service.desk.events["again"] == 1
-        assert service.server.at(0) == first.tickets
+        assert service.server.ledger.at(0) == first.tickets
         assert service.server.held.version == 1
         assert service.server.held.weights.sum() == 4  # a batch of four
 

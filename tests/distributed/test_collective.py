@@ -17,6 +17,7 @@ from torch import nn
 from whet.distributed.collective.cut import cut, parted, passed
 from whet.distributed.collective.state import about
 from whet.distributed.collective.train import Training
+from whet.distributed.local.train import Training as Processes
 from whet.distributed.rules.gather import sync
 from whet.distributed.sampler import Sampler
 from whet.distributed.shuffle import Shuffle
@@ -83,7 +84,7 @@ def test_a_step_is_that_of_one_process_on_the_union_of_the_batches(workers, stag
     assert apart(training.run.model, model) < 1e-5
     assert [p.step for p in points] == [1, 2, 3]
     assert training.status["version"] == points[-1].metrics["updates"] == count
-    assert not training._meet.exists()
+    assert not training._place.meet.exists()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -113,7 +114,7 @@ def test_halted_and_resumed_it_takes_the_steps_of_the_rule_sync(name, workers, b
     for a, b in zip(points, expected, strict=True):
         assert dict(a.metrics) == pytest.approx(dict(b.metrics), rel=1e-4)
     assert training.status["merged"] == simulated.server.merged
-    assert not training._meet.exists()
+    assert not training._place.meet.exists()
 
 
 # -- deaths
@@ -264,6 +265,26 @@ def test_what_cannot_be_is_refused_before_anything_starts():
         Training(task("Blobs"), PARAMS, workers=0)
     with pytest.raises(UsageError, match="workers: 300 for 240 training examples"):
         Training(task("Blobs"), PARAMS, workers=300)
+    with pytest.raises(UsageError, match=r"/proc/none: cannot be used for checkpoints \(.*\)\. Give another folder"):
+        Training(task("Blobs"), PARAMS, workers=2, folder=Path("/proc/none"))
+
+
+def test_a_folder_is_one_trainings_on_this_channel_and_the_other(tmp_path):
+    with Training(task("Blobs"), PARAMS, workers=2, folder=tmp_path) as first:
+        for another in (Training, Processes):
+            with pytest.raises(UsageError, match="another training is using it"):
+                another(task("Blobs"), PARAMS, rule="sync", workers=2, folder=tmp_path)
+        assert first.job.checkpoint == str(tmp_path / "collective.safetensors")
+    with (
+        Processes(task("Blobs"), PARAMS, rule="sync", workers=2, folder=tmp_path),
+        pytest.raises(UsageError, match="another training is using it"),
+    ):
+        Training(task("Blobs"), PARAMS, workers=2, folder=tmp_path)
+    with Training(task("Blobs"), PARAMS, workers=2) as temporary:
+        folders = [Path(f) for f in temporary.job.temporary]
+        assert Path(temporary.job.checkpoint).parent in folders
+        assert not temporary.job.checkpoint.startswith("/dev/shm")
+    assert not any(f.exists() for f in folders)
 
 
 @soak

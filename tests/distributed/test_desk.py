@@ -120,13 +120,13 @@ def test_what_is_sent_twice_or_was_not_asked_for_changes_nothing():
     table = Table()
     client = table.join(0)
     table.push(client, 0)
-    given, at = table.given[0], table.server.at(0)
+    given, at = table.given[0], table.server.ledger.at(0)
     table.push(client, 0)
     table.given[0] = given
     table.push(client, 2)
     assert table.desk.events["again"] == 2
     assert table.server.held.version == 1
-    assert table.server.at(0) == at  # what it is at was not given up for something new
+    assert table.server.ledger.at(0) == at  # what it is at was not given up for something new
     idle = table.desk.hello(1, own=False)
     table.given[1] = given
     table.push(idle, 0)

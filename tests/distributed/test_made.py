@@ -64,6 +64,16 @@ def test_a_simulation_of_anything_else_is_refused_in_one_line(state, changes, wh
         Simulation(Blobs(), PARAMS, **MADE | changes).load(state)
 
 
+def test_a_state_of_another_format_is_refused_before_it_is_read(state):
+    """As an earlier version wrote it: without the number of its format, and without parts that were not there then."""
+    old = {"made": {k: v for k, v in state["made"].items() if k != "format"}}
+    with pytest.raises(CheckpointError, match=r"written by another version of whet \(format 1, here 2\)"):
+        Simulation(Blobs(), PARAMS, **MADE).load({**state, **old})
+    simulation = Simulation(Blobs(), PARAMS, **MADE)
+    with pytest.raises(CheckpointError, match="written by another version"):
+        simulation.server.load({"made": {k: v for k, v in simulation.server.made.items() if k != "format"}})
+
+
 def test_a_simulation_of_another_configuration_is_refused(state):
     for changes, what in (
         ({"lr": 0.2}, "lr 0.1, and here it is 0.2"),

@@ -55,7 +55,7 @@ def test_what_delay_compensation_and_momentum_remember_is_what_the_formula_says(
     for w in range(workers):
         server.join(w)
         server.pull(w, torch.empty(flat.size))
-        server.push(Update(w, 0, torch.randn(flat.size), tickets=server.at(w)))
+        server.push(Update(w, 0, torch.randn(flat.size), tickets=server.ledger.at(w)))
     remembered = vectors(server.memory) + sum(vectors(s) for s in server.optimizer.state.values())
     layout = Layout.of(flat, Local(), workers)
     assert remembered == memory(layout, optimizer=1, squares=True) - memory(layout)

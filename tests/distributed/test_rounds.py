@@ -37,7 +37,7 @@ class Class:
     def push(self, worker, value, **more):
         server, self.steps[worker] = self.server, self.steps[worker] + 1
         return server.push(Update(
-            worker, self.steps[worker] - 1, torch.tensor([float(value)]), server.local.sends, tickets=server.at(worker),
+            worker, self.steps[worker] - 1, torch.tensor([float(value)]), server.local.sends, tickets=server.ledger.at(worker),
             **more,
         ))  # fmt: skip
 
@@ -89,7 +89,7 @@ def test_a_mean_that_is_refused_counts_for_all_that_it_was_made_from():
             pupils.push(worker, math.nan)
         if pupils.server.merged < 24:
             pupils.pull(0, 1, 2)
-    assert pupils.server.banned == set()
+    assert pupils.server.ledger.banned == set()
 
 
 def test_spoilt_weights_are_not_gone_on_from():
@@ -173,7 +173,9 @@ def test_statistics_go_with_the_model_that_stands_for_all():
         for w, loss in ((0, 0.2), (1, 0.7)):
             buffers = torch.tensor([1.0 + w, 2.0 + w, 3.0], dtype=torch.float64)
             server.push(
-                Update(w, 0, torch.full((4,), float(w)), "weights", tickets=server.at(w), loss=loss, buffers=buffers)
+                Update(
+                    w, 0, torch.full((4,), float(w)), "weights", tickets=server.ledger.at(w), loss=loss, buffers=buffers
+                )
             )
         server.settle_buffers()
         assert flat.weights.tolist() == [0.0] * 4, rule
@@ -194,7 +196,7 @@ def test_a_rule_reads_the_rate_by_what_was_merged_wherever_a_shard_stands():
     for i in range(24):
         w = int(i % 6 == 5)  # worker 0 is five times as fast
         server.pull(w, buffer)
-        server.push(Update(w, steps[w], torch.zeros(1), tickets=server.at(w)))
+        server.push(Update(w, steps[w], torch.zeros(1), tickets=server.ledger.at(w)))
         steps[w] += 1
     assert seen == [i / 8 for i in range(24)]
 

@@ -88,6 +88,8 @@ def test_workers_share_a_model_and_have_their_own_weights_and_statistics():
             if given is None:
                 for v in range(3):
                     simulation._join(v)
+                for v in range(3):
+                    simulation._ask(v)
                 given = simulation._given[w]
             worker.flat.weights.copy_(simulation.workers[w].weights)
             a, b = worker.work(given), simulation.workers[w].work(given)

@@ -30,12 +30,13 @@ def served(rule=None, workers=2):
     buffers = [torch.empty(1) for _ in range(workers)]
     for w in range(workers):
         server.join(w)
+    for w in range(workers):
         assert server.pull(w, buffers[w]) is not None
     return server, buffers
 
 
 def pushed(server, worker, step, value=-1.0):
-    return server.push(Update(worker, step, torch.tensor([value]), tickets=server.at(worker)))
+    return server.push(Update(worker, step, torch.tensor([value]), tickets=server.ledger.at(worker)))
 
 
 def test_an_update_that_is_sent_again_is_not_applied_again():
@@ -51,7 +52,7 @@ def test_an_update_that_is_sent_again_is_not_applied_again():
 
 def test_what_a_worker_sends_after_it_was_given_up_is_not_applied():
     server, _ = served()
-    ticket = server.at(0)[0]
+    ticket = server.ledger.at(0)[0]
     server.leave(0)
     assert not pushed(server, 0, 0)
     assert server.held.weights.item() == 0.0
@@ -108,7 +109,7 @@ def test_statistics_outlive_their_worker_and_their_server():
     assert first.buffers.tolist() == [0.0, 0.0, 1.0, 1.0, 0.0]  # means, variances, batches: as the model begins
     found = torch.tensor([0.5, -0.5, 2.0, 3.0, 1.0], dtype=torch.float64)
     zero = torch.zeros(server.flat.size)
-    server.push(Update(0, 0, zero, examples=2, tickets=server.at(0), buffers=found))
+    server.push(Update(0, 0, zero, examples=2, tickets=server.ledger.at(0), buffers=found))
     assert server.pull(0, into).buffers is None  # it has its own
     server.leave(0)
     server.settle_buffers()
@@ -265,7 +266,7 @@ def test_who_was_refused_for_good_has_another_chance_in_another_process_and_afte
         pushed(server, 0, step, float("nan"))
         found = server.pull(0, buffers[0])
     assert found is None
-    assert server.banned == {0}
+    assert server.ledger.banned == {0}
     if rested:
         server.rest(0)
     keeper = Keeper(server, tmp_path / "s", 30.0)
@@ -274,7 +275,7 @@ def test_who_was_refused_for_good_has_another_chance_in_another_process_and_afte
     Keeper(again, tmp_path / "s", 30.0).begin(resume=True)
     server.leave(0)
     for one in (server, again):
-        assert one.banned == set()
+        assert one.ledger.banned == set()
         one.join(0)
         assert one.pull(0, buffers[0]) is not None
         assert pushed(one, 0, 3)  # and it is not refused at its first

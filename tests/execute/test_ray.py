@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -18,7 +21,7 @@ import whet
 from whet import Attempt, Int, Space, State, Study, UsageError
 from whet.errors import MissingExtra
 from whet.execute import place, resolve
-from whet.execute.nodes import divide, room
+from whet.execute.nodes import divide, named, room
 
 WORK = Path(__file__).with_name("ray_work.py")
 ENV = {**os.environ, "PYTHONPATH": str(Path(whet.__file__).parents[1])}
@@ -72,6 +75,8 @@ def cluster(tmp_path_factory):
     from ray.cluster_utils import Cluster
 
     os.environ["WHET_TEST_FLAG"] = str(tmp_path_factory.mktemp("flags"))
+    # where `ray start` writes its name, and so does this cluster: not that of the machine. Short, for the names of Ray's sockets
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(dir="/tmp")
     others = set(psutil.Process().children(recursive=True))  # a server of other tests, for one
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 2})
     before = os.environ.get("RAY_ADDRESS")
@@ -80,6 +85,7 @@ def cluster(tmp_path_factory):
     cluster.wait_for_nodes()
     yield cluster
     cluster.shutdown()
+    shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
     del os.environ["WHET_TEST_FLAG"]
     if before is None:
         del os.environ["RAY_ADDRESS"]
@@ -204,6 +210,71 @@ def test_a_node_that_is_killed_costs_no_trial(cluster, flags, tmp_path, capfd):
     assert not killer.is_alive(), "no node was killed"
     said = capfd.readouterr()
     assert said.out == said.err == ""  # what Ray has to say of a node fills pages
+
+
+@pytest.fixture
+def private(monkeypatch):
+    """The address of a cluster that another process started for itself, and the file in which `ray start` would name one."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    code = """
+        import ray
+        ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        print("address", ray.get_runtime_context().gcs_address, flush=True)
+        input()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], env={**ENV, "RAY_ADDRESS": "", "RAY_TMPDIR": str(folder)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            address = next(line.split()[1] for line in process.stdout if line.startswith("address"))
+            yield address, folder / "ray" / "ray_current_cluster"
+        finally:
+            process.communicate("\n", timeout=120)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.ray
+def test_only_a_cluster_that_is_named_is_joined(private, monkeypatch):
+    address, named_here = private
+    assert named() is None, "another process's own"
+    named_here.write_text("127.0.0.1:1")
+    assert named() is None, "one that is gone"
+    named_here.write_text(address)
+    assert named() == address
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert named() == "10.0.0.1:6379"
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert named() is None
+
+
+@pytest.mark.ray
+@pytest.mark.soak
+def test_beside_another_process_s_cluster_one_starts_its_own(private):
+    address, named_here = private
+    code = """
+        import ray
+        from whet.execute.nodes import connect, leave
+        assert connect(None, 1)
+        print(ray.get_runtime_context().gcs_address)
+        leave()
+    """
+
+    def joined():
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], env={**ENV, "RAY_TMPDIR": os.environ["RAY_TMPDIR"]},
+            text=True, capture_output=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    own = joined()
+    assert ":" in own
+    assert own != address
+    named_here.write_text(address)
+    assert joined() == address
 
 
 @pytest.mark.parametrize("address", ["ray://", "ray://host:port", "ray://a/b", "ray://a:123456", "ray://me@host:1"])

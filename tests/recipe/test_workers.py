@@ -58,6 +58,19 @@ def test_what_went_wrong_is_said_and_what_did_not_is_not():
         assert part in whole, (part, said)
 
 
+def test_shards_that_were_seen_unlike_often_are_told_and_which():
+    def told(**status):
+        status = {"version": 9, "merged": 100, **status}
+        found = {"status": status, "deaths": {}, "lost": 0, "seconds": 1}
+        said = lines(found, workers=3, rule="average(every=4)", members=None, advice="x", normed=False)
+        return " ".join(" ".join(said).split())
+
+    assert "shard" not in told(passes=[]) + told(passes=[6.0, 6.9, 6.4], lent=0)
+    said = told(passes=[6.0, 4.2, 5.5], lent=7)
+    assert "7 of 100 batches were taken over" in said
+    assert "unlike often: shard 1 4.2 times, shard 0 6.0 times" in said
+
+
 def test_the_mean_staleness_counts_every_push():
     assert mean_staleness({"staleness": {"0": 3, "4": 1}}) == 1.0
     assert mean_staleness({"staleness": {}}) is None

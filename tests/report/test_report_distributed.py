@@ -38,6 +38,20 @@ def test_unlike_shares_are_said():
     assert "a share of the examples of its own, as 1 to 1 to 2, shuffled" in " ".join(text.split())
 
 
+def test_one_exchange_and_unlike_shards_are_on_it():
+    once = "diloco: 4 workers take 500 steps each, but there are 430 batches in all: they exchange once, at the end. Set e.g. every=10."
+    team = {"once": once, "unlike": ["shards were gone through unlike often: shard 0 2.4 times, shard 1 7.0 times"]}
+    text = " ".join(distributed_report("x", found(team=team), params={}).text().split())
+    for part in (
+        "they exchange once, at the end",
+        "Set e.g. every=10",
+        "Shards were gone through unlike often: shard 0 2.4 times",
+    ):
+        assert part in text, text
+    assert text.count("WARN") == 2
+    assert "exchange once" not in distributed_report("x", found(), params={}).text()
+
+
 def test_members_are_compared_with_their_ensemble():
     members = {"loss": 0.2, "mean": 0.3, "each": {"0": 0.25, "1": 0.35}, "saved": "0"}
     text = distributed_report("x", found(team={"ensemble": members}), params={}).text()

@@ -24,6 +24,7 @@ from whet.report.ensemble import path_plot
 from whet.report.listing import ranked, thinned
 from whet.report.model import hardest
 from whet.report.parallel import parallel, ticks
+from whet.report.passes import passes_plot
 from whet.report.residuals import residuals
 from whet.report.scale import Scale, round_ticks
 from whet.tune.space import Choice, Const, Dim, Float, Int, Ordered, Space
@@ -462,3 +463,54 @@ def test_sections_come_in_the_order_of_reading_and_only_where_there_is_something
         "landscape",
         "again",
     ]
+
+
+def zoomed(goal: str = "min") -> Trials:
+    """A study of three passes over a rate, a whole number and a choice with a branch."""
+    space = Space(lr=Float(1e-4, 1.0, log=True), n=Int(1, 4), o=Choice({"sgd": Space(m=Float(0, 1)), "adam": None}))
+    ranges = {"lr": [1e-3, 0.1], "n": [2, 3], "o": ["sgd"], "o.m": [0.25, 0.75]}
+    said = [
+        {"pass": 0},
+        {"pass": 0},
+        {"pass": 1, "since": 0, "around": 1, "ranges": ranges},
+        {"pass": 1},
+        {"pass": 2, "since": 4},
+    ]
+    rows = [(1e-4, 1, "adam"), (0.01, 2, "sgd"), (0.02, 3, "sgd"), (0.05, 2, "sgd"), (1.0, 4, "adam")]
+    trials = []
+    for i, (z, (lr, n, o)) in enumerate(zip(said, rows, strict=True)):
+        params = {"lr": lr, "n": n, "o": o, **({"o.m": 0.5} if o == "sgd" else {})}
+        trials.append(Trial(i, params, State.DONE, (Point(1, i / 10),), i / 10, origin={"search": "zoom", "zoom": z}))
+    return Trials(trials, space=space, goals=(Goal("loss", goal),))  # type: ignore[arg-type]
+
+
+def test_passes_are_drawn_where_their_ranges_are() -> None:
+    plot = passes_plot(zoomed("max"))
+    assert plot is not None
+    assert plot.title == "3 passes"  # the last one has the whole space again
+    assert "began anew" in plot.note
+    bands = [s for s in plot.figure["layout"]["shapes"] if s["type"] == "rect"]
+    by = {k: [b for b in bands if b["yref"] == f"y{k}"] for k in ("", "2", "3")}
+    assert [(b["x0"], b["x1"]) for b in by[""]] == [(-0.5, 1.5), (1.5, 3.5), (3.5, 4.5)]
+    assert [(b["y0"], b["y1"]) for b in by["2"]] == [(0.0, 1.0), (0.25, 0.75), (0.0, 1.0)]  # whole cells
+    assert by[""][1]["y0"] == pytest.approx(0.25)
+    assert by[""][1]["y1"] == pytest.approx(0.75)
+    assert len(by["3"]) == 3
+    dots = plot.figure["data"]
+    assert [len(d["x"]) for d in dots] == [5, 5, 3]  # only trials that took the branch
+    assert dots[0]["y"] == pytest.approx([0.0, 0.5, 0.575, 0.675, 1.0], abs=1e-3)
+    assert plot.table.columns == ("pass", "trials", "best loss", "around trial", "lr", "n", "o", "o.m")
+    assert plot.table.rows[1] == (1, 2, 0.3, 1, "0.001 to 0.1", "2 to 3", "sgd", "0.25 to 0.75")
+    three_forms(study_report("zoomed", zoomed()))
+    assert "3 passes" in study_report("zoomed", zoomed()).text()
+
+
+def test_other_searches_and_records_of_other_spaces_have_no_passes() -> None:
+    assert passes_plot(Trials([done(0, 1.0), done(1, 2.0)], space=SPACE)) is None
+    odd = [
+        done(i, 1.0, origin={"zoom": z})
+        for i, z in enumerate(({"pass": 0}, {"pass": 1, "since": 0, "ranges": {"width": [1, 2]}}))
+    ]
+    assert passes_plot(Trials(odd, space=SPACE)) is not None
+    odd[1] = done(1, 1.0, origin={"zoom": {"pass": 1, "since": 0, "ranges": {"lr": ["low", None]}}})
+    three_forms(study_report("odd", Trials(odd, space=SPACE)))

@@ -17,12 +17,14 @@ from whet.tune.schedule.hyperband import Hyperband
 from whet.tune.schedule.median import Median
 from whet.tune.search import searcher
 from whet.tune.search.auto import Auto
+from whet.tune.search.cma import CMA
 from whet.tune.search.forest import Forest
 from whet.tune.search.gp import GP
 from whet.tune.search.grid import Grid
 from whet.tune.search.random import Random
 from whet.tune.search.sobol import Sobol
 from whet.tune.search.tpe import TPE
+from whet.tune.search.zoom import Zoom
 from whet.tune.space import Float, Space
 from whet.tune.strategy import Proposal, Scheduler, Searcher
 
@@ -63,6 +65,8 @@ class Loose:
         ("gp", GP(seed=5)),
         ("tpe", TPE(seed=5)),
         ("forest", Forest(seed=5)),
+        ("cma", CMA(seed=5)),
+        ("zoom", Zoom(seed=5)),
     ],
 )
 def test_searchers_by_name(name, made):
@@ -101,7 +105,7 @@ def test_an_object_is_taken_as_it_is():
 def test_unknown_names_say_what_is_allowed_and_near():
     with pytest.raises(
         StudyError,
-        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, forest, gp, grid, random, sobol, tpe",
+        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, cma, forest, gp, grid, random, sobol, tpe, zoom",
     ):
         searcher("sobel", SPACE, 1)
     with pytest.raises(

@@ -59,7 +59,7 @@ class TwiceSchedule:
 
 
 @pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw"])
-@pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp", "forest", "tpe", "auto"])
+@pytest.mark.parametrize("search", ["random", "sobol", "grid", "gp", "forest", "cma", "zoom", "tpe", "auto"])
 def test_a_study(search, schedule):
     space = SPACES["mixed"]
     study = Study(

@@ -145,9 +145,10 @@ def simulated(
     )  # fmt: skip
     every = total + pairs * len(asked.rates) * len(asked.lr_seeds) * choose
     far = Far(every, task.steps)
-    screen.block(
-        "simulate", textwrap.wrap(_what(asked, every, task.steps, choose=choose), WIDTH, break_on_hyphens=False)
-    )
+    once = _once(asked, len(data.train), task.batch(params), task.steps)
+    what = _what(asked, every, task.steps, choose=choose)
+    screen.block("simulate", [y for x in (what, *once) for y in textwrap.wrap(x, WIDTH, break_on_hyphens=False)])
+    found.notes += once
     with interruptible("showing what is finished", screen.notice) as stop, screen.watching(far.look):
         if choose:
             found.rates = tune_rates(
@@ -192,14 +193,34 @@ def _setting(asked: Asked, steps: int) -> dict[str, str]:
     return {**asked.words, "seeds": _seeds(asked.seeds), "epochs": str(steps), **rates}
 
 
+def _once(asked: Asked, n: int, batch: int, steps: int) -> list[str]:
+    """Return a warning for each rule whose workers would exchange but once."""
+    from whet.distributed.named import parse_rule
+    from whet.distributed.shuffle import Shuffle
+    from whet.distributed.stretch import few
+
+    found = []
+    for workers in asked.workers:
+        dealt = Shuffle(n, batch, workers, asked.shuffle, shares=asked.shares)  # type: ignore[arg-type]
+        found += [few(parse_rule(r), workers, steps * dealt.per_epoch, asked.shares) for r in asked.rules]
+    return [x for x in found if x]
+
+
 def _notes(asked: Asked, n: int, batch: int, steps: int) -> list[str]:
     """Return what a reader should know of what was asked for."""
+    from whet.distributed.named import parse_rule
     from whet.distributed.shuffle import advice
     from whet.recipe.words import count
 
     found = []
     if asked.shuffle != "global":
         found.append(advice(n, max(asked.workers), steps, asked.shuffle).why)  # type: ignore[arg-type]
+        loose = [rule for rule in asked.rules if not parse_rule(rule).gathers]
+        if loose:
+            found.append(
+                f"{', '.join(loose)}: a worker that is through with its shard takes over what slower ones have left of theirs, so "
+                "each example is seen once in an epoch, and not always by the worker that has it"
+            )
     batches = -(-n // batch)
     if max(asked.workers) > batches:
         found.append(

@@ -36,7 +36,8 @@ class Channel(Protocol):
     "server" or "worker 3"; models: (worker, its model as `whet.distributed.member` lays it) of the members at the last point, where the rule exchanges models, else ().
 
     status has, as far as it is known: seconds (since the first worker's first step; 0.0 before), version (updates applied), merged (batches), epochs (merged, a real number), staleness (text of a
-    number -> pushes), refused (reason -> pushes), drawn_again (batches), events (word -> count), and workers: number as text -> updates,
+    number -> pushes), refused (reason -> pushes), drawn_again (batches), lent (those drawn from a slower one's shard), passes (over
+    each shard), events (word -> count), and workers: number as text -> updates,
     rate (updates a second), waits (for others), ahead (updates ahead of the slowest).
     """
 

@@ -5,60 +5,21 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
+from whet.distributed.client import Channel, Client
 from whet.distributed.server import Server
-from whet.distributed.update import Given, Update
+from whet.distributed.update import Update
 
-__all__ = ["SIGNS", "Channel", "Client", "Desk"]
+__all__ = ["SIGNS", "Desk"]
 
 SIGNS = 10  # of life that a worker gives within a deadline, at most
 _TOGETHER = 60.0  # seconds that the first worker waits for the others, at most
 _ANOTHER = (
     120.0  # seconds, or the deadline when that is more, in which one has to come when nobody that is there may train
 )
-
-
-@dataclass(eq=False)
-class Client:
-    """A worker in one of its lives: the time from its HELLO until it is gone, late, or says HELLO again."""
-
-    worker: int
-    life: int
-    since: float  # when it was given what it is at
-    own: bool  # it has weights to go on from
-    step: int = 0  # of its next update
-    asks: bool = False  # it waits to be given something
-    resting: bool = False  # there is nothing for it
-    updates: int = 0
-    began: float | None = None  # when it was first given something
-
-
-class Channel(Protocol):
-    """What a desk needs of the way to its workers."""
-
-    def into(self, worker: int) -> Tensor:
-        """Return the vector (p,) that a worker's weights go into, which stays as it is until its push."""
-        ...
-
-    def give(self, client: Client, given: Given) -> None:
-        """Let a worker go on, with what it was given. Its weights lie in `into`, unless it goes on from its `own`."""
-        ...
-
-    def drop(self, client: Client) -> None:
-        """Speak no more to a worker in this life."""
-        ...
-
-    def merged(self) -> None:
-        """Note that batches were merged, before the worker whose update it was, or the owner, hears of it."""
-        ...
-
-    def whole(self, epoch: int) -> None:
-        """Show the owner the weights, that have taken an epoch's batches; nothing is given out until `Desk.seen` is told."""
-        ...
 
 
 class Desk:
@@ -132,7 +93,7 @@ class Desk:
 
     def ask(self, client: Client) -> None:
         """Give the worker something as soon as it may go on; it must not be at something, else nothing is done."""
-        if not client.asks and not self.server.busy(client.worker):
+        if not client.asks and not self.server.ledger.busy(client.worker):
             client.asks = True
             self._give(client)
 
@@ -148,7 +109,7 @@ class Desk:
             return
         worker, sends = client.worker, self.server.local.sends
         update = Update(
-            worker, step, vector, sends, max(1, examples), min(pulled, self.server.held.version), self.server.at(worker), loss,
+            worker, step, vector, sends, max(1, examples), min(pulled, self.server.held.version), self.server.ledger.at(worker), loss,
             buffers,
         )  # fmt: skip
         if self._reading:
@@ -167,7 +128,7 @@ class Desk:
     def _need(self) -> None:
         """Raise TaskError when all that are there are refused for good, and no other can come, or none has come for long."""
         there = set(self.clients)
-        if self.finished or not there or not there <= self.server.banned:
+        if self.finished or not there or not there <= self.server.ledger.banned:
             self._barren = None
             return
         now = self._clock()
@@ -181,7 +142,7 @@ class Desk:
 
     def expected(self, client: Client, step: int) -> bool:
         """Return whether this is the update that the worker is at."""
-        return step == client.step and self.server.busy(client.worker)
+        return step == client.step and self.server.ledger.busy(client.worker)
 
     def leave(self, client: Client) -> None:
         """Count a worker as gone, in this life."""
@@ -293,7 +254,8 @@ class Desk:
         return {
             "seconds": 0.0 if self._first is None else now - self._first,
             "version": server.held.version, "merged": server.merged, "epochs": server.epochs,
-            "drawn_again": server.sampler.drawn_again, "refused": dict(server.refused), "events": dict(self.events),
+            "drawn_again": server.sampler.drawn_again, "lent": server.sampler.lent,
+            "passes": [round(p, 2) for p in server.sampler.passes], "refused": dict(server.refused), "events": dict(self.events),
             "staleness": {str(k): v for k, v in sorted(server.staleness.items())[:200]},
             "workers": {
                 str(w): {

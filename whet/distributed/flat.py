@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 
 import torch
@@ -48,7 +49,7 @@ class Flat:
             )
         first, self.size = self.parameters[0], sum(p.numel() for p in self.parameters)
         self.weights = self._fit(weights, first, "weights")
-        self.gradient = self._fit(gradient, first, "gradient")
+        self.gradient = _zeros(self.size, first) if gradient is None else self._fit(gradient, first, "gradient")
         self._layout = [
             (p.shape, _dense(p), p.numel()) for p in self.parameters
         ]  # searched once: `point` is in every step
@@ -59,7 +60,10 @@ class Flat:
                 if weights is None:
                     view.copy_(p)
                 p.data = view
-            self.link()
+            if gradient is None:
+                self.point(self.gradient)
+            else:
+                self.link()
 
     def _fit(self, vector: Tensor | None, like: Tensor, what: str) -> Tensor:
         if vector is None:
@@ -111,6 +115,13 @@ class Flat:
                 part = values[start : start + b.numel()].reshape(b.shape)
                 b.copy_(part if b.is_floating_point() else part.round())
                 start += b.numel()
+
+
+def _zeros(size: int, like: Tensor) -> Tensor:
+    """Return zeros (size,) that take memory where they are written to: who evaluates or serves computes no gradient."""
+    if like.device.type != "cpu":
+        return torch.zeros(size, dtype=like.dtype, device=like.device)
+    return torch.frombuffer(mmap.mmap(-1, size * like.element_size()), dtype=like.dtype)
 
 
 def _dense(p: Tensor) -> tuple[int, ...]:

@@ -5,9 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from whet.distributed.flat import Flat
+from whet.distributed.rule import Rule
+from whet.distributed.shuffle import Shuffle
+from whet.distributed.step import Steps
 from whet.errors import CheckpointError
 
-__all__ = ["need_same"]
+__all__ = ["made", "need_same"]
+
+FORMAT = 2  # of a server's state; a state of another is refused before it is read
+
+
+def made(rule: Rule, shuffle: Shuffle, flat: Flat, steps: Steps) -> dict[str, Any]:
+    """Return what two servers must have in common for one to go on from the state of the other.
+
+    How many workers there are matters where each has a shard of its own.
+    """
+    return {
+        "format": FORMAT, "rule": str(rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
+        "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
+        "optimizer": type(steps.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
+        "statistics": flat.buffer_size, "steps": f"on {'the whole vector' if steps.whole else 'each parameter'}",
+        "shares": list(shuffle.shares) or None,
+    }  # fmt: skip
 
 
 def need_same(made: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -18,6 +38,11 @@ def need_same(made: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     ...
     whet.errors.CheckpointError: checkpoint: was made with workers 4, and here it is 8. Go on as it was made, or begin anew without resume.
     """
+    if made.get("format") != own.get("format"):
+        raise CheckpointError(
+            f"checkpoint: was written by another version of whet (format {made.get('format', 1)}, here {own.get('format', 1)}). Go on "
+            "with that one, or begin anew without resume."
+        )
     for what in dict.fromkeys((*own, *made)):
         if made.get(what) != own.get(what):
             was = f"with {what} {made[what]}" if made.get(what) is not None else f"without {what}"

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from whet.distributed.closing import Closing
 from whet.distributed.flat import Flat
+from whet.distributed.ledger import Ledger
 from whet.distributed.losses import Losses
-from whet.distributed.made import need_same
+from whet.distributed.made import made, need_same
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.statistics import Statistics
 from whet.distributed.step import Steps
+from whet.distributed.stretch import Stretches
 from whet.distributed.update import Given, Held, Refused, Ticket, Update
-from whet.errors import TaskError
 
 __all__ = ["Server"]
 
@@ -43,6 +44,7 @@ class Server:
         self.steps = Steps(flat, optimizer, rate)
         self.optimizer = self.steps.optimizer
         self.local = rule.local or Local()
+        self.stretches = Stretches(rule, sampler)
         self.held = Held(flat.weights)
         self.memory = rule.init(self.held)
         self.staleness: Counter[int] = Counter()
@@ -52,12 +54,7 @@ class Server:
         self._losses = Losses()
         self.statistics = Statistics(flat)
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        # that a rule refuses for good: they are given nothing more, for as long as they are there
-        self.banned: set[int] = set()
-        self._fresh: set[int] = set()  # workers that joined with no weights to go on from
-        self._last: dict[int, int] = {}  # worker -> the last step it pushed
-        self._out: dict[int, tuple[Ticket, ...]] = {}  # worker -> what it is at
-        self._replies: dict[int, Tensor] = {}
+        self.ledger = Ledger()
         self._closing = Closing()
 
     # -- who is there
@@ -68,20 +65,20 @@ class Server:
         own: it has weights to go on from; else its first pull gives it the server's, whatever the rule. None: it only rested, so that is as before.
         """
         if own is not None:
-            self._fresh.discard(worker) if own else self._fresh.add(worker)
+            self.ledger.fresh.discard(worker) if own else self.ledger.fresh.add(worker)
         if not self.closing or self._closing.calls(worker):
             self.held.tick(worker, self.held.slowest)
-        self.held.here.add(worker)
         self.sampler.join(worker)
-        return self._last.get(worker, -1) + 1
+        self.stretches.join(worker, self.held)
+        self.held.here.add(worker)
+        return self.ledger.next(worker)
 
     def leave(self, worker: int) -> bool:
         """Count a worker as gone: what it was at is drawn again; return whether the weights changed, since none waits for it now."""
-        self.sampler.lost(self._out.pop(worker, ()))
+        self.sampler.lost(self.ledger.leave(worker))
         self.sampler.leave(worker)
         self.held.here.discard(worker)
-        self.banned.discard(worker)  # who comes in its place may be sound
-        self._replies.pop(worker, None)
+        self.stretches.anew()
         self.statistics.leave(worker)
         self._out_of(worker)
         changed = self._without()  # one that rested too: rules forget who is gone
@@ -102,16 +99,8 @@ class Server:
 
     def waiting(self, worker: int) -> bool:
         """Return whether there is something for the worker to do."""
-        there = self._closing.calls(worker) if self.closing else self.sampler.waiting(worker)
-        return there and worker not in self.banned
-
-    def at(self, worker: int) -> tuple[Ticket, ...]:
-        """Return the tickets that a worker is at."""
-        return self._out.get(worker, ())
-
-    def busy(self, worker: int) -> bool:
-        """Return whether a worker is at something."""
-        return worker in self._out
+        there = self._closing.calls(worker) if self.closing else self.stretches.waiting(worker)
+        return there and worker not in self.ledger.banned
 
     # -- the two calls of a worker
 
@@ -124,45 +113,41 @@ class Server:
 
         `into` is then the worker's backup: it must stay as it is until its push is merged, when the rule looks at backups.
         """
-        self.sampler.lost(self._out.pop(worker, ()))  # it asks again: what it was given did not reach it
+        self.stretches.back(
+            worker, self.ledger.out.pop(worker, ())
+        )  # it asks again: what it was given did not reach it
         if self.closing:
             return self._note(worker, self._closing.give(
-                worker, into, held=self.held, models=self.models, sampler=self.sampler, barred=self.banned,
+                worker, into, held=self.held, models=self.models, sampler=self.sampler, barred=self.ledger.banned,
                 buffers=self.statistics.of(worker),
             ))  # fmt: skip
-        tickets: list[Ticket] = []
         handed = self.sampler.given
-        for _ in range(self.local.every * self.sampler.shuffle.share(worker)):
-            ticket = None if worker in self.banned else self.sampler.next(worker)
-            if ticket is None:
-                break
-            tickets.append(ticket)
-        if not tickets:
+        if not (tickets := self.stretches.draw(worker, self.held, self.ledger.banned)):
             return None
-        buffers = self.statistics.settled() if worker in self._fresh else None
-        reply = self._replies.pop(worker, None)
-        fresh = reply is not None or self.local.takes == "weights" or worker in self._fresh
+        buffers = self.statistics.settled() if worker in self.ledger.fresh else None
+        reply = self.ledger.replies.pop(worker, None)
+        fresh = reply is not None or self.local.takes == "weights" or worker in self.ledger.fresh
         if fresh:
             into.copy_(self.held.weights if reply is None else reply)
         if self.rule.backup:
             self.held.backups[worker] = into
         models = self.models if self.local.peers else ()
-        return self._note(worker, Given(self.held.version, tuple(tickets), models, handed, fresh, buffers))
+        return self._note(worker, Given(self.held.version, tickets, models, handed, fresh, buffers))
 
     def _note(self, worker: int, given: Given | None) -> Given | None:
         """Note what a worker is at from now on."""
         if given is not None:
-            self._fresh.discard(worker)
-            self._out[worker] = () if given.closing else given.tickets
+            self.ledger.fresh.discard(worker)
+            self.ledger.out[worker] = () if given.closing else given.tickets
         return given
 
     def push(self, update: Update) -> bool:
         """Merge an update; return whether the weights changed."""
-        known = update.worker in self.held.clocks and update.worker in self._out
-        if not known or update.step <= self._last.get(update.worker, -1):
+        known = update.worker in self.held.clocks and update.worker in self.ledger.out
+        if not known or update.step <= self.ledger.last.get(update.worker, -1):
             return False
-        self._last[update.worker] = update.step
-        self._out.pop(update.worker, None)
+        self.ledger.last[update.worker] = update.step
+        self.ledger.out.pop(update.worker, None)
         self.staleness[self.held.version - update.pulled] += 1
         self.held.tick(update.worker, self.held.clocks[update.worker] + 1)
         if update.buffers is not None:
@@ -173,7 +158,7 @@ class Server:
 
     def _answered(self, worker: int) -> None:
         """Wait for this worker no longer in the compression that ends the training, and for none when all are refused for good."""
-        if self.closing and (self._closing.gone(worker) or self.held.here <= self.banned):
+        if self.closing and (self._closing.gone(worker) or self.held.here <= self.ledger.banned):
             self._closing.end(self.merged)
 
     def _merge(self, update: Update) -> bool:
@@ -182,9 +167,10 @@ class Server:
             return self._apply(out)
         self._refuse(out, update.tickets)
         if out.why == "quarantine":
-            self.banned.add(update.worker)
+            self.ledger.banned.add(update.worker)
+            self.stretches.anew()
         if update.kind == "weights":  # its own are spoilt: it goes on from the server's
-            self._fresh.add(update.worker)
+            self.ledger.fresh.add(update.worker)
         return self._without()
 
     def _without(self) -> bool:
@@ -207,7 +193,7 @@ class Server:
         else:
             self.held.weights.copy_(update.vector)
         if update.reply is not None:
-            self._replies[update.worker] = update.reply
+            self.ledger.replies[update.worker] = update.reply
         if update.models is not None:
             self.models = update.models
         if update.statistics is not None:
@@ -220,13 +206,7 @@ class Server:
 
     def need(self, workers: Collection[int]) -> None:
         """Raise TaskError when each of `workers`, which are all there are, is refused for good: nobody is left to train."""
-        if workers and self.banned.issuperset(workers):
-            who = ", ".join(map(str, sorted(workers)))
-            why = ", ".join(f"{w} {n} times" for w, n in sorted(self.refused.items()))
-            raise TaskError(
-                f"{self.rule}: workers refused for good: {who} (in all: {why}); no other is there to train. Lower the learning "
-                "rate, or look for examples that are not finite (whet look). Resuming gives each of them another chance."
-            )
+        self.ledger.need(workers, str(self.rule), self.refused)
 
     # -- what is known of the training
 
@@ -262,18 +242,8 @@ class Server:
 
     @property
     def made(self) -> dict[str, Any]:
-        """What another server must have in common with this one to go on from its state.
-
-        How many workers there are matters where each has a shard of its own.
-        """
-        shuffle, flat = self.sampler.shuffle, self.flat
-        return {
-            "rule": str(self.rule), "seed": shuffle.seed, "batch": shuffle.batch, "shuffle": shuffle.how,
-            "workers": "any" if shuffle.how == "global" else shuffle.workers, "examples": shuffle.n,
-            "optimizer": type(self.optimizer).__name__, "weights": flat.size, "dtype": str(flat.weights.dtype),
-            "statistics": flat.buffer_size, "steps": f"on {'the whole vector' if self.steps.whole else 'each parameter'}",
-            "shares": list(shuffle.shares) or None,
-        }  # fmt: skip
+        """What another server must have in common with this one to go on from its state."""
+        return made(self.rule, self.sampler.shuffle, self.flat, self.steps)
 
     def state(self, *, workers: bool = True) -> dict[str, Any]:
         """Return all that another server needs to go on from here, copied; workers: also what only those use that are there now."""
@@ -282,15 +252,10 @@ class Server:
             "weights": self.held.weights.clone(), "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.held.version, "clocks": [list(p) for p in self.held.clocks.items()],
             "backups": [[w, b.clone()] for w, b in self.held.backups.items() if workers], "memory": thaw(self.memory, plain),
-            "sampler": self.sampler.state(), "last": [list(p) for p in self._last.items()],
-            "replies": [[w, r.clone()] for w, r in self._replies.items() if workers],
+            "sampler": self.sampler.state(), "stretches": self.stretches.state(), **self.ledger.state(workers=workers),
             "models": [[w, m.clone()] for w, m in self.models],
             "staleness": [list(p) for p in self.staleness.items()], "refused": [list(p) for p in self.refused.items()],
-            "merged": self.merged, "seen": self.seen,
-            "out": [[w, [list(t) for t in tickets]] for w, tickets in self._out.items()],
-            "fresh": sorted(self._fresh),
-            "here": sorted(self.held.here),
-            "banned": sorted(self.banned), **self._losses.state(),
+            "merged": self.merged, "seen": self.seen, "here": sorted(self.held.here), **self._losses.state(),
         }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -306,13 +271,11 @@ class Server:
         self.held.backups = {w: b.clone() for w, b in state["backups"]}
         self.memory = thaw(state["memory"], lived)
         self.sampler.load(state["sampler"])
-        self._last = dict(state["last"])
-        self._replies = {w: r.clone() for w, r in state["replies"]}
+        self.stretches.load(state["stretches"])
+        self.ledger.load(state)
         self.models = tuple((w, m.clone()) for w, m in state["models"])
         self.staleness, self.refused = Counter(dict(state["staleness"])), Counter(dict(state["refused"]))
         self._losses.load(state)
-        self._out = {w: tuple(Ticket(*t) for t in tickets) for w, tickets in state["out"]}
-        self.banned, self._fresh = set(state["banned"]), set(state["fresh"])
         self.held.here = set(state["here"])
 
     def alone(self) -> None:
@@ -321,9 +284,10 @@ class Server:
         A compression that ends the training begins anew too, without what some have sent: else the others would be left out.
         """
         self.statistics.alone()
+        self.stretches.alone(self.held.here)
         closed = self._closing.merged
         if self.closing:
             self.memory = self.rule.init(self.held)
-        for worker in {*self.held.clocks, *self.held.here, *self._out, *self.banned}:
+        for worker in {*self.held.clocks, *self.held.here, *self.ledger.out, *self.ledger.banned}:
             self.leave(worker)
         self._closing.end(closed)

@@ -167,7 +167,7 @@ class Simulation:
         self._lives[worker] = self._lives.get(worker, 0) + 1
         step = self.server.join(worker)
         self.workers[worker] = self._seat(worker, step)
-        self._ask(worker)
+        self._plan(self.clock, "ask", worker)  # when all that join now are there
 
     def _seat(self, worker: int, step: int = 0) -> Seat:
         return Seat(worker, self.parts, self.shuffle, local=self.server.local, stage=self.stage, step=step)
@@ -226,7 +226,7 @@ class Simulation:
         self._ask(worker)
         if self.server.held.slowest != self._slowest:  # else `admit` says of them what it said before
             self._wake()
-        if self._resting and self.server.closing:
+        if self._resting:
             self._rouse()
 
     def _wake(self) -> None:

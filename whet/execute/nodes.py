@@ -14,7 +14,7 @@ from whet.errors import MissingExtra, UsageError, one_line
 from whet.execute.processes import cores
 from whet.units import show_bytes
 
-__all__ = ["alive", "connect", "divide", "environment", "here", "leave", "need", "reason", "room"]
+__all__ = ["alive", "connect", "divide", "environment", "here", "leave", "named", "need", "reason", "room"]
 
 _TELLS = "print_to_stdstream"  # what Ray prints the logs of a lost node with, pages of them, to standard output
 
@@ -40,29 +40,52 @@ def here(folder: str) -> tuple[int, str]:
     return os.getpid(), platform.node()
 
 
+def named() -> str | None:
+    """Return the address of the cluster that RAY_ADDRESS or this machine's `ray start` names, None when neither does.
+
+    Ray's own search goes on to any cluster that runs here. One that another process started for itself goes when that process does, so
+    it is no place to work; and a name that `ray start` left of one that is gone would be waited for, for minutes.
+    """
+    from ray._private import services, utils
+
+    if said := os.environ.get("RAY_ADDRESS"):
+        return None if said == "local" else said
+    started = utils.read_ray_address()
+    if not started:
+        return None
+    found: Any = services.find_gcs_addresses  # of the nodes that run here
+    found.cache_clear()
+    return started if started in found() else None
+
+
 def connect(address: str | None, workers: int) -> bool:
-    """Join the cluster, or start one here; return whether it is to be left again. Raises UsageError when it cannot be."""
+    """Join the cluster at `address`, or the one that is `named`, else start one here; return whether it is to be left again.
+
+    Raises UsageError when it cannot be.
+    """
     import ray
     from ray._private import worker as ray_worker
 
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    where = "ray"
     try:
         if address is not None:
+            where = address
             ray.init(address, **quiet)
             return True
-        try:
-            ray.init("auto", **quiet)
-        except ConnectionError:
-            if os.environ.get("RAY_ADDRESS"):
-                raise
+        if (found := named()) is not None:
+            where = found
+            ray.init(
+                **quiet
+            )  # it finds the same, and speaks to it with the user's token, as it does with no address that it is given
+        else:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init("local", num_cpus=max(cores(), workers), include_dashboard=False, **quiet)
-    except Exception as e:
-        where = address or os.environ.get("RAY_ADDRESS") or "ray"
+    except (Exception, SystemExit) as e:  # the latter: Ray ends the process when nobody answers
         raise UsageError(
-            f"{where}: cannot join the cluster: {reason(e)}. Check the address, and `ray status` there."
+            f"{where}: cannot join the cluster: {'it does not answer' if isinstance(e, SystemExit) else reason(e)}. Check the address, and `ray status` there."
         ) from e
     if hasattr(ray_worker, _TELLS):  # a worker that is lost is told by its "exit" message
         _loud.append(getattr(ray_worker, _TELLS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,15 +21,16 @@ from whet.distributed.ensemble import member_losses
 from whet.distributed.flat import Flat
 from whet.distributed.member import parted
 from whet.distributed.named import parse_rule
-from whet.distributed.shuffle import Advice, advice
+from whet.distributed.shuffle import Advice, Shuffle, advice
+from whet.distributed.stretch import few
 from whet.journal.checkpoint import save
 from whet.recipe.begin import blaming
-from whet.recipe.block import Began, Block, Progress
+from whet.recipe.block import WIDTH, Began, Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.single import about, outcome, saved_before
 from whet.recipe.trained import kept
 from whet.recipe.words import count
-from whet.recipe.workers import ensemble, lines, mean_staleness, rows
+from whet.recipe.workers import ensemble, lines, mean_staleness, rows, unlike
 from whet.train.checkpoint import pack
 from whet.train.early import Early
 from whet.train.run import Run
@@ -87,7 +89,12 @@ def train_many(
         )  # fmt: skip
     with training:
         advised = advice(len(training.run.data.train), team.workers // team.stages, training.run.steps, team.shuffle)  # type: ignore[arg-type]
-        warned = "" if advised.safe else f"; {advised.why}"  # now, when it can still be changed
+        run = training.run
+        dealt = Shuffle(len(run.data.train), run.batch, team.workers, team.shuffle, alone=run.alone, shares=team.shares)  # type: ignore[arg-type]
+        once = few(rule, team.workers, run.steps * dealt.per_epoch, team.shares)
+        warned = "".join(
+            f"; {w}" for w in (once, "" if advised.safe else advised.why) if w
+        )  # now, when it can still be changed
         crew = count(team.workers, "worker") + (f" of shares {', '.join(map(str, team.shares))}" if team.shares else "")
         yield Began("train", f"{crew}, {rule}, {team.shuffle} shuffle{warned}")
         held = _Held(job, training, path, what=what, saved=saved)
@@ -105,7 +112,7 @@ def train_many(
                     held.take(event)
                 yield held.progress(every, team.shares, told=isinstance(event, Point))
             held.end()
-        yield held.block(team, str(rule), advised)
+        yield held.block(team, str(rule), advised, once)
 
 
 class _Held:
@@ -228,20 +235,22 @@ class _Held:
             rows=rows(status, self._deaths + training.deaths, workers, every=every, shares=shares) if there else (), told=told,
         )  # fmt: skip
 
-    def block(self, team: Team, rule: str, advised: Advice) -> Block:
-        """Return what came of it."""
+    def block(self, team: Team, rule: str, advised: Advice, once: str) -> Block:
+        """Return what came of it; once: that there was but one exchange, in a sentence, or ""."""
         run, told = self.training.run, self.told()
         said = lines(
             told, workers=team.workers, rule=rule, members=self.members, advice=advised.why,
             normed=any(name.endswith("running_mean") for name, _ in run.model.named_buffers()),
         )  # fmt: skip
+        said += textwrap.wrap(once, WIDTH, subsequent_indent="  ")
         found = {
             "workers": team.workers, "rule": rule, "shuffle": team.shuffle, "on": team.on, "shares": list(team.shares), "seconds": told["seconds"], "startup": told["startup"],
             "updates": self.status.get("version", 0), "mean_staleness": mean_staleness(self.status),
             "staleness": self.status.get("staleness", {}), "refused": self.status.get("refused", {}),
             "drawn_again": self.status.get("drawn_again", 0), "lost": told["lost"], "deaths": told["deaths"],
             "each": self.status.get("workers", {}), "ensemble": self.members,
-            "advice": {"safe": advised.safe, "why": advised.why},
+            "advice": {"safe": advised.safe, "why": advised.why}, "once": once,
+            "unlike": unlike(self.status),
         }  # fmt: skip
         if not self.points and not self.status:
             end = Block("train", ("stopped before the first update: nothing was saved",), {"step": 0, "path": None})

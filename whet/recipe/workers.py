@@ -11,9 +11,10 @@ from whet.recipe.block import WIDTH
 from whet.recipe.words import bars, count
 from whet.tune.budget import duration
 
-__all__ = ["lines", "mean_staleness", "rows"]
+__all__ = ["lines", "mean_staleness", "rows", "unlike"]
 
 _SHOWN = 8  # workers that have a row of their own
+_UNLIKE = 1.0  # passes by which shards may differ before it is said
 
 
 def rows(
@@ -79,6 +80,7 @@ def lines(
     if status.get("drawn_again") or told["lost"]:
         lost = f"; {count(told['lost'], 'update')} lost with the server" if told["lost"] else ""
         found.append(f"{count(status.get('drawn_again', 0), 'batch').replace('batchs', 'batches')} drawn again{lost}")
+    found += unlike(status)
     if members is not None:
         found.append(
             f"ensemble of {len(members['each'])}: loss {members['loss']:.4g}; its members {members['mean']:.4g} on average"
@@ -94,6 +96,25 @@ def lines(
         whose = "each member's own" if members is not None else "the mean of the workers' last"
         found.append(f"batch normalisation: {whose} statistics are saved")
     return [y for x in found for y in textwrap.wrap(x, WIDTH, subsequent_indent="  ")]
+
+
+def unlike(status: Mapping[str, Any]) -> list[str]:
+    """Return what is to be said of shards that were not their worker's alone, or seen more often than others: by more than one pass.
+
+    >>> unlike({"merged": 60, "lent": 9, "passes": [3.0, 3.0]})
+    ["9 of 60 batches were taken over by faster workers from a slower one's shard"]
+    >>> unlike({"merged": 60, "lent": 0, "passes": [2.4, 7.0, 6.9]})
+    ['shards were gone through unlike often: shard 0 2.4 times, shard 1 7.0 times']
+    """
+    found, passes = [], status.get("passes") or []
+    if status.get("lent"):
+        found.append(
+            f"{status['lent']:,} of {status['merged']:,} batches were taken over by faster workers from a slower one's shard"
+        )
+    if passes and max(passes) - min(passes) > _UNLIKE:
+        ends = (f"shard {passes.index(p)} {p:.1f} times" for p in (min(passes), max(passes)))
+        found.append(f"shards were gone through unlike often: {', '.join(ends)}")
+    return found
 
 
 def ensemble(found: Members, workers: list[int], chosen: int | None) -> dict[str, Any]:

@@ -20,8 +20,9 @@ def distributed_report(name: str, found: Mapping[str, Any], *, params: Mapping[s
     """
     team = found["distributed"]
     blocks: list[Block] = [_headline(found, team)]
-    if not team["advice"]["safe"]:
-        blocks.append(Findings((_unsafe(team),), "What was found"))
+    warned = [*([] if team["advice"]["safe"] else [_unsafe(team)]), *([_once(team)] if team.get("once") else [])]
+    if warned:
+        blocks.append(Findings(tuple(warned), "What was found"))
     sections = [Section("answer", "The answer", sentence(found), tuple(blocks))]
     if found.get("curve"):
         sections.append(_course(found))
@@ -29,7 +30,7 @@ def distributed_report(name: str, found: Mapping[str, Any], *, params: Mapping[s
     if team.get("ensemble"):
         sections.append(_ensemble(team["ensemble"]))
     advised = team["advice"]["why"]
-    sections.append(Section("shuffle", "Who trained on what", advised[0].upper() + advised[1:], (Prose(_dealt(team)),)))
+    sections.append(Section("shuffle", "Who trained on what", advised[0].upper() + advised[1:], _who(team)))
     how: list[Block] = [Facts(dict(params), "Configuration")]
     if command:
         how.append(Code(command, "Command"))
@@ -75,6 +76,11 @@ def _unsafe(team: Mapping[str, Any]) -> Finding:
     return Finding("SHUFFLE", Severity.WARN, f"--shuffle {team['shuffle']}", {"workers": team["workers"]}, why, fix)
 
 
+def _once(team: Mapping[str, Any]) -> Finding:
+    why, _, fix = str(team["once"]).partition(". ")
+    return Finding("EXCHANGE", Severity.WARN, f"--rule {team['rule']}", {"workers": team["workers"]}, why, fix)
+
+
 def _course(found: Mapping[str, Any]) -> Section:
     """Draw the metric and the training loss by epochs."""
     curve, plots = found["curve"], []
@@ -91,7 +97,7 @@ def _course(found: Mapping[str, Any]) -> Section:
         table = Table(("epoch", title), [(Id(x), y) for x, y in rows])
         plots.append(Plot(title[0].upper() + title[1:], {"data": data, "layout": layout}, table, 320, half=True))
     return Section(
-        "course", "How it went", "By epochs, each the merged batches of one pass over the examples.", tuple(plots)
+        "course", "How it went", "By epochs: so many merged batches as one pass over the examples has.", tuple(plots)
     )
 
 
@@ -146,6 +152,11 @@ def _ensemble(members: Mapping[str, Any]) -> Section:
         f"of {show(members['mean'])}. The model that is saved is {whose}; all are kept beside it, to be deployed together."
     )
     return Section("ensemble", "The members together", said, (Table(("worker", "loss on validation", ""), rows),))
+
+
+def _who(team: Mapping[str, Any]) -> tuple[Prose, ...]:
+    found = [_dealt(team), *(f"{said[0].upper()}{said[1:]}." for said in team.get("unlike", ()))]
+    return tuple(Prose(said) for said in found)
 
 
 def _dealt(team: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from whet.report.landscape import expected
 from whet.report.listing import spent, started, trial_table
 from whet.report.model import model
 from whet.report.parallel import parallel
+from whet.report.passes import passes_plot
 from whet.report.quantity import Seconds, count, show
 from whet.tune.trial import Trials
 
@@ -39,7 +40,7 @@ def happened(trials: Trials, history: History = ()) -> Section:
     >>> happened(trials).sentence
     '9 trials, 9 epochs.'
     """
-    plots = (anytime(trials, history), curves(trials), parallel(trials))
+    plots = (anytime(trials, history), curves(trials), parallel(trials), passes_plot(trials))
     blocks: list[Block] = [p for p in plots if p is not None]
     if len(trials):
         blocks.append(trial_table(trials))

@@ -157,7 +157,7 @@ def loses_no_batch(make: Make) -> None:
         seen = Counter(drill.seen)
         twice = [t for t, n in seen.items() if n > 1]
         assert not twice, f"{len(twice)} batches were merged twice"
-        if set(range(workers)) - drill.server.banned:
+        if set(range(workers)) - drill.server.ledger.banned:
             lost = drill.server.sampler.limit - len(seen)
             assert not lost, f"{lost} batches were neither merged nor refused"
             assert drill.server.merged == drill.server.sampler.limit

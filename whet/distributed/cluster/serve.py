@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whet.distributed.client import Client
 from whet.distributed.cluster.answers import Answers, until
 from whet.distributed.cluster.parcel import Answer, Bytes, said, unwrap, wrap
 from whet.distributed.cluster.turn import Turn
-from whet.distributed.desk import Client, Desk
+from whet.distributed.desk import Desk
 from whet.distributed.keeper import Keeper
 from whet.distributed.local.job import Job
 from whet.distributed.update import Given

@@ -36,6 +36,9 @@ def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
         if severed(e):
             return {"severed": str(e).splitlines()[0][:400], "life": payload["life"]}
         raise
+    finally:
+        if link.stopping:
+            job.clear()
 
 
 class _Rounds:

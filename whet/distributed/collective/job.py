@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Area, Region
 from whet.distributed.shuffle import Shuffle
 from whet.tasks import restore
@@ -20,7 +22,8 @@ class Job:
     """One training, in JSON values: it crosses processes by reference.
 
     task: as `whet.tasks.reference` gives it; workers: processes, of which each `stages` hold one copy of the model; folder: where they meet;
-    checkpoint: the file of their state; backend: of the exchanges, "gloo" or "nccl"; deadline, often: seconds.
+    checkpoint: the file of their state; backend: of the exchanges, "gloo" or "nccl"; deadline, often: seconds; temporary: folders that go
+    with the training.
     """
 
     task: Mapping[str, Any]
@@ -35,10 +38,16 @@ class Job:
     backend: str = "gloo"
     deadline: float = 120.0
     often: float = 30.0
+    temporary: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
+
+    def clear(self) -> None:
+        """Remove the folders that go with the training: its owner is gone."""
+        for folder in self.temporary:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def replicas(self) -> int:
@@ -62,4 +71,4 @@ class Job:
 
     def region(self) -> Region:
         """Open the shared memory."""
-        return Region(Path(self.folder) / "memory", self.areas())
+        return Region(region_path(Path(self.folder)), self.areas())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from whet.distributed.collective.job import Job
 from whet.distributed.collective.state import about, fill
-from whet.distributed.local.region import Region
+from whet.distributed.local.place import Place
 from whet.distributed.named import parse_rule
 from whet.distributed.rule import Rule
 from whet.distributed.shares import crew
@@ -31,6 +30,7 @@ from whet.tune.trial import Point
 
 __all__ = ["Training"]
 
+_CHECKPOINT = "collective.safetensors"  # its name
 _TRIES = 5  # deaths in a row, without an epoch between, that are taken for bad luck
 _GRACE = 5.0  # seconds after the first sign that a worker is gone in which it is found out which
 _RESTART = "restart"  # why the others of one that died are ended
@@ -55,8 +55,8 @@ class Training:
     A point's cost is in seconds since the start, without the start-up; its metrics have "updates". After the last, `run.model` has the weights;
     deaths says of each process how often it died, lost how many updates were trained again. It is a `Channel`.
 
-    Use it as a context manager, or call `close`: leaving it ends the processes. Raises UsageError for another rule or numbers that do not go
-    together, TaskError when the task cannot be found by other processes, fails in one, or has a model that cannot be cut.
+    Use it as a context manager, or call `close`: leaving it ends the processes. Raises UsageError for another rule, numbers that do not go
+    together or a folder that another training has, TaskError when the task cannot be found by other processes, fails in one, or has a model that cannot be cut.
     """
 
     deadline: float = 120.0
@@ -89,7 +89,6 @@ class Training:
         self.workers, self.stages, self.lost = workers, stages, 0
         self.deaths: Counter[str] = Counter()
         self.models: tuple[tuple[int, Tensor], ...] = ()
-        self._meet = Path(tempfile.mkdtemp(prefix="whet-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self._resume, self._life, self._row = resume, 0, 0
         self._began = self._lived = 0.0
         self._from = 0  # version at the start of this life
@@ -99,17 +98,15 @@ class Training:
         self._trouble: float | None = None  # when a worker was first heard to be gone
         self._heard: set[int] = set()  # workers that have said since that they miss another
         self._why = ""  # how they saw it
-        checkpoint = (self._meet if folder is None else folder) / "collective.safetensors"
-        self.job = Job(
-            reference(task), dict(params), workers, stages, self.run.steps, seed, shuffle, str(self._meet), str(checkpoint),
-            backend="nccl" if gpus else "gloo",
+        job = Job(
+            reference(task), dict(params), workers, stages, self.run.steps, seed, shuffle, "", "", backend="nccl" if gpus else "gloo",
         )  # fmt: skip
-        try:
-            self._per_epoch = self.job.shuffled(self.run).per_epoch
-            self._region = Region.make(self._meet / "memory", self.job.areas())
-        except BaseException:
-            self.close()
-            raise
+        self._per_epoch = job.shuffled(self.run).per_epoch
+        self._place = place = Place(folder, job.areas(), name=_CHECKPOINT)
+        self._region = place.region
+        self.job = replace(
+            job, folder=str(place.meet), checkpoint=str(place.checkpoint), temporary=tuple(map(str, place.temporary))
+        )
 
     def __iter__(self) -> Iterator[Point]:
         """Start the processes and go on until every epoch's batches are trained on."""
@@ -273,7 +270,7 @@ class Training:
         if self._pool is not None:
             self._pool.kill()
             self._pool = None
-        shutil.rmtree(self._meet, ignore_errors=True)
+        self._place.clear()
 
     def __enter__(self) -> Training:
         return self

@@ -12,7 +12,7 @@ from whet.distributed.local.region import Area
 from whet.distributed.member import member_size
 from whet.distributed.rule import Local
 
-__all__ = ["Layout", "memory"]
+__all__ = ["Layout", "memory", "whole"]
 
 
 class Layout(NamedTuple):
@@ -57,7 +57,7 @@ class Layout(NamedTuple):
 
 
 def memory(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
-    """Return bytes of vectors in all processes: shared ones, the server's weights, and what its rule and optimizer remember.
+    """Return bytes of the vectors that are shared or the server's: its weights, and what its rule and optimizer remember; `whole` has the rest.
 
     (2 + 2 M + optimizer + M squares) p for gradients: the server's weights and the snapshot, M pull and M push buffers;
     optimizer: vectors that the optimizer keeps (1 for momentum, 2 for Adam); squares: DC-ASGD-a's, one for each worker.
@@ -83,3 +83,19 @@ def socket_path(folder: Path) -> Path:
 def region_path(folder: Path) -> Path:
     """Return where the shared memory is."""
     return folder / "memory"
+
+
+def whole(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
+    """Return bytes of vectors in all processes together, those that stay: `memory`, and the models of each process.
+
+    (4 + 3 M + optimizer + M squares) p for gradients: beside the 2 + 2 M of `memory` there are the owner's model, that of the process which the
+    others are forked from, and each worker's of the beginning. For weights a worker has its gradient and its optimizer's vectors to itself
+    as well, and where models are exchanged, one more to compute with. Activations, and what the allocator keeps (up to one in each process, as measured), come to it.
+
+    >>> whole(Layout(1000, 0, "float32", 4, True, 0)) // 4
+    16000
+    """
+    m = layout.workers
+    own = 1 + (0 if layout.gradient else 1 + optimizer) + (layout.members > 0)
+    shared = memory(layout, optimizer=optimizer if layout.gradient else 0, squares=squares)
+    return shared + (2 + m * own) * layout.size * torch.empty(0, dtype=getattr(torch, layout.dtype)).element_size()

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from whet.distributed.keeper import sweep
 from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Area, Region
 from whet.errors import StoreError, UsageError
+from whet.execute.remains import Remains
 
 __all__ = ["CHECKPOINT", "Place", "meet"]
 
@@ -24,40 +25,44 @@ _MEMORY = Path("/dev/shm")  # a file system in memory, which containers often ma
 
 
 class Place:
-    """A folder that processes share, with memory in it, and one for the checkpoint: `folder`, or a temporary one when that is None.
+    """A folder that processes share, with memory in it, and one for the checkpoint `name`: `folder`, or a temporary one when that is None.
 
-    meet, region: the first, and its memory of `areas`; temporary: those that go with the training. They are removed by `clear`, or when this is
-    forgotten; when this process is killed, by a process that meets there. Raises UsageError when another training has `folder`, and
-    as `meet` does.
+    meet, region: the first, and its memory of `areas`; temporary: those that go with the training. They are removed by `clear`, when this is
+    forgotten, or when this process has ended, however it did; what processes that outlive it still write is theirs to remove. Raises
+    UsageError when another training has `folder` or it cannot be made, and as `meet` does.
 
     >>> place = Place(None, {"a": Area(3)})
     >>> place.checkpoint.parent.is_dir(), place.clear(), place.checkpoint.parent.exists(), place.meet.exists()
     (True, None, False, False)
     """
 
-    def __init__(self, folder: Path | None, areas: Mapping[str, Area]) -> None:
+    def __init__(self, folder: Path | None, areas: Mapping[str, Area], *, name: str = CHECKPOINT) -> None:
         made = [] if folder is None else _missing(folder)
         held = None if folder is None else _hold(folder)
-        try:
-            self.meet, self.region = meet(areas)
-        except BaseException:
-            _leave(held, made)
-            raise
         own = Path(tempfile.mkdtemp(prefix="whet-")) if folder is None else folder
-        self.checkpoint = own / CHECKPOINT
+        remains = [Remains(own)] if folder is None else []
+        self.checkpoint = own / name
+        self._clear = weakref.finalize(self, _remove, remains, self.checkpoint, held=held, made=made)
+        try:
+            self.meet, self.region = meet(areas, made=lambda new: remains.append(Remains(new)))
+        except BaseException:
+            self._clear()
+            raise
         self.temporary = [self.meet, *([own] if folder is None else [])]
-        self._clear = weakref.finalize(self, _remove, self.temporary, self.checkpoint, held=held, made=made)
 
     def clear(self) -> None:
         """Remove what is temporary, and let another training have the folder."""
         self._clear()
 
 
-def meet(areas: Mapping[str, Area], places: Sequence[Path] | None = None) -> tuple[Path, Region]:
+def meet(
+    areas: Mapping[str, Area], places: Sequence[Path] | None = None, *, made: Callable[[Path], object] = Path
+) -> tuple[Path, Region]:
     """Make a folder that its owner alone can enter, with shared memory in it, in the first of `places` that has room.
 
     places: unless given, memory and then the temporary folder ($TMPDIR); a RuntimeWarning says when the first was too small, since
-    what is shared through a disk's file is written to that disk too. Raises StoreError, naming the size, when none has room.
+    what is shared through a disk's file is written to that disk too; made: called with the folder before it takes memory. Raises StoreError,
+    naming the size, when none has room.
 
     >>> folder, region = meet({"a": Area(3)}); region["a"].tolist(), region_path(folder).exists()
     ([0.0, 0.0, 0.0], True)
@@ -68,6 +73,7 @@ def meet(areas: Mapping[str, Area], places: Sequence[Path] | None = None) -> tup
     full: StoreError | None = None
     for place in places:
         folder = Path(tempfile.mkdtemp(prefix="whet-", dir=place))
+        made(folder)
         try:
             region = Region.make(region_path(folder), areas)
         except StoreError as e:
@@ -120,9 +126,9 @@ def _leave(held: int | None, made: list[Path]) -> None:
             return
 
 
-def _remove(folders: list[Path], checkpoint: Path, *, held: int | None, made: list[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove(remains: list[Remains], checkpoint: Path, *, held: int | None, made: list[Path]) -> None:
+    for folder in remains:
+        folder.clear()
     if held is not None:  # a server that was killed while it wrote may have left a part
         sweep(checkpoint)
     _leave(held, made)

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from whet.distributed.desk import Client, Desk
+from whet.distributed.client import Client
+from whet.distributed.desk import Desk
 from whet.distributed.local.frames import Frame, FrameError, Kind, listen, peer, receive, send
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.region import Region

@@ -9,6 +9,8 @@
 | gp | where a Gaussian process expects the largest improvement |
 | tpe | where good trials are dense beside all that were tried |
 | forest | where a random forest does |
+| cma | a cloud that moves and stretches towards what does well |
+| zoom | coarse-to-fine passes over narrower and narrower ranges |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -36,6 +38,8 @@ NAMES = Names(
         "gp": "whet.tune.search.gp:GP",
         "tpe": "whet.tune.search.tpe:TPE",
         "forest": "whet.tune.search.forest:Forest",
+        "cma": "whet.tune.search.cma:CMA",
+        "zoom": "whet.tune.search.zoom:Zoom",
     },
 )
 

@@ -114,8 +114,7 @@ class Line:
         """
         tried = self._tried
         if tried.see(trials):
-            self._source, self._made = enumerate(self._points(trials)), 0
-            self._ahead.clear()
+            self.begin(trials)
         for text in list(self._ahead):
             if text not in tried.keys:
                 break
@@ -129,6 +128,11 @@ class Line:
                     break
                 others -= 1
         return last and (last[0], dict(last[1]))
+
+    def begin(self, trials: Trials) -> None:
+        """Drop the points; what is known of trials stays, so that another sequence can take their place at little cost."""
+        self._source, self._made = enumerate(self._points(trials)), 0
+        self._ahead.clear()
 
     def _more(self, most: int | None) -> Iterator[tuple[str, tuple[int, Params]]]:
         while most is None or self._made < most:
