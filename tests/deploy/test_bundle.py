@@ -57,6 +57,20 @@ def test_an_ensemble_comes_back(tmp_path: Path) -> None:
     assert torch.equal(load(bundle.folder).model(build)(X), model.eval()(X))
 
 
+@pytest.mark.parametrize("sure", [1.0, 30.0, 100.0])
+@pytest.mark.parametrize("labels", [1, 3])
+def test_an_ensemble_of_labels_comes_back(tmp_path: Path, labels: int, sure: float) -> None:
+    """Also of models that are very sure: log(sigmoid(x)), as an exporter would write it, is minus infinity there."""
+    models = [nn.Linear(4, labels) for _ in range(3)]
+    for model in models:
+        model.weight.data.mul_(sure)
+    average = Average(models, kind="classification", labels=True).eval()
+    bundle, _ = save(tmp_path / "m", average, X, task="t", members=[({}, 1 / 3)] * 3)
+    again = load(bundle.folder).model(lambda _: nn.Linear(4, labels))
+    assert torch.equal(again(X), average(X))
+    np.testing.assert_allclose(bundle.deployed()(X), average(X).detach(), rtol=1e-4, atol=1e-4)
+
+
 def test_tied_weights_come_back(tmp_path: Path) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:

@@ -157,17 +157,19 @@ def test_workers_that_wait_for_each_other_are_the_simulated_ones_bit_for_bit(clu
 @pytest.mark.ray
 @pytest.mark.soak
 @pytest.mark.parametrize("rule", ["ec(every=2)", "codistil(every=2, burn_in=0)"])
-def test_models_are_delivered_to_the_workers_and_the_owner(cluster, rule):
-    with Training(task("Blobs"), PARAMS, rule=rule, workers=2, steps=20, shuffle="local") as training:
+@pytest.mark.parametrize("name", ["Blobs", "Normed"])
+def test_models_are_delivered_to_the_workers_and_the_owner(cluster, name, rule):
+    with Training(task(name), PARAMS, rule=rule, workers=2, steps=20, shuffle="local") as training:
         list(training)
     assert [w for w, _ in training.models] == [0, 1]
     assert not torch.equal(training.models[0][1], training.models[1][1])
     found = member_losses(training.run, training.models)
     assert found.ensemble <= found.mean < 0.2
     if rule.startswith("ec"):
-        simulated = Simulation(task("Blobs"), PARAMS, rule=parse_rule(rule), workers=2, steps=20, shuffle="local")
+        simulated = Simulation(task(name), PARAMS, rule=parse_rule(rule), workers=2, steps=20, shuffle="local")
         list(simulated)
         assert torch.equal(weights(training.run), weights(simulated.run))
+        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(training.models, simulated.server.models, strict=True))
 
 
 @pytest.mark.ray

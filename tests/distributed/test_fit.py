@@ -52,7 +52,7 @@ class Searches(Blobs):
 
 def test_a_sparse_gradient_is_found_whatever_makes_it():
     with pytest.raises(TaskError, match=r"Words.model: the gradient of words.weight is sparse.*Leave sparse=True out"):
-        check_run(Run(Words(), PARAMS, device="cpu"))
+        check_run(Run(Words(), PARAMS, device="cpu"), asynchronous())
 
 
 @pytest.mark.parametrize("made", [Words, Searches, Calls])
@@ -71,7 +71,7 @@ def test_the_simulator_refuses_what_processes_refuse(made):
 def test_looking_changes_nothing(task):
     run, other = (Run(task(), PARAMS, device="cpu") for _ in range(2))
     before = torch.get_rng_state()
-    check_run(run)
+    check_run(run, asynchronous())
     assert torch.equal(before, torch.get_rng_state())
     assert all(p.grad is None for p in run.model.parameters())
     for a, b in zip(run.model.state_dict().values(), other.model.state_dict().values(), strict=True):

@@ -53,7 +53,7 @@ def test_what_went_wrong_is_said_and_what_did_not_is_not():
         "1 update in 1:30 min", "staleness 1.0 on average", "3 updates refused: 1 huge, 2 nan",
         "server died once, worker 3 died 2 times and was replaced", "2 times a worker did not answer in time",
         "1 batch drawn again; 1 update lost with the server", "ensemble of 2: loss 0.25; its members 0.4 on average",
-        "saved: the model of worker 3, loss 0.3; all members beside it, to deploy together", "batch normalisation: its worker's statistics are saved",
+        "saved: the model of worker 3, loss 0.3; all members beside it, to deploy together", "batch normalisation: each member's own statistics are saved",
     ):  # fmt: skip
         assert part in whole, (part, said)
 

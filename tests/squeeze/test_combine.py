@@ -66,6 +66,25 @@ def test_the_module_equals_the_function(kind: str, shape: tuple[int, ...], seed:
     np.testing.assert_allclose(got, combine(answers, weights, kind=kind), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("shape", [(30, 3), (30, 1), (30, 3, 1), (30, 5, 2)])
+def test_labels_are_averaged_each_by_itself(shape: tuple[int, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    answers = [(rng.normal(size=shape) * 4).astype("f4") for _ in range(3)]
+    model = Average([Fixed(a) for a in answers], [1, 2, 3], kind="classification", labels=True)
+    mean = np.tensordot([1 / 6, 2 / 6, 3 / 6], expit(np.stack(answers).astype("f8")), 1)
+    np.testing.assert_allclose(model(torch.zeros(30)).numpy(), logit(mean), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (30, 4, 5)), (2, (30, 5, 4)), (2, (30, 1, 4))])
+def test_classes_of_positions_lie_along_their_axis(axis: int, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    answers = [(rng.normal(size=shape) * 4).astype("f4") for _ in range(3)]
+    model = Average([Fixed(a) for a in answers], kind="classification", axis=axis)
+    mean = np.mean([softmax(a.astype("f8"), axis=axis) for a in answers], axis=0)
+    np.testing.assert_allclose(softmax(model(torch.zeros(30)).numpy(), axis=axis), mean, rtol=2e-5, atol=2e-6)
+
+
 def test_its_state_holds_its_weights() -> None:
     one = Average([nn.Linear(3, 2), nn.Linear(3, 2)], [1, 3], kind="classification")
     two = Average([nn.Linear(3, 2), nn.Linear(3, 2)], [1, 1], kind="classification")

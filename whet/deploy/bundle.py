@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Bundle:
 
     task: reference of the task it was trained for; kind: of the task; members: (params, weight) of each model of an
     ensemble, or the one model's; classes: names, None for regression; meta, metrics: JSON as given to `save`; weights:
-    `weights_hash` of the module.
+    `weights_hash` of the module; average: how an `Average` reads outputs.
 
     >>> members = (({"width": 8}, 1.0),)
     >>> Bundle(Path("runs/m"), "my.py", "regression", members, None, {}, {"rmse": 0.1}, "07..").graph.as_posix()
@@ -56,6 +56,7 @@ class Bundle:
     meta: Mapping[str, Any]
     metrics: Mapping[str, Any]
     weights: str
+    average: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def graph(self) -> Path:
@@ -73,7 +74,7 @@ class Bundle:
         """
         models = [build(params) for params, _ in self.members]
         weights = [weight for _, weight in self.members]
-        model = models[0] if len(models) == 1 else Average(models, weights, kind=self.kind)
+        model = models[0] if len(models) == 1 else Average(models, weights, **{"kind": self.kind, **self.average})
         try:
             safetensors.torch.load_model(model, self.folder / WEIGHTS)
         except (RuntimeError, OSError, safetensors.SafetensorError) as error:
@@ -121,6 +122,9 @@ def save(
         "meta": dict(meta or {}),
         "metrics": dict(metrics or {}),
         "weights": weights_hash(model),
+        "average": {"kind": model.kind, "axis": model.axis, "labels": model.labels}
+        if isinstance(model, Average)
+        else {},
     }
     for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
@@ -168,6 +172,7 @@ def load(folder: str | os.PathLike[str]) -> Bundle:
         return Bundle(
             at, card["task"], card["kind"], tuple((p, w) for p, w in card["members"]),
             None if classes is None else tuple(classes), card["meta"], card["metrics"], card["weights"],
+            card.get("average", {}),
         )  # fmt: skip
     except OSError as error:
         raise ExportError(f"{at}: is not a saved model: {error.filename}: {error.strerror}.") from error

@@ -33,7 +33,7 @@ class Channel(Protocol):
 
     run: the owner's run, whose model has the weights of the last point, and `steps` the epochs; workers: how many;
     status: how the training stood when last heard of; lost: acknowledged updates that died with servers; deaths: of each process,
-    "server" or "worker 3"; models: (worker, weights (p,)) of the members at the last point, where the rule exchanges models, else ().
+    "server" or "worker 3"; models: (worker, its model as `whet.distributed.member` lays it) of the members at the last point, where the rule exchanges models, else ().
 
     status has, as far as it is known: seconds (since the first worker's first step; 0.0 before), version (updates applied), merged (batches), epochs (merged, a real number), staleness (text of a
     number -> pushes), refused (reason -> pushes), drawn_again (batches), lent (those drawn from a slower one's shard), passes (over

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from whet.distributed.member import parted
 from whet.distributed.sampler import Sampler
 from whet.distributed.update import Given, Held, Ticket
 
@@ -47,7 +48,7 @@ class Closing:
     ) -> Given | None:  # fmt: skip
         """Give a worker its part: its model of the last exchange in `into` (p,), and everybody's; None when it has none.
 
-        It is given its model even where it has it: so what it does is the same when it is done again, for a server that came back. barred:
+        Its statistics are those of its model; buffers (b,): those of one that is no member. It is given its model even where it has it: so what it does is the same when it is done again, for a server that came back. barred:
         who is refused for good.
         """
         if self._called is None:
@@ -56,9 +57,12 @@ class Closing:
                 held.tick(other, held.slowest)
         if worker not in self._called:
             return None
-        into.copy_(dict(models).get(worker, held.weights))
+        weights, own = parted(dict(models).get(worker, held.weights), len(into))
+        into.copy_(weights)
         shard = Ticket(sampler.shard(worker), sampler.epochs, 0)
-        return Given(held.version, (shard,), models, sampler.given, buffers=buffers, closing=True)
+        return Given(
+            held.version, (shard,), models, sampler.given, buffers=buffers if own is None else own, closing=True
+        )
 
     def gone(self, worker: int) -> bool:
         """Wait for a worker no longer, since it has answered or left; return whether that was the last."""

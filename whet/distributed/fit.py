@@ -6,6 +6,8 @@ import copy
 
 import torch
 
+from whet.distributed.meaning import Meaning
+from whet.distributed.rule import Rule
 from whet.errors import TaskError
 from whet.train.run import Run
 from whet.train.stream import stream
@@ -15,8 +17,9 @@ __all__ = ["check_run"]
 _TRIED = 2  # examples
 
 
-def check_run(run: Run) -> None:
-    """Raise TaskError for what of a run that took no step yet no channel can do: sparse gradients.
+def check_run(run: Run, rule: Rule) -> None:
+    """Raise TaskError for what of a run that took no step yet no channel can do under a rule: sparse gradients, or outputs that have no mean where
+    workers teach each other.
 
     The simulator is held to the same, or it would show what cannot be trained. What travels is a vector of all parameters, so a gradient that is sparse would cost more than a dense one, and SparseAdam would
     refuse it at the server.
@@ -27,6 +30,8 @@ def check_run(run: Run) -> None:
             f"{type(run.task).__name__}.model: the gradient of {sparse} is sparse, but workers exchange one dense vector. Leave sparse=True out, or "
             "train without --workers."
         )
+    if rule.local is not None and rule.local.distil is not None:
+        Meaning.of(run)
 
 
 def _sparse(run: Run) -> str:

@@ -82,7 +82,7 @@ class Simulation:
                 "some would never have one. Give fewer workers, smaller batches or more epochs."
             )
         failures = in_order(failures, workers)
-        check_run(self.run)
+        check_run(self.run, rule)
         self.parts = Parts.of(self.run)
         self.server = Server(
             Flat(self.run.model), rule, Sampler(self.shuffle, self.run.steps), optimizer=self.run.optimizer,
@@ -115,10 +115,10 @@ class Simulation:
 
     def beats(self) -> Iterator[Point | None]:
         """As iterating it, with a None after every event: for an owner who shows how far it is, or stops in mid-epoch."""
+        yield from self._points()  # of epochs that were merged at once, when its owner went away after the first of them
         while self.run.step < self.run.steps and not self.run.over and self._events:
             self._next()
-            while self.run.step + 1 <= self.server.whole and not self.run.over:
-                yield self._point()
+            yield from self._points()
             yield None
         if self.run.step < self.run.steps and not self.run.over:
             self.server.need(self.workers)
@@ -127,6 +127,10 @@ class Simulation:
     def died(self) -> bool:
         """Whether it has ended before its last epoch because all workers had died."""
         return self.run.step < self.run.steps and not (self.run.over or self._events or self.workers)
+
+    def _points(self) -> Iterator[Point]:
+        while self.run.step + 1 <= self.server.whole and not self.run.over:
+            yield self._point()
 
     def _point(self) -> Point:
         self.server.settle_buffers()
@@ -201,8 +205,8 @@ class Simulation:
         seconds = self.delays.seconds
         batches = 0 if given.closing else len(given.tickets)  # what a compression takes is known when it is done
         times = (seconds(self.seed, worker, self._steps(worker) + i) for i in range(batches))
-        models = max(1, len(given.models))
-        self._plan(self.clock + self.network.seconds(models * self._size) + sum(times), "computed", worker)
+        models = sum(m.numel() * m.element_size() for _, m in given.models)
+        self._plan(self.clock + self.network.seconds(models or self._size) + sum(times), "computed", worker)
 
     def _steps(self, worker: int) -> int:
         return self.workers[worker].worker.step * self.server.local.every * self.shuffle.share(worker)

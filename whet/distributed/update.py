@@ -24,7 +24,7 @@ class Ticket(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a worker is given: the version of the weights, its tickets, the peers' models; the weights lie where it asked.
+    """What a worker is given: the version of the weights, its tickets, the peers' models (as `whet.distributed.member` lays them); the weights lie where it asked.
 
     handed: tickets handed out before these, by which the learning rates of its own steps go; None to go by the tickets themselves.
     fresh: whether weights were put there; else it goes on from its own. buffers: (b,) float64, the statistics that go with the weights, for a
@@ -50,7 +50,7 @@ class Update(NamedTuple):
     `Flat.read_buffers` gives them.
 
     A rule may add to what it lets through: reply, what this worker is given at its next pull in place of the server's weights;
-    models, what every worker is given as its peers from now on, by number; statistics, the buffers (b,) that belong to its vector, where
+    models, what every worker is given as its peers from now on, by number, each as `whet.distributed.member` lays it; statistics, the buffers (b,) that belong to its vector, where
     one worker's model stands for all (else the server takes the mean of the workers').
     """
 

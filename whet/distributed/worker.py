@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from whet.data.split import Split
 from whet.distributed.flat import Flat
+from whet.distributed.meaning import Meaning
+from whet.distributed.member import become
 from whet.distributed.rule import Distil, Local
 from whet.distributed.shuffle import Shuffle
 from whet.distributed.update import Given, Ticket, Update
@@ -29,14 +30,15 @@ __all__ = ["Parts", "Worker"]
 class Parts:
     """What of a task every worker needs.
 
-    model: makes a new one, with the initial weights of the seed; optimizer: over a model's parameters.
+    model: makes a new one, with the initial weights of the seed; optimizer: over a model's parameters; meaning: returns what outputs mean,
+    where workers teach each other, and raises TaskError where that cannot be.
     """
 
     model: Callable[[], nn.Module]
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
     loss: Callable[[Tensor, Tensor], Tensor]
     train: Split
-    classes: bool
+    meaning: Callable[[], Meaning]
     rate: Callable[[float], float] | None
     augment: Augment | None
     seed: int
@@ -49,7 +51,7 @@ class Parts:
         task, params = run.task, run.params
         return cls(
             model=lambda: copy.deepcopy(first), optimizer=lambda model: task.optimizer(params, model), loss=run.loss,
-            train=run.train, classes=run.data.kind == "classification", rate=run.rate, augment=run.augment, seed=run.seed,
+            train=run.train, meaning=functools.cache(lambda: Meaning.of(run)), rate=run.rate, augment=run.augment, seed=run.seed,
             device=run.device,
         )  # fmt: skip
 
@@ -81,6 +83,7 @@ class Worker:
         self.optimizer = parts.optimizer(flat.model) if local.sends == "weights" else None
         self._rates = [float(g["lr"]) for g in self.optimizer.param_groups] if self.optimizer else []
         self._teacher = Flat(parts.model()) if local.peers and teacher is None else teacher
+        self._meaning = parts.meaning() if local.distil is not None else None
 
     def work(self, given: Given) -> Update:
         """Train on what was given; return the update to push. The weights (p,) were put into `flat.weights` before."""
@@ -148,6 +151,12 @@ class Worker:
         distil = self.local.distil
         return distil is not None and (distil.steps > 0 or worker != self.number)
 
+    @property
+    def meaning(self) -> Meaning:
+        """What outputs mean, where it learns from others."""
+        assert self._meaning is not None
+        return self._meaning
+
     def _backward(self, ticket: Ticket, peers: Sequence[tuple[int, Tensor]]) -> tuple[Any, Tensor, Tensor]:
         """Put the gradient on one batch into `flat.gradient`; return (inputs, targets, loss)."""
         parts, index = self.parts, self.shuffle.indices(ticket)
@@ -161,7 +170,7 @@ class Worker:
             loss = parts.loss(outputs, targets)
             whole, distil = loss, self.local.distil
             if peers and distil is not None and self.steps >= distil.burn_in:
-                whole = loss + distil.weight * agree(outputs, self._taught(peers, inputs), classes=parts.classes)
+                whole = loss + distil.weight * self.meaning.agree(outputs, self._taught(peers, inputs), targets)
                 self.cost += len(peers) / 3
             whole.backward()
         self._check()
@@ -189,18 +198,14 @@ class Worker:
         self.steps += 1
 
     def _taught(self, peers: Sequence[tuple[int, Tensor]], inputs: tuple[Tensor, ...]) -> Tensor:
-        """Return the mean of what the peers say: probabilities (n, ..., classes), or outputs."""
+        """Return the mean of what the peers say, each with its own statistics: probabilities or numbers, of the outputs' shape."""
         assert self._teacher is not None
         model = self._teacher.model.eval()
-        for module in model.modules():  # members exchange weights, not statistics: each takes those of the batch
-            if isinstance(module, _BatchNorm):
-                module.train()
         total: Tensor | None = None
         with torch.no_grad():
-            for _, weights in peers:
-                self._teacher.weights.copy_(weights)
-                said = model(*inputs)
-                said = said.softmax(1) if self.parts.classes else said
+            for _, vector in peers:
+                become(self._teacher, vector)
+                said = self.meaning.said(model(*inputs))
                 total = said if total is None else total + said
         assert total is not None
         return total / len(peers)
@@ -229,9 +234,8 @@ class Worker:
             with stream(parts.seed, "compress", self.number, stretch, i, device=parts.device):
                 self.flat.gradient.zero_()
                 outputs = self.flat.model(*(x[at] for x in inputs))
-                loss = parts.loss(outputs, targets[at]) + distil.weight * agree(
-                    outputs, taught[at], classes=parts.classes
-                )
+                agrees = self.meaning.agree(outputs, taught[at], targets[at])
+                loss = parts.loss(outputs, targets[at]) + distil.weight * agrees
                 loss.backward()
             self._check()
             self._own_step(self._progress(given, 0))
@@ -259,13 +263,3 @@ class Worker:
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def agree(outputs: Tensor, taught: Tensor, *, classes: bool) -> Tensor:
-    """Return how far outputs are from what was taught: cross-entropy to probabilities, or squared error.
-
-    outputs: (n, classes, ...) logits and taught: the same shape, or numbers of one shape.
-    """
-    if not classes:
-        return F.mse_loss(outputs, taught)
-    return -(taught * F.log_softmax(outputs, 1)).sum(1).mean()

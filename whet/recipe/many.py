@@ -19,6 +19,7 @@ from torch import Tensor
 from whet.distributed.channels import Channel, channel
 from whet.distributed.ensemble import member_losses
 from whet.distributed.flat import Flat
+from whet.distributed.member import parted
 from whet.distributed.named import parse_rule
 from whet.distributed.shuffle import Advice, Shuffle, advice
 from whet.distributed.stretch import few
@@ -263,4 +264,4 @@ def _whose(run: Run, models: Sequence[tuple[int, Tensor]]) -> int | None:
     own = Flat(
         copy.deepcopy(run.model)
     ).weights  # of a copy: the run's own parameters are views of what a channel writes
-    return next((w for w, weights in models if torch.equal(own, weights)), None)
+    return next((w for w, model in models if torch.equal(own, parted(model, len(own))[0])), None)

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whet.data.split import Kind
 from whet.distributed.flat import Flat
+from whet.distributed.meaning import Meaning
+from whet.distributed.member import parted
 from whet.errors import UsageError
 from whet.journal.checkpoint import load
 from whet.squeeze import Average
@@ -23,14 +26,18 @@ __all__ = ["kept", "trained"]
 
 
 def kept(model: nn.Module, models: Sequence[tuple[int, Tensor]]) -> dict[str, Any]:
-    """Return what is saved of members: their weights (p,) each, and the statistics of `model`, which all of them are looked at with.
+    """Return what is saved of members: weights (p,) and statistics (b,) of each; one that has none of its own has those of `model`.
 
-    models: (worker, weights as a `Flat` lays them).
+    models: (worker, its model as `whet.distributed.member` lays it).
     """
     flat = Flat(copy.deepcopy(model))
     buffers = torch.empty(flat.buffer_size, dtype=torch.float64)
     flat.read_buffers(buffers)
-    return {"workers": [w for w, _ in models], "weights": [m.clone() for _, m in models], "buffers": buffers}
+    parts = [parted(m, flat.size) for _, m in models]
+    return {
+        "workers": [w for w, _ in models], "weights": [weights.clone() for weights, _ in parts],
+        "buffers": [buffers if own is None else own for _, own in parts],
+    }  # fmt: skip
 
 
 def trained(
@@ -42,8 +49,7 @@ def trained(
     model, the ensemble of the workers' models that a rule such as `ec` or `codistil` leaves, those of the last epoch: a
     `whet.squeeze.Average` with equal weights, whose loss on validation is the one that the training told.
 
-    Raises UsageError when nothing is saved there, the training left no members, or outputs are several labels, whose probabilities
-    `Average` does not know; CheckpointError when the task no longer makes this model.
+    Raises UsageError when nothing is saved there or the training left no members; CheckpointError when the task no longer makes this model.
 
     >>> import tempfile
     >>> from whet.recipe.job import Job
@@ -72,16 +78,16 @@ def trained(
         raise UsageError(
             f"{path}: has no members: it was trained {how}. Leave members out, or train with e.g. --workers 4 --rule ec."
         )
-    targets = run.data.train.targets
-    if run.data.kind == "classification" and targets.is_floating_point() and targets.ndim > 1:
-        raise UsageError(
-            f"{path}: targets are several labels {tuple(targets.shape[1:])}, and an ensemble averages probabilities of "
-            "one class. Leave members out."
-        )
-    models = [_with(run.model, weights, found["buffers"]) for weights in found["weights"]]
+    models = [_with(run.model, w, b) for w, b in zip(found["weights"], found["buffers"], strict=True)]
     share = 1.0 / len(models)
-    model = models[0] if len(models) == 1 else Average(models, kind=run.data.kind)
+    model = models[0] if len(models) == 1 else _average(models, Meaning.of(run))
     return model.eval(), [(params, share)] * len(models)
+
+
+def _average(models: Sequence[nn.Module], meaning: Meaning) -> Average:
+    """Return models as one, whose outputs are averaged as the training told."""
+    kind: Kind = "regression" if meaning.kind == "numbers" else "classification"
+    return Average(models, kind=kind, axis=meaning.axis, labels=meaning.kind == "labels")
 
 
 def _with(model: nn.Module, weights: Tensor, buffers: Tensor) -> nn.Module:

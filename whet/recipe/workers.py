@@ -93,7 +93,7 @@ def lines(
             found.append(f"saved: one model; {beside}")
     found.append(advice)
     if normed and workers > 1:
-        whose = "its worker's" if members is not None else "the mean of the workers' last"
+        whose = "each member's own" if members is not None else "the mean of the workers' last"
         found.append(f"batch normalisation: {whose} statistics are saved")
     return [y for x in found for y in textwrap.wrap(x, WIDTH, subsequent_indent="  ")]
 

@@ -88,8 +88,9 @@ def shares(weights: Sequence[float] | None, n: int) -> np.ndarray:
 class Average(nn.Module):
     """Models as one model: called like each of its members, it returns their mean as `combine` defines it.
 
-    models: modules with equal inputs and equal output shapes, (n, C) or (n,); weights: one per model, any sum.
-    Members of weight 0 are left out. Weights are kept in float32.
+    models: modules with equal inputs and equal output shapes, (n, C) or (n,); weights: one per model, any sum. axis: of the classes, where a
+    model says one for each position; labels: each output is a logit of its own, of a label that holds or not. Members of weight 0 are
+    left out. Weights are kept in float32.
 
     >>> half = Average([nn.Linear(3, 2), nn.Linear(3, 2)], [1, 1], kind="classification")
     >>> torch.softmax(half(torch.zeros(5, 3)), 1).shape, torch.exp(half(torch.zeros(5, 3))).sum(1).allclose(torch.ones(5))
@@ -98,10 +99,18 @@ class Average(nn.Module):
 
     log_weights: Tensor
 
-    def __init__(self, models: Sequence[nn.Module], weights: Sequence[float] | None = None, *, kind: Kind) -> None:
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        weights: Sequence[float] | None = None,
+        *,
+        kind: Kind,
+        axis: int = 1,
+        labels: bool = False,
+    ) -> None:
         super().__init__()
         share = shares(weights, len(models))
-        self.kind = kind
+        self.kind, self.axis, self.labels = kind, axis, labels
         self.models = nn.ModuleList(m for m, s in zip(models, share, strict=True) if s > 0)
         self.register_buffer("log_weights", torch.tensor(np.log(share[share > 0]), dtype=torch.float32))
 
@@ -110,7 +119,8 @@ class Average(nn.Module):
         outputs = torch.stack([model(*inputs) for model in self.models], dim=-1)  # (n, C, k) or (n, k)
         if self.kind == "regression":
             return (outputs * self.log_weights.exp()).sum(-1)
-        if outputs.ndim == 2 or outputs.shape[1] == 1:  # one logit per example, of class 1 of two
-            one = torch.logsumexp(nn.functional.logsigmoid(outputs) + self.log_weights, dim=-1)
-            return one - torch.logsumexp(nn.functional.logsigmoid(-outputs) + self.log_weights, dim=-1)
-        return torch.logsumexp(torch.log_softmax(outputs, dim=1) + self.log_weights, dim=-1)
+        if self.labels or outputs.ndim == 2 or outputs.shape[1:-1] == (1,):  # logits of class 1 of two
+            # -softplus(-x) is log(sigmoid(x)), which exporters write as it stands, so that its logarithm is of 0
+            one = torch.logsumexp(-nn.functional.softplus(-outputs) + self.log_weights, dim=-1)
+            return one - torch.logsumexp(-nn.functional.softplus(outputs) + self.log_weights, dim=-1)
+        return torch.logsumexp(torch.log_softmax(outputs, dim=self.axis) + self.log_weights, dim=-1)

@@ -23,7 +23,7 @@ class ParcelError(WhetError):
 class Answer(NamedTuple):
     """What a worker is answered.
 
-    kind: "given" (version, tickets, weights to go on from or None for its own, models of others by worker, in the object store, tickets handed out before, statistics for one that is new, whether it is what ends the training), "wait" (ask
+    kind: "given" (version, tickets, weights to go on from or None for its own, models of others by worker (`whet.distributed.member`), in the object store, tickets handed out before, statistics for one that is new, whether it is what ends the training), "wait" (ask
     again), "stale" (this life is over: say hello), "lost" (this server is over: ask the owner for another) or "over" (nothing is left to do).
     """
 

@@ -21,6 +21,7 @@ from whet.distributed.cluster.parcel import unwrap
 from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.local.job import Job
+from whet.distributed.member import member_size
 from whet.distributed.rule import Rule
 from whet.distributed.shares import crew
 from whet.execute.nodes import need
@@ -69,7 +70,6 @@ class Training:
     ) -> None:  # fmt: skip
         need("--on ray")
         self.run = Run(task, params, steps=steps, seed=seed, device="cpu")
-        check_run(self.run)
         self.workers, shares = crew(workers)
         self.lost, self.address, self.limits = 0, address, limits
         self.status: dict[str, Any] = {}
@@ -82,7 +82,7 @@ class Training:
             "auto" if limits.get("gpus") else "cpu", deadline=limits.get("deadline", 120.0),
             checkpoint=str(where / "server.safetensors"), shares=shares,
         )  # fmt: skip
-        self.job.made_rule()
+        check_run(self.run, self.job.made_rule())
         self.job.shuffled(self.run)
         self._flat = Flat(self.run.model)
         self._resume, self._halting = resume, False
@@ -143,7 +143,9 @@ class Training:
             buffers = torch.empty(self._flat.buffer_size, dtype=torch.float64)
             self._flat.write_buffers(unwrap(news.pop("buffers"), buffers))
             models = news.pop("models")
-            self.models = tuple((w, unwrap(m, torch.empty_like(self._flat.weights))) for w, m in models)
+            self.models = tuple(
+                (w, unwrap(m, self._flat.weights.new_empty(member_size(self._flat)))) for w, m in models
+            )
             self.status = self._timed({**news, "models": [w for w, _ in models]})
             if news["epoch"] > self.run.step and not self.run.over:
                 yield self._point(news)

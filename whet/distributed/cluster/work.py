@@ -12,6 +12,7 @@ from torch import Tensor
 from whet.distributed.cluster.parcel import Answer, said, unwrap, wrap
 from whet.distributed.desk import SIGNS
 from whet.distributed.local.job import Job
+from whet.distributed.member import member_size
 from whet.distributed.rule import Local
 from whet.distributed.update import Given
 from whet.distributed.worker import Parts, Worker
@@ -111,7 +112,7 @@ class Labour:
         found = self._get([ref for _, ref in answer.models]) if answer.models else []
         for (w, _), model in zip(answer.models, found, strict=True):
             if w not in self._peers:
-                self._peers[w] = torch.empty_like(worker.flat.weights)
+                self._peers[w] = worker.flat.weights.new_empty(member_size(worker.flat))
             unwrap(model, self._peers[w])
         buffers = None
         if answer.buffers is not None:

@@ -9,6 +9,7 @@ import torch
 
 from whet.distributed.flat import Flat
 from whet.distributed.local.region import Area
+from whet.distributed.member import member_size
 from whet.distributed.rule import Local
 
 __all__ = ["Layout", "memory", "whole"]
@@ -17,7 +18,7 @@ __all__ = ["Layout", "memory", "whole"]
 class Layout(NamedTuple):
     """What decides it: parameters and buffers of the model, dtype, how many workers, what the rule sends and gives.
 
-    members: how many models of others a worker is given, at most; 0 where the rule gives none.
+    members: how many models of others a worker is given, at most, 0 where the rule gives none, each of `member` elements.
     A worker has its weights, which the server writes at a pull and nobody until its push (so they are the backup), and what it
     sends: its gradient, or its weights again.
     """
@@ -28,27 +29,28 @@ class Layout(NamedTuple):
     workers: int
     gradient: bool
     members: int
+    member: int = 0
 
     @classmethod
     def of(cls, flat: Flat, local: Local, workers: int, *, before: int = 0) -> Layout:
         """Return the layout of a model and a rule; before: workers there were in an earlier part of the training, whose models it has."""
         dtype = str(flat.weights.dtype).removeprefix("torch.")
         members = max(workers, before) if local.peers else 0
-        return cls(flat.size, flat.buffer_size, dtype, workers, local.sends == "gradient", members)
+        return cls(flat.size, flat.buffer_size, dtype, workers, local.sends == "gradient", members, member_size(flat))
 
     def areas(self) -> dict[str, Area]:
         """Return the areas by name, in their order."""
         vector, buffers = Area(self.size, self.dtype), Area(self.buffers, "float64")
         found = {"counts": Area(4, "int64"), "snapshot": vector, "snapshot/buffers": buffers}
         if self.members:
-            found |= {"snapshot/models": Area(self.members * self.size, self.dtype)}
+            found |= {"snapshot/models": Area(self.members * self.member, self.dtype)}
         for w in range(self.workers):
             found |= {f"{w}/weights": vector, f"{w}/buffers": buffers}
             if self.gradient:
                 found |= {f"{w}/gradient": vector}
             if self.members:
                 found |= {
-                    f"{w}/peers": Area(self.members * self.size, self.dtype),
+                    f"{w}/peers": Area(self.members * self.member, self.dtype),
                     f"{w}/who": Area(self.members, "int64"),
                 }
         return found
@@ -67,10 +69,10 @@ def memory(layout: Layout, *, optimizer: int = 0, squares: bool = False) -> int:
     m, vectors = layout.workers, 2 + layout.workers
     if layout.gradient:
         vectors += m
-    vectors += layout.members * (1 + m)  # what the owner is shown, and what each worker is given
     if squares:
         vectors += m
-    return (vectors + optimizer) * layout.size * size
+    models = layout.members * (1 + m) * layout.member  # what the owner is shown, and what each worker is given
+    return ((vectors + optimizer) * layout.size + models) * size
 
 
 def socket_path(folder: Path) -> Path:

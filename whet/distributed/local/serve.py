@@ -182,8 +182,8 @@ class Listener:
 
     def give(self, client: Client, given: Given) -> None:
         """Send the worker what it was given; its weights lie in shared memory."""
-        size = self.server.flat.size
         for i, (other, model) in enumerate(given.models):
+            size = len(model)
             self.region[f"{client.worker}/peers"][i * size : (i + 1) * size].copy_(model)
             self.region[f"{client.worker}/who"][i] = other
         if given.buffers is not None:
@@ -219,6 +219,6 @@ class Listener:
         server = self.server
         self.region["snapshot"].copy_(server.held.weights)
         server.flat.read_buffers(self.region["snapshot/buffers"])
-        size = server.flat.size
         for i, (_, model) in enumerate(server.models):
+            size = len(model)
             self.region["snapshot/models"][i * size : (i + 1) * size].copy_(model)

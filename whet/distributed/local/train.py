@@ -20,6 +20,7 @@ from whet.distributed.local.frames import Frame, Kind, most_tickets
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
 from whet.distributed.local.place import CHECKPOINT, Place
+from whet.distributed.member import member_size
 from whet.distributed.rule import Local, Rule
 from whet.distributed.shares import crew
 from whet.errors import TaskError, UsageError
@@ -88,7 +89,7 @@ class Training:
                 f"{job.rule}: every: processes of one machine exchange at least once in {most_tickets()} steps, got {every}."
             )
         job.shuffled(self.run)
-        check_run(self.run)
+        check_run(self.run, job.made_rule())
         self._flat = Flat(self.run.model)
         self._place = place = Place(folder, job.layout(self._flat).areas())
         self._region = place.region
@@ -204,7 +205,7 @@ class Training:
         self._flat.weights.copy_(self._region["snapshot"])
         self._flat.write_buffers(self._region["snapshot/buffers"])
         if members:
-            found = self._region["snapshot/models"].view(-1, self._flat.size)
+            found = self._region["snapshot/models"].view(-1, member_size(self._flat))
             self.models = tuple((w, found[i].clone()) for i, w in enumerate(members))
 
     def _point(self, data: dict[str, Any]) -> Point:

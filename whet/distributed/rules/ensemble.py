@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from whet.distributed.member import member, parted
 from whet.distributed.rule import Distil, Local, Rule
 from whet.distributed.rules.gather import gathered, joint, level, seats
 from whet.distributed.rules.gradient import Merged, steps
@@ -47,7 +48,9 @@ def ensemble_compress(every: int = 16, *, share: float = 0.5, weight: float = 1.
         for gone in set(members) - held.here:
             del members[gone]
         best = min(found, key=lambda u: (u.loss, u.worker))
-        members |= {u.worker: u.vector.clone() for u in found}  # of one that was here twice in the round, its last
+        members |= {
+            u.worker: member(u.vector, u.buffers) for u in found
+        }  # of one that was here twice in the round, its last
         models = tuple(sorted(members.items()))  # one that has nothing left to do is a member with what it sent last
         return memory, joint(found)._replace(vector=best.vector, models=models, statistics=best.buffers)
 
@@ -80,10 +83,13 @@ def codistil(every: int = 50, *, weight: float = 1.0, burn_in: int = 500) -> Rul
             del members[gone]
         if update is None:
             return memory, None
-        members[update.worker] = update._replace(vector=update.vector.clone())
+        members[update.worker] = update._replace(vector=member(update.vector, update.buffers))
         best = min(members.values(), key=lambda u: (u.loss, u.worker))
-        models = tuple((w, members[w].vector) for w in sorted(members))
-        return memory, update._replace(vector=best.vector, models=models, statistics=best.buffers)
+        models = tuple(
+            (w, members[w].vector) for w in sorted(members)
+        )  # each made once: a channel sees that it is the same
+        vector, _ = parted(best.vector, len(held.weights))
+        return memory, update._replace(vector=vector, models=models, statistics=best.buffers)
 
     return Rule(
         "codistil", merge=merge, init=lambda held: {"members": {}},
