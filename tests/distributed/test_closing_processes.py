@@ -68,7 +68,11 @@ def test_a_process_that_ends_or_hangs_in_it_is_left_out(number, seed):
     with Training(task("Slow"), PARAMS, rule=LONG, workers=3, steps=1, shuffle="local", deadline=3.0) as training:
         points = strike(training, 1 + seed % 3, number)
     gone = seed % 3
-    assert training.deaths == {f"worker {gone}": 1}
+    if number == signal.SIGKILL:
+        assert training.deaths == {f"worker {gone}": 1}
+    else:  # all is over once it is late, perhaps before its process has been ended and counted
+        assert training.status["events"]["late"] == 1
+        assert set(training.deaths) <= {f"worker {gone}"}
     assert [p.step for p in points] == [1]
     right, found = dict(expected().server.models), dict(training.models)
     assert found.keys() | {gone} == {0, 1, 2}

@@ -13,7 +13,7 @@ from whet.errors import CheckpointError
 
 __all__ = ["made", "need_same"]
 
-FORMAT = 2  # of a server's state; a state of another is refused before it is read
+FORMAT = 3  # of a server's state; a state of another is refused before it is read
 
 
 def made(rule: Rule, shuffle: Shuffle, flat: Flat, steps: Steps) -> dict[str, Any]:
