@@ -6,7 +6,7 @@ table. A configuration that the table lacks fails. After each mean stands its st
 the table compare each searcher of whet that learns with the best peer, after 60 evaluations and after the last. Peers
 know how many evaluations they have where they ask for it (SMAC3: a quarter of them are its initial design).
 Needs the tables (`--data`, or WHET_DATA). Run: python benchmarks/search_tables.py [--seeds 10] [--evaluations 100]
-[--search gp,random] [--peers optuna-tpe,smac:3] [--tables nasbench,hpolib]
+[--search gp,random] [--peers optuna-tpe,smac:3,aging] [--tables nasbench,hpolib]
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ PEERS = {
     "optuna-gp": ("optuna", "peers.of_optuna", "Gp"),
     "optuna-random": ("optuna", "peers.of_optuna", "Random"),
     "hyperopt": ("hyperopt", "peers.of_hyperopt", "Tpe"),
+    "aging": ("numpy", "peers.of_paper", "Aging"),
     "smac": ("smac", "peers.of_smac", "Forest"),
 }
 BASELINES = ("random", "sobol", "grid", "optuna-random")  # they learn nothing

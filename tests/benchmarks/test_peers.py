@@ -84,6 +84,20 @@ def test_a_player_proposes_configurations_of_the_space_and_plays_the_same_again(
     assert np.isnan([*first, *other]).any(), "no failure was told: this test shows nothing of them"
 
 
+def test_the_published_evolution_has_children_with_one_change_of_the_last_ten() -> None:
+    space = whet.Space(**{n: whet.Choice(list("wxyz")) for n in "abcdef"})
+    (player,) = lineup("none", "aging")
+    turn, tried = player.begin(space, 3, 60), []
+    for _ in range(60):
+        tried.append(turn.ask())
+        turn.tell(float(sum(v != "y" for v in tried[-1].values())))
+    for i in range(10, 60):
+        apart = [sum(tried[i][n] != p[n] for n in space) for p in tried[i - 10 : i]]
+        assert 1 in apart
+    values = [sum(v != "y" for v in p.values()) for p in tried]
+    assert np.mean(values[-10:]) < np.mean(values[:10]) - 1
+
+
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(SystemExit, match="no peer 'optune'"):
         lineup("random", "optune")

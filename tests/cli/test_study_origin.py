@@ -22,6 +22,10 @@ from whet.tune.trial import Trial
             "search zoom, pass 2, around 7",
         ),
         ({"search": "zoom", "zoom": "odd"}, "search zoom, zoom odd"),
+        (
+            {"search": "evolution", "evolution": {"parent": 4, "changed": ["lr", "optimizer.momentum"]}},
+            "search evolution, parent 4, changed lr and optimizer.momentum",
+        ),
         ({"search": "gp", "like": {"study": "a", "trial": 2}}, "search gp, from trial 2 of study a"),
     ],
 )

@@ -30,6 +30,19 @@ def test_rows_are_what_the_space_encodes(name):
     np.testing.assert_array_equal(np.isnan(rows), ~cube.exists(cube.snap(points)))
 
 
+def test_choices_of_one_name_in_two_branches_are_two():
+    def inner(**more):
+        return Space(k=Choice({"x": Space(p=Float(0, 1)), **more}), q=Float(0, 1))
+
+    space = Space(o=Choice({"a": inner(y=None), True: inner(z=None, w=None), "b": inner()}))
+    cube = Cube(space)
+    points = np.random.default_rng(0).random((300, cube.d))
+    rows = cube.rows(points)
+    for row, point in zip(rows, points, strict=True):
+        np.testing.assert_array_equal(np.isnan(row), np.isnan(space.encode(space.decode(point))))
+        np.testing.assert_allclose(row, space.encode(cube.params(row)), atol=1e-12)
+
+
 def apart_by_dimension(features, a, b):
     """Return squared distances (d, n, k) between columns (n, m) and (k, m)."""
     return np.array([

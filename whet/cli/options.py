@@ -100,7 +100,7 @@ Search = Annotated[
         "--search",
         metavar="NAME",
         envvar="WHET_SEARCH",
-        help="What to try: auto, random, sobol, grid, gp, forest, tpe, cma, zoom.",
+        help="What to try: auto, random, sobol, grid, gp, forest, tpe, cma, zoom, evolution.",
     ),
 ]
 Schedule = Annotated[

@@ -59,9 +59,13 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
 def _origin(trial: Trial) -> str:
     """Return how the trial came to be, in a few words."""
     parts = [f"{k} {cell(v)}" for k, v in trial.origin.items() if isinstance(v, (str, int, float))]
-    for name in ("cma", "zoom"):
+    for name in ("cma", "zoom", "evolution"):
         if isinstance(inner := trial.origin.get(name), Mapping):
-            parts += [f"{k} {cell(inner[k])}" for k in ("generation", "pass", "around") if inner.get(k) is not None]
+            parts += [
+                f"{k} {cell(inner[k])}" for k in ("generation", "pass", "around", "parent") if inner.get(k) is not None
+            ]
+            if isinstance(changed := inner.get("changed"), list):
+                parts.append(f"changed {' and '.join(map(str, changed))}")
     if isinstance(advised := trial.origin.get("like"), Mapping):
         parts.append(f"from trial {advised.get('trial')} of study {advised.get('study')}")
     if trial.parent is not None:

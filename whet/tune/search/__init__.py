@@ -11,6 +11,7 @@
 | forest | where a random forest does |
 | cma | a cloud that moves and stretches towards what does well |
 | zoom | coarse-to-fine passes over narrower and narrower ranges |
+| evolution | children of the best recent trials, each with one change |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -40,6 +41,7 @@ NAMES = Names(
         "forest": "whet.tune.search.forest:Forest",
         "cma": "whet.tune.search.cma:CMA",
         "zoom": "whet.tune.search.zoom:Zoom",
+        "evolution": "whet.tune.search.evolution:Evolution",
     },
 )
 

@@ -39,12 +39,14 @@ class Cube:
         self.levels = tuple(_levels(x.domain) for x in self.dims)
         self.edges = tuple(_edges(x.domain, levels) for x, levels in zip(self.dims, self.levels, strict=True))
         self._inner = tuple(edges[1:-1] for edges in self.edges)
-        column = {x.name: j for j, x in enumerate(self.dims)}
-        # for each dimension the choices that must be taken: (column, number of the option)
-        self._when = tuple(
-            tuple((column[name], self.dims[column[name]].domain.index(option)) for name, option in x.when)  # type: ignore[union-attr]
-            for x in self.dims
-        )
+        # for each dimension the choices that must be taken: (column, number of the option). Two branches may have a choice of one name;
+        # that of a dimension is the last one before it
+        column: dict[str, int] = {}
+        when: list[tuple[tuple[int, int], ...]] = []
+        for j, x in enumerate(self.dims):
+            when.append(tuple((column[n], self.dims[column[n]].domain.index(o)) for n, o in x.when))  # type: ignore[union-attr]
+            column[x.name] = j
+        self._when = tuple(when)
         self.constrained = space.constrained
         self.conditional = tuple(bool(w) for w in self._when)
 
