@@ -101,7 +101,7 @@ class Simulated:
         kept += [f"{self.name}={rate.rate:g}"] if rate is not None else []
         more = "".join(f" --set {shlex.quote(w)}" for w in kept)
         how = "".join(
-            f" --{flag} {self.setting[flag]}"
+            f" --{flag} {shlex.quote(str(self.setting[flag]))}"
             for flag in ("shuffle", "shares")
             if self.setting.get(flag, "global") != "global"
         )

@@ -11,7 +11,7 @@ from whet.distributed.shuffle import Shuffle
 from whet.distributed.step import Steps
 from whet.errors import CheckpointError
 
-__all__ = ["made", "need_same"]
+__all__ = ["made", "need_format", "need_same"]
 
 FORMAT = 3  # of a server's state; a state of another is refused before it is read
 
@@ -30,6 +30,21 @@ def made(rule: Rule, shuffle: Shuffle, flat: Flat, steps: Steps) -> dict[str, An
     }  # fmt: skip
 
 
+def need_format(made: Mapping[str, Any]) -> None:
+    """Raise CheckpointError when what a state was `made` with says that another version wrote it.
+
+    >>> need_format({"rule": "sync"})
+    Traceback (most recent call last):
+    ...
+    whet.errors.CheckpointError: checkpoint: was written by another version of whet (format 1, here 3). Go on with that one, or begin anew without resume.
+    """
+    if (was := made.get("format", 1)) != FORMAT:
+        raise CheckpointError(
+            f"checkpoint: was written by another version of whet (format {was}, here {FORMAT}). Go on with that one, or begin anew "
+            "without resume."
+        )
+
+
 def need_same(made: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Raise CheckpointError for the first thing that a state was `made` with and its reader has otherwise.
 
@@ -38,11 +53,6 @@ def need_same(made: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     ...
     whet.errors.CheckpointError: checkpoint: was made with workers 4, and here it is 8. Go on as it was made, or begin anew without resume.
     """
-    if made.get("format") != own.get("format"):
-        raise CheckpointError(
-            f"checkpoint: was written by another version of whet (format {made.get('format', 1)}, here {own.get('format', 1)}). Go on "
-            "with that one, or begin anew without resume."
-        )
     for what in dict.fromkeys((*own, *made)):
         if made.get(what) != own.get(what):
             was = f"with {what} {made[what]}" if made.get(what) is not None else f"without {what}"

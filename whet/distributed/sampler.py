@@ -92,9 +92,10 @@ class Sampler:
         if self.given >= self.limit:
             return None
         shard = self.shard(worker)
+        last = self.left <= sum(map(len, self._back))  # nothing else is left, and who had it may not come for it
         self.given += 1
         if any(self._back):  # first of all what nobody else would draw
-            others = range(len(self._back)) if lend else ()
+            others = range(len(self._back)) if lend or last else ()
             for lost in [*(s for s in self.orphans if self._back[s]), shard, *others]:
                 if self._back[lost]:
                     return self._back[lost].popleft()

@@ -14,7 +14,7 @@ from whet.distributed.closing import Closing
 from whet.distributed.flat import Flat
 from whet.distributed.ledger import Ledger
 from whet.distributed.losses import Losses
-from whet.distributed.made import made, need_same
+from whet.distributed.made import made, need_format, need_same
 from whet.distributed.plain import lived, plain, thaw
 from whet.distributed.rule import Local, Rule
 from whet.distributed.sampler import Sampler
@@ -260,6 +260,7 @@ class Server:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise CheckpointError when it is of another training."""
+        need_format(state.get("made", {}))
         need_same(state.get("made", {}), self.made)
         self.statistics.load(state)
         self._closing.load(state["closing"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 import zlib
@@ -14,7 +15,7 @@ from whet.distributed.delays import Delays, Network
 from whet.distributed.failures import Failure, in_order
 from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
-from whet.distributed.made import need_same
+from whet.distributed.made import need_format, need_same
 from whet.distributed.plain import lived, plain
 from whet.distributed.rule import Rule
 from whet.distributed.sampler import Sampler
@@ -252,7 +253,7 @@ class Simulation:
 
     def state(self) -> dict[str, Any]:
         """Return all that another simulation of the same arguments needs to go on from here, bit for bit."""
-        return {
+        return copy.deepcopy({  # what rules and updates hold would go on changing
             "made": self.made, "server": self.server.state(),
             "workers": [[w, worker.state()] for w, worker in self.workers.items()],
             "given": [
@@ -263,11 +264,12 @@ class Simulation:
             "waiting": list(self._waiting), "resting": list(self._resting), "events": [list(e) for e in self._events],
             "lives": [list(pair) for pair in self._lives.items()],
             "numbers": [self.clock, self._planned, self._free, self.run.step, self.run.over],
-        }  # fmt: skip
+        })  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise CheckpointError when it is of another simulation."""
         made, own = dict(state.get("made", {})), self.made
+        need_format(made)
         need_same(made.pop("params", {}), own.pop("params"))
         need_same(made, own)
         self.server.load(state["server"])

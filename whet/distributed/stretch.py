@@ -171,6 +171,6 @@ def few(rule: Rule, workers: int, batches: int, shares: Sequence[int] = ()) -> s
     better = max(1, min(max(2, batches // (_GOOD * parts)), batches // (2 * parts)))
     each = "each times their share" if shares else "each"
     return (
-        f"{rule.name.partition('(')[0]}: {workers} workers take {every:,} steps {each} between two exchanges, but there are "
+        f"{' + '.join(p.partition('(')[0] for p in rule.name.split(' + '))}: {workers} workers take {every:,} steps {each} between two exchanges, but there are "
         f"{batches:,} batches in all: they exchange once, at the end. Set e.g. every={better}, or train for more epochs."
     )

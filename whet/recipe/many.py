@@ -130,7 +130,7 @@ class _Held:
         self.points: list[tuple[int, float, dict[str, float]]] = [] if saved is None else [*map(tuple, saved["points"])]
         self.status: dict[str, Any] = dict(before.get("status", {}))
         self.members: dict[str, Any] | None = before.get("members")
-        self._models: dict[str, Any] | None = None  # of the members, once it has ended
+        self._models: dict[str, Any] | None = None if saved is None else saved["members"]  # of when it last ended
         self._deaths: Counter[str] = Counter(before.get("deaths", {}))
         self._lost = int(before.get("lost", 0))
         self._seconds = float(before.get("seconds", 0.0))

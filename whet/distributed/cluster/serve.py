@@ -87,7 +87,9 @@ class Service:
 
     async def hello(self, worker: int, birth: int, *, own: bool) -> tuple[int, int] | None:
         """Take in a worker, of the process `birth`; return its life and its next step, None when this server is over."""
-        client = None if self.over else self.desk.hello(worker, own=own)
+        taken: list[Client | None] = []
+        self._do(lambda: taken.append(self.desk.hello(worker, own=own)))  # it may write a checkpoint, and that may fail
+        client = taken[0] if taken else None
         if client is None:
             return None
         self._answers.begin(client.life, birth=birth)
