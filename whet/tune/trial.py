@@ -122,7 +122,8 @@ class Trials(Sequence[Trial]):
     """All trials of a study at one moment: immutable, and all a strategy ever sees.
 
     space, goals, steps: the study's; seq: how many events of the journal it reflects; like: the trials of earlier
-    studies to learn from, each in its own space; name: the study's, of an earlier one. Index and id are the same number.
+    studies to learn from, each in its own space; name: the study's, of an earlier one. Index and id are the same number,
+    but for a part of the trials, such as `Study.front`, in which `get` finds them by id.
 
     `lineage` is the same object for all moments of one opened study, and `changed(seq)` names what happened since an
     earlier one: what a strategy needs to keep a cache up to date. While a report is judged, the judged trial is already
@@ -168,10 +169,12 @@ class Trials(Sequence[Trial]):
 
     def get(self, id: int) -> Trial:
         """Return the trial with this id; raise StudyError when there is none."""
-        if not 0 <= id < self._n:
-            have = f"have 0 to {self._n - 1}" if self._n else "there are no trials yet"
-            raise StudyError(f"trial {id}: no such trial; {have}.")
-        return self[id]
+        if 0 <= id < self._n and self[id].id == id:
+            return self[id]
+        if (found := next((t for t in self if t.id == id), None)) is not None:
+            return found
+        have = f"have 0 to {self._n - 1}" if self._n else "there are no trials yet"
+        raise StudyError(f"trial {id}: no such trial; {have}.")
 
     def changed(self, since: int) -> list[int]:
         """Return the ids of the trials that events after `since` touched, each once, in order of first touch."""
