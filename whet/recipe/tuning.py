@@ -17,7 +17,7 @@ from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
-from whet.recipe.words import configured, count, number, size, strategy
+from whet.recipe.words import configured, count, number, size, strategy, traded
 from whet.tasks import reference
 from whet.tune import ending
 from whet.tune.budget import Budget, Price, duration
@@ -173,6 +173,8 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
         lines += textwrap.wrap(commonest(trials), WIDTH)
     lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
     lines.append(f"validation {study.goals[0].name} {value}")
+    if said := traded(trials):
+        lines += textwrap.wrap(f"front: {said}", WIDTH)
     return Block(
         "tune",
         tuple(lines),
@@ -182,6 +184,7 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
             "interval": None if found is None else [found.low, found.high], "metric": study.goals[0].name,
             "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study), "used_up": ending.used_up(study) or None,
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
+            **({"front": [t.id for t in study.front]} if said else {}),
         },
     )  # fmt: skip
 
