@@ -15,7 +15,7 @@ from whet.tune.trial import Bound
 if TYPE_CHECKING:
     from whet.tune.trial import Trials
 
-__all__ = ["BARS", "bars", "configured", "count", "learnt", "number", "size", "strategy", "traded"]
+__all__ = ["BARS", "bars", "configured", "count", "counted", "learnt", "number", "size", "strategy", "traded"]
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -27,6 +27,15 @@ def number(value: Any) -> str:
     ('0.000123', '12', 'sgd', '0.983')
     """
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def counted(value: float | None) -> float | int | None:
+    """Return a number that counts something as a whole number, to be shown with all its digits.
+
+    >>> counted(41866.0), counted(0.5), counted(1e12), counted(None)
+    (41866, 0.5, 1000000000000.0, None)
+    """
+    return int(value) if value is not None and value == int(value) and abs(value) < 1e9 else value
 
 
 def configured(params: Mapping[str, Any]) -> str:
@@ -127,7 +136,7 @@ def traded(trials: Trials) -> str:
     names = [g.name for g in goals]
     if not found:
         return f"none yet: no trial reported {', '.join(names[:-1])} and {names[-1]}"
-    columns = zip(*(reported(found, t) for t in found), strict=True)
+    columns = zip(*(map(counted, reported(found, t)) for t in found), strict=True)
     spans = [
         f"{name} ({number(low)} to {number(high)})"
         if (low := min(v)) != (high := max(v))

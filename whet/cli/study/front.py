@@ -42,7 +42,7 @@ def front(
     the range beyond the worst of the study: give one to compare studies.
     """
     from whet.cli.screen import Screen, emit_json
-    from whet.recipe.words import configured, traded
+    from whet.recipe.words import configured, counted, traded
     from whet.tune.pareto import advance, reported, targets
 
     with shown.opened(runs, store, study) as opened:
@@ -66,11 +66,11 @@ def front(
             said = traded(trials)
         screen.block("front", textwrap.wrap(said, 70))
         if volume := _last(reached):
-            corner = ", ".join(f"{k} {cell(float(v))}" for k, v in reached.reference.items())
+            corner = ", ".join(f"{k} {cell(counted(v))}" for k, v in reached.reference.items())
             screen.block("", textwrap.wrap(f"hypervolume {cell(volume)} up to {corner}", 70))
         head = ["trial", *(short(n, 12) for n in names), "epoch", "configuration", "note"]
         rows = [
-            [str(t.id), *map(cell, reported(trials, t)), str(t.step), configured(t.params),
+            [str(t.id), *(cell(counted(v)) for v in reported(trials, t)), str(t.step), configured(t.params),
              short(" ".join([*(f"#{g}" for g in t.tags), t.note]), 14)]
             for t in found
         ]  # fmt: skip

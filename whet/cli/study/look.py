@@ -211,14 +211,14 @@ def _setup(screen: Screen, opened: Study) -> None:
 
 
 def _rows(opened: Study, chosen: Iterable[Trial]) -> None:
-    from whet.recipe.words import configured
+    from whet.recipe.words import configured, counted
     from whet.tune.pareto import reported, targets
 
     resting, trials = opened.interrupted, opened.trials
     rows = [
         [
             str(t.id), "INTERRUPTED" if t.id in resting else str(t.state),
-            *map(cell, (t.value, *reported(trials, t)[1:])), str(t.step),
+            cell(t.value), *(cell(counted(v)) for v in reported(trials, t)[1:]), str(t.step),
             configured(t.params), short(" ".join([*(f"#{g}" for g in t.tags), t.note]), 14),
         ]
         for t in chosen
