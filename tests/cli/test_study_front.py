@@ -10,6 +10,8 @@ from whet import Float, Int, Space, Study
 from whet.report import study_report
 from whet.tune.pareto import advance
 
+SMALL = ("--budget", "2trials", "--epochs", "1", "--workers", "1")
+
 SPACE = Space(width=Int(4, 512, log=True), lr=Float(1e-4, 1.0, log=True))
 
 
@@ -155,6 +157,9 @@ def test_a_task_with_several_goals_is_tuned(whet, task, tmp_path):
     for t in trials:
         assert t["goals"]["parameters"] == 4 * t["params"]["width"] + t["params"]["width"] * 3 + 2
     assert "The trade-offs" in (tmp_path / "runs" / found["study"] / "report.html").read_text()
+    assert "only the first" not in said.err
+    said = whet("tune", "sized.py", *SMALL, "--search", "zoom", "--name", "zoomed")
+    assert "zoom: only the first of 2 goals steers it, max accuracy; tpe weighs all." in " ".join(said.out.split())
 
 
 def test_a_goal_that_a_run_does_not_report_is_refused(refused, task, tmp_path):
