@@ -68,6 +68,8 @@ def test_bounds_come_first():
     assert ids(front(trials)) == [2, 1]
     # a goal may have a bound of its own
     assert ids(front(made((0.1, 9.0), (0.3, 2.0), (0.2, 4.0), goals=[*TWO, "ms <= 5"]))) == [2, 1]
+    # so may the reported value
+    assert ids(front(made((0.1, 9.0), (0.3, 2.0), (0.2, 4.0), goals=[*TWO, "loss <= 0.25"]))) == [0, 2]
     # when none keeps them: who breaks them least, and of equals those that no other beats
     over = [
         (0.1, {"ms": 1.0, "mb": 20}),

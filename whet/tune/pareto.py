@@ -30,8 +30,8 @@ def targets(trials: Trials) -> tuple[Goal, ...]:
 
 def reported(trials: Trials, trial: Trial) -> tuple[float | None, ...]:
     """Return what `trial` says of each of the `targets`, None where it says nothing: its value, and metrics of its last report."""
-    metrics = trial.curve[-1].metrics if trial.curve else {}
-    found = (trial.value, *(metrics.get(g.name) for g in targets(trials)[1:]))
+    said = trials.measured(trial)
+    found = [said.get(g.name) for g in targets(trials)]
     return tuple(None if v is None or not math.isfinite(v) else float(v) for v in found)
 
 
@@ -55,7 +55,7 @@ def front(trials: Trials) -> Trials:
     if found:
         points = _scores(trials, found)
         bounds = [g for g in trials.goals if isinstance(g, Bound)]
-        broken = np.array([violation(bounds, t.curve[-1].metrics if t.curve else {}) for t in found])
+        broken = np.array([violation(bounds, trials.measured(t)) for t in found])
         first = np.flatnonzero(ranks(points, broken) == 0)
         found = [found[i] for i in sorted(first, key=lambda i: (*points[i], found[i].id))]
     return Trials(

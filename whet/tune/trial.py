@@ -189,10 +189,18 @@ class Trials(Sequence[Trial]):
         """Return the step `trial` counts as having reached: all of them when it was told to be done."""
         return max(self.steps, trial.step) if trial.state is State.DONE else trial.step
 
+    def measured(self, trial: Trial) -> Mapping[str, float]:
+        """Return what `trial` last said by name: the metrics of its last report, and its value by the name of the first goal."""
+        metrics = trial.curve[-1].metrics if trial.curve else {}
+        return metrics if trial.value is None else {**metrics, self.goal.name: trial.value}
+
     def keeps(self, trial: Trial) -> bool:
-        """Return whether the last report of `trial` keeps every bound among the goals."""
+        """Return whether what `trial` last said keeps every bound among the goals."""
         bounds = [g for g in self.goals if isinstance(g, Bound)]
-        return not bounds or all(b.holds(trial.curve[-1].metrics if trial.curve else {}) for b in bounds)
+        if not bounds:
+            return True
+        said = self.measured(trial)
+        return all(b.holds(said) for b in bounds)
 
     @property
     def best(self) -> Trial | None:

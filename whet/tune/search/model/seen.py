@@ -110,7 +110,7 @@ class Seen:
             self._rows[t.id] = self.cube.encode([t.params])[0]
             self.tried.add(fingerprint(self._rows[t.id]))
         if self._bounds or self._goals:
-            metrics = t.curve[-1].metrics if t.curve else {}
+            metrics = trials.measured(t)
             self._measured[t.id] = [metrics.get(b.name, np.nan) for b in self._bounds]
             self._aims[t.id] = [g.score(metrics.get(g.name, np.nan)) for g in self._goals]
         if t.state is State.FAILED:
