@@ -35,9 +35,10 @@ OFF = ("none", "off", "no", None, False, 0, 0.0)
 class Task:
     """What is learned; subclass it and fill in `data` and `model`.
 
-    space: the configurations to search; goal: "max accuracy", "min loss", a list with bounds such as
-    ["max accuracy", "latency <= 5"], or "" to go by the kind of data; steps: epochs of a whole training; seed: of the
-    splits; name: what the study and its folder are called; metrics: names of `whet.metric`, () to go by the kind of data;
+    space: the configurations to search; goal: "max accuracy", "min loss", a list with more goals and bounds such as
+    ["max accuracy", "min parameters", "loss <= 0.5"], or "" to go by the kind of data; steps: epochs of a whole training; seed:
+    of the splits; name: what the study and its folder are called; metrics: names of `whet.metric`, or "parameters", how many the
+    model has, () to go by the kind of data;
     stop: when to end a training early, such as "patience 5" (see `whet.stop.parse`), "" for never; causal: the outputs of
     each step of a sequence must not depend on later steps of the inputs, for `whet check`, which sees by itself when the
     targets are the inputs shifted by one.

@@ -136,3 +136,27 @@ def test_a_value_is_kept_and_not_measured_again(tmp_path: Path) -> None:
     assert len(calls) == n
     again.value({"c": 0.6})
     assert len(calls) > n
+
+
+def test_fronts_are_played_and_kept(tmp_path: Path) -> None:
+    """A whole table is its front; a second run plays nothing, as the file says."""
+    folder = tmp_path / "hpo_curves"
+    folder.mkdir()
+    space = {"n_units_1": [16, 32], "n_units_2": [16, 32]}
+    index = [[0, 0], [0, 1], [1, 0]]
+    np.savez(
+        folder / "table_small.npz",
+        space=json.dumps(space),
+        index=index,
+        value=np.array([[3.0], [2.0], [1.0]]),
+        goal="min",
+    )
+    words = ("search_front.py", "--data", tmp_path, "--quick", "--kept", tmp_path / "kept")
+    out = run(*words, "--players", "tpe,optuna-motpe,optuna-nsga2")
+    row = next(line for line in out.splitlines() if line.startswith("| small |"))
+    assert row.split("|")[2].split()[2] == "0.0000"  # all three after 15 trials
+    assert out.count("tpe misses") == 2
+    lines = (tmp_path / "kept").read_text()
+    assert len(lines.splitlines()) == 3
+    assert run(*words, "--players", "tpe,optuna-motpe,optuna-nsga2") == out
+    assert (tmp_path / "kept").read_text() == lines

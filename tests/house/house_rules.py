@@ -21,6 +21,7 @@ LAYERS = (
     "errors seed finding units",
     "journal metric stop execute",
     "tune.number tune.constraint tune.domain tune.layout tune.drawn tune.space tune.overlap tune.curve tune.goal tune.trial tune.strategy tune.follow tune.forecast tune.named",
+    "tune.dominance tune.hypervolume tune.pareto",
     "tune.search tune.schedule data",
     "models train.loss train.optim train.rate",
     "task",

@@ -210,6 +210,16 @@ def test_outputs_are_those_of_the_last_point():
     assert set(points[-1].metrics) == {"loss", "train_loss"}
 
 
+def test_the_other_goals_are_reported():
+    """A metric by name, and how many parameters the model has; what whet does not know is left to a callback."""
+    run = Run(changed(goal=["max accuracy", "min parameters", "ece <= 0.5", "ms <= 5"]), {}, steps=1, seed=0)
+    (point,) = list(run)
+    assert set(point.metrics) == {"loss", "train_loss", "ece", "parameters"}
+    assert point.metrics["parameters"] == sum(p.numel() for p in run.model.parameters())
+    (point,) = list(Run(changed(metrics=("parameters", "error")), {}, steps=1, seed=0))
+    assert set(point.metrics) == {"error", "train_loss", "parameters"}
+
+
 def test_regression_reports_real_units():
     run = Run(Line(), {"lr": 0.1, "batch": 4}, steps=15, seed=0)
     points = list(run)
@@ -469,6 +479,7 @@ def changed(**methods):
         (changed(data=lambda s, p: None), ["Changed.data", "NoneType"]),
         (changed(goal="max acuracy"), ["acuracy", "accuracy"]),
         (changed(goal="min rmse"), ["rmse is for regression"]),
+        (changed(goal=["max accuracy", "min rmse"]), ["Changed.goal", "rmse is for regression"]),
         (changed(metrics=("mae",)), ["mae is for regression"]),
         (Task(), ["data(params) is missing"]),
     ],

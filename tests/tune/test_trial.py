@@ -99,3 +99,5 @@ def test_what_breaks_a_bound_is_best_only_when_nothing_keeps_it():
     assert trials(unknown, over).best.id == 1
     assert trials(good, over, goals=("min loss",)).best.id == 1
     assert [trials(good, over, unknown).keeps(t) for t in trials(good, over, unknown)] == [True, False, False]
+    # the reported value may have a bound too
+    assert trials(good, over, goals=("min loss", "loss >= 0.3")).best.id == 0

@@ -15,6 +15,7 @@ from whet.recipe.finish import Chosen, export_block, left, squeeze, still_good, 
 from whet.recipe.job import Job
 from whet.recipe.summary import report_block
 from whet.recipe.tuning import over, spent_enough, tune, tune_block
+from whet.tune import ending
 from whet.tune.study import Study
 
 __all__ = ["recipe", "tuned"]
@@ -154,8 +155,7 @@ def _search(
 ) -> Iterator[Began | Progress | Block]:
     if (block := like_block(job, study)) is not None:
         yield block
-    announce = getattr(study.searcher, "announce", lambda _: "")
-    yield Began("tune", announce(study.space))
+    yield Began("tune", ending.announced(study))
     data = job.data()
     if pool is not None:
         _wait_until_warm(pool)

@@ -17,7 +17,7 @@ from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
-from whet.recipe.words import configured, count, number, size, strategy
+from whet.recipe.words import configured, count, number, size, strategy, traded
 from whet.report.importance import in_short
 from whet.tasks import reference
 from whet.tune import ending
@@ -176,6 +176,8 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
     lines.append(f"validation {study.goals[0].name} {value}")
     matters = in_short(trials)
     lines += textwrap.wrap(matters, WIDTH)
+    if said := traded(trials):
+        lines += textwrap.wrap(f"front: {said}", WIDTH)
     return Block(
         "tune",
         tuple(lines),
@@ -186,6 +188,7 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
             "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study), "used_up": ending.used_up(study) or None,
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
             "matters": matters or None,
+            **({"front": [t.id for t in study.front]} if said else {}),
         },
     )  # fmt: skip
 

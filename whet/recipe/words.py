@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from whet.tune import schedule, search
 from whet.tune.overlap import shared
+from whet.tune.pareto import front, reported, targets
+from whet.tune.trial import Bound
 
 if TYPE_CHECKING:
     from whet.tune.trial import Trials
 
-__all__ = ["BARS", "bars", "configured", "count", "learnt", "number", "size", "strategy"]
+__all__ = ["BARS", "bars", "configured", "count", "counted", "learnt", "number", "size", "strategy", "traded"]
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -25,6 +27,15 @@ def number(value: Any) -> str:
     ('0.000123', '12', 'sgd', '0.983')
     """
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def counted(value: float | None) -> float | int | None:
+    """Return a number that counts something as a whole number, to be shown with all its digits.
+
+    >>> counted(41866.0), counted(0.5), counted(1e12), counted(None)
+    (41866, 0.5, 1000000000000.0, None)
+    """
+    return int(value) if value is not None and value == int(value) and abs(value) < 1e9 else value
 
 
 def configured(params: Mapping[str, Any]) -> str:
@@ -106,3 +117,36 @@ def strategy(strategy: Any) -> str:
     known = schedule.NAMES if hasattr(strategy, "judge") else search.NAMES
     name = known.describe(strategy)["name"].rpartition(":")[2]  # one that has no name goes by its class
     return name + (f" ({told})" if told else "")
+
+
+def traded(trials: Trials) -> str:
+    """Return what the front of several goals trades in one sentence, "" for one goal.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Space
+    >>> from whet.tune.trial import Point, State, Trial, Trials
+    >>> done = [Trial(i, {}, State.DONE, (Point(1, 0.1, metrics={"ms": i}),), 0.1 - 0.01 * i) for i in range(3)]
+    >>> traded(Trials(done, space=Space(), goals=parse_goals(["min loss", "min ms"])))
+    '3 trials trade loss (0.08 to 0.1) for ms (0 to 2)'
+    """
+    goals = targets(trials)
+    if len(goals) < 2:
+        return ""
+    found = front(trials)
+    names = [g.name for g in goals]
+    if not found:
+        return f"none yet: no trial reported {', '.join(names[:-1])} and {names[-1]}"
+    columns = zip(*(map(counted, reported(found, t)) for t in found), strict=True)
+    spans = [
+        f"{name} ({number(low)} to {number(high)})"
+        if (low := min(v)) != (high := max(v))
+        else f"{name} ({number(low)})"
+        for name, v in zip(names, ([x for x in c if x is not None] for c in columns), strict=True)
+    ]
+    bounds = [str(g) for g in trials.goals if isinstance(g, Bound)]
+    broken = (
+        "" if all(trials.keeps(t) for t in found) else f"; no trial keeps {' and '.join(bounds)}, these come nearest"
+    )
+    if len(found) == 1:
+        return f"trial {found[0].id} is the best in every goal: {', '.join(spans)}{broken}"
+    return f"{count(len(found), 'trial')} trade {spans[0]} for {' and '.join(spans[1:])}{broken}"

@@ -15,6 +15,7 @@ from whet.report.curves import curves
 from whet.report.dataset import Look, dataset
 from whet.report.document import Report
 from whet.report.ensemble import ensemble
+from whet.report.front import front_section
 from whet.report.importance import mattered
 from whet.report.landscape import expected
 from whet.report.listing import spent, started, trial_table
@@ -96,6 +97,8 @@ def study_report(
         belief(trials, health, every("unsealed")),
         happened(trials, history),
     ]
+    if (traded := front_section(trials)) is not None:
+        sections.insert(2, traded)
     environment = last("environment")
     seed = environment.get("seed")
     if (model_of := expected(trials, seed if isinstance(seed, int) else 0)) is not None:

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from whet.data.split import Data
 from whet.errors import CheckpointError, FitError, TaskError, WhetError
-from whet.metric import Metric, metric
+from whet.metric import METRICS, Metric, metric
 from whet.seed import key
 from whet.task import Task
 from whet.train.batches import batches, sizes
@@ -87,6 +87,7 @@ class Run:
                 raise TaskError(f"{name}.data: must return a whet.Data, got {type(data).__name__!r}.")
             self.data = data.visible
         self.goal, self.metrics = measures(task, self.data)
+        self._sized = "parameters" in (*task.measured(self.data), *(g.name for g in task.goals(self.data)[1:]))
         self.batch = task.batch(self.params)
         if not isinstance(self.batch, int) or self.batch < 1:
             raise TaskError(f"{name}.batch: must return a whole number >= 1, got {self.batch!r}. Use e.g. 32.")
@@ -135,6 +136,8 @@ class Run:
                     found[name] = float(plain(outputs, self.valid.targets))
             else:
                 found[name] = float(measure.compute(self.outputs, truth))
+        if self._sized:
+            found["parameters"] = float(sum(p.numel() for p in self.model.parameters()))
         return found
 
     def state(self) -> dict[str, Any]:
@@ -234,17 +237,18 @@ def measures(task: Task, data: Data) -> tuple[Goal, dict[str, Metric]]:
     goals = task.goals(data)
     goal = goals[0]
     assert isinstance(goal, Goal)
-    names = dict.fromkeys((goal.name, *task.measured(data)))
+    others = [g.name for g in goals[1:] if g.name in METRICS]  # what a callback adds may be a goal too
+    names = dict.fromkeys((goal.name, *task.measured(data), *others))
     found = {}
     for name in names:
-        if name == "train_loss":
+        if name in ("train_loss", "parameters"):
             continue
         try:
             found[name] = metric(name)
         except WhetError as e:
             raise FitError(f"{type(task).__name__}: {e}") from None
         if found[name].kind not in (None, data.kind):
-            what = "goal" if name == goal.name else "metrics"
+            what = "goal" if name in (goal.name, *others) else "metrics"
             raise FitError(f"{type(task).__name__}.{what}: {name} is for {found[name].kind}, the data are {data.kind}.")
     return goal, found
 

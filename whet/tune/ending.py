@@ -17,13 +17,14 @@ from whet.stop import Stop, needs_noise, parse
 from whet.stop.gain import LEAST, NOISE
 from whet.tune.budget import Budget
 from whet.tune.progress import Progress
+from whet.tune.search import describe
 from whet.tune.space import Space
 from whet.tune.strategy import Searcher
 from whet.tune.trial import Bound, Goal, State, Trials
 from whet.tune.whole import configuration
 
 __all__ = [
-    "Ending", "Stop", "announce", "begin", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
+    "Ending", "Stop", "announce", "announced", "begin", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
     "wants_noise",
 ]  # fmt: skip
 
@@ -122,18 +123,26 @@ def used_up(study: Searched) -> str:
 
 
 def announce(study: Searched) -> None:
-    """Say before the first trial what the searcher has to announce, such as how many points a grid has: on standard error, or as a
-    RuntimeWarning when it holds one.
-    """
-    said = getattr(study.searcher, "announce", None)
-    if said is None or len(study.trials):
+    """Say before the first trial what `announced` has: on standard error, or as a RuntimeWarning when it holds one."""
+    if len(study.trials) or not (text := announced(study)):
         return
-    text = said(study.space)
     if "Warning:" in text:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     else:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def announced(study: Searched) -> str:
+    """Return what the searcher has to announce, such as how many points a grid has, and that of several goals only the first steers it."""
+    said = getattr(study.searcher, "announce", lambda _: "")(study.space)
+    goals = [g for g in study.goals if isinstance(g, Goal)]
+    if len(goals) > 1 and not getattr(study.searcher, "every_goal", False):
+        name = describe(study.searcher)["name"].rpartition(":")[2]
+        said += (
+            f"{' ' if said else ''}{name}: only the first of {len(goals)} goals steers it, {goals[0]}; tpe weighs all."
+        )
+    return str(said)
 
 
 def say_used_up(study: Searched, limits: Budget) -> None:

@@ -59,8 +59,8 @@ class Resume:
 
 @runtime_checkable
 class Searcher(Protocol):
-    """What to try. May also have `size(space) -> int | None`: how many different proposals it can make; and `learns`, False when
-    earlier studies (`Trials.like`) make no difference.
+    """What to try. May also have `size(space) -> int | None`: how many different proposals it can make; `learns`, False when
+    earlier studies (`Trials.like`) make no difference; and `every_goal`, True when of several goals the first counts no more than the others.
     """
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:

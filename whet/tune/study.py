@@ -23,6 +23,7 @@ from whet.tune.claim import Claims, worker_name
 from whet.tune.failure import winner
 from whet.tune.keeping import Keeping, Saved, files_of
 from whet.tune.like import gather
+from whet.tune.pareto import front
 from whet.tune.schedule import rebuild as rebuild_schedule
 from whet.tune.search import rebuild as rebuild_search
 from whet.tune.space import Params, Space
@@ -141,15 +142,8 @@ class Study:
         return self._telling.report(number(trial), step, value, cost=cost, metrics=metrics, checkpoint=None)
 
     def note_report(
-        self,
-        trial: int,
-        step: int,
-        value: float,
-        *,
-        cost: float | None,
-        metrics: Mapping[str, float],
-        checkpoint: Saved | None,
-    ) -> Verdict:
+        self, trial: int, step: int, value: float, *, cost: float | None, metrics: Mapping[str, float], checkpoint: Saved | None
+    ) -> Verdict:  # fmt: skip
         """Record a report together with the checkpoint that belongs to it."""
         return self._telling.report(trial, step, value, cost=cost, metrics=metrics, checkpoint=checkpoint)
 
@@ -210,6 +204,11 @@ class Study:
     def best(self) -> Trial:
         """The best at the highest step any reached, of those that keep the goal's bounds; raise StudyError when none has a value."""
         return winner(self.name, self.trials)
+
+    @property
+    def front(self) -> Trials:
+        """The trials that no other beats in every goal, see `whet.tune.pareto.front`; none before one reported them all."""
+        return front(self.trials)
 
     @property
     def spent(self) -> Budget:

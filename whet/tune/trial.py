@@ -122,7 +122,8 @@ class Trials(Sequence[Trial]):
     """All trials of a study at one moment: immutable, and all a strategy ever sees.
 
     space, goals, steps: the study's; seq: how many events of the journal it reflects; like: the trials of earlier
-    studies to learn from, each in its own space; name: the study's, of an earlier one. Index and id are the same number.
+    studies to learn from, each in its own space; name: the study's, of an earlier one. Index and id are the same number,
+    but for a part of the trials, such as `Study.front`, in which `get` finds them by id.
 
     `lineage` is the same object for all moments of one opened study, and `changed(seq)` names what happened since an
     earlier one: what a strategy needs to keep a cache up to date. While a report is judged, the judged trial is already
@@ -168,10 +169,12 @@ class Trials(Sequence[Trial]):
 
     def get(self, id: int) -> Trial:
         """Return the trial with this id; raise StudyError when there is none."""
-        if not 0 <= id < self._n:
-            have = f"have 0 to {self._n - 1}" if self._n else "there are no trials yet"
-            raise StudyError(f"trial {id}: no such trial; {have}.")
-        return self[id]
+        if 0 <= id < self._n and self[id].id == id:
+            return self[id]
+        if (found := next((t for t in self if t.id == id), None)) is not None:
+            return found
+        have = f"have 0 to {self._n - 1}" if self._n else "there are no trials yet"
+        raise StudyError(f"trial {id}: no such trial; {have}.")
 
     def changed(self, since: int) -> list[int]:
         """Return the ids of the trials that events after `since` touched, each once, in order of first touch."""
@@ -186,10 +189,18 @@ class Trials(Sequence[Trial]):
         """Return the step `trial` counts as having reached: all of them when it was told to be done."""
         return max(self.steps, trial.step) if trial.state is State.DONE else trial.step
 
+    def measured(self, trial: Trial) -> Mapping[str, float]:
+        """Return what `trial` last said by name: the metrics of its last report, and its value by the name of the first goal."""
+        metrics = trial.curve[-1].metrics if trial.curve else {}
+        return metrics if trial.value is None else {**metrics, self.goal.name: trial.value}
+
     def keeps(self, trial: Trial) -> bool:
-        """Return whether the last report of `trial` keeps every bound among the goals."""
+        """Return whether what `trial` last said keeps every bound among the goals."""
         bounds = [g for g in self.goals if isinstance(g, Bound)]
-        return not bounds or all(b.holds(trial.curve[-1].metrics if trial.curve else {}) for b in bounds)
+        if not bounds:
+            return True
+        said = self.measured(trial)
+        return all(b.holds(said) for b in bounds)
 
     @property
     def best(self) -> Trial | None:

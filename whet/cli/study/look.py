@@ -48,10 +48,11 @@ def list_studies(runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Jso
         print(f"no studies in {kept.path or kept.url}")
         Screen().block("next", [f"whet run digits --budget 60s{shown.where(runs, store)}"])
         return 0
-    head = ["study", "state", "trials", "time", "size", "best", "goal", "began"]
+    several = any(r["front"] is not None for r in rows)
+    head = ["study", "state", "trials", "time", "size", "best", *(["front"] if several else []), "goal", "began"]
     cells = [
         [r["name"], r["state"], str(r["trials"]), duration(r["seconds"]), size(r["bytes"]), cell(r["best"]),
-         short(r["goal"], 14), r["began"][:10]]
+         *([cell(r["front"])] if several else []), short(r["goal"], 14), r["began"][:10]]
         for r in rows
     ]  # fmt: skip
     shown.table(head, cells, cut="study")
@@ -65,6 +66,7 @@ def _glance(kept: Any, name: str, at: float) -> dict[str, Any] | None:
     from whet.journal.checkpoint import Files
     from whet.journal.process import dead
     from whet.tune.book import Book
+    from whet.tune.pareto import front, targets
     from whet.tune.trial import State
 
     journal = kept.journal(name)
@@ -78,11 +80,12 @@ def _glance(kept: Any, name: str, at: float) -> dict[str, Any] | None:
     trials, folder = history.moment(), kept.files(name)
     workers = {v.worker for k, v in leases.items() if k in history.open and not dead(v.worker)}
     state = "running" if workers else "interrupted" if history.open else "waiting" if history.waiting else "idle"
-    top = trials.best
+    top, several = trials.best, len(targets(trials)) > 1
     return {
         "name": name, "state": state if len(trials) else "empty", "workers": len(workers), "trials": len(trials),
         "failed": sum(t.state is State.FAILED for t in trials), "epochs": history.steps, "seconds": seconds,
         "cost": history.cost, "bytes": Files(folder / "checkpoints").bytes() if folder else 0, "goal": str(trials.goal),
+        "goals": [str(g) for g in trials.goals], "front": len(front(trials)) if several else None,
         "best": None if top is None else top.value, "began": shown.moment(at),
     }  # fmt: skip
 
@@ -106,6 +109,7 @@ def show(
 ) -> int:  # fmt: skip
     """Show a study, its trials the best first; or one trial, wholly."""
     from whet.cli.screen import Screen, emit_json
+    from whet.tune.pareto import targets
 
     with shown.opened(runs, store, study) as opened:
         if trial:
@@ -127,6 +131,7 @@ def show(
         if order:
             other = shown.again(f"show {study} {order[0].id}", runs, store)
             next_ = [shown.again(f"best {study}", runs, store), other] if opened.trials.best else [other]
+            next_ += [shown.again(f"front {study}", runs, store)] if len(targets(opened.trials)) > 1 else []
         else:
             next_ = [shown.again(f"enqueue {study} --set NAME=VALUE", runs, store)]
         screen.block("next", next_)
@@ -176,7 +181,7 @@ def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
 def _setup(screen: Screen, opened: Study) -> None:
     """Show how the study was set up, what it spent, and what else is on record."""
     from whet.recipe.block import WIDTH
-    from whet.recipe.words import count, learnt, size, strategy
+    from whet.recipe.words import count, learnt, size, strategy, traded
     from whet.tune import ending
     from whet.tune.budget import duration
     from whet.tune.failure import commonest
@@ -195,6 +200,7 @@ def _setup(screen: Screen, opened: Study) -> None:
     lines = [setup, tried, files, *([", ".join(states)] if states else [])]
     told = [piece for line in ending.lines(opened) for piece in textwrap.wrap(line, WIDTH)]
     told += [failed] if failed else []
+    told += textwrap.wrap(traded(trials), 70)
     screen.block(short(opened.name, 9), [short(line, 70) for line in [*lines, *told]])
     if trials.like:
         screen.block("like", [short(line, 70) for line in learnt(trials)])
@@ -205,25 +211,32 @@ def _setup(screen: Screen, opened: Study) -> None:
 
 
 def _rows(opened: Study, chosen: Iterable[Trial]) -> None:
-    from whet.recipe.words import configured
+    from whet.recipe.words import configured, counted
+    from whet.tune.pareto import reported, targets
 
     resting, trials = opened.interrupted, opened.trials
     rows = [
         [
-            str(t.id), "INTERRUPTED" if t.id in resting else str(t.state), cell(t.value), str(t.step),
+            str(t.id), "INTERRUPTED" if t.id in resting else str(t.state),
+            cell(t.value), *(cell(counted(v)) for v in reported(trials, t)[1:]), str(t.step),
             configured(t.params), short(" ".join([*(f"#{g}" for g in t.tags), t.note]), 14),
         ]
         for t in chosen
     ]  # fmt: skip
     shown.table(
-        ["trial", "state", short(trials.goal.name, 12), "epoch", "configuration", "note"], rows, cut="configuration"
+        ["trial", "state", *(short(g.name, 12) for g in targets(trials)), "epoch", "configuration", "note"],
+        rows,
+        cut="configuration",
     )
 
 
 def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, json: o.Json = False) -> int:
-    """Show the best trial, its configuration ready to copy."""
+    """Show the best trial, its configuration ready to copy.
+
+    Of several goals it is the best in the first; `whet study front` has the trade-offs.
+    """
     from whet.cli.screen import Screen, emit_json
-    from whet.recipe.words import count
+    from whet.recipe.words import count, traded
 
     with shown.opened(runs, store, study) as opened:
         top = opened.best
@@ -238,6 +251,8 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
         )
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
+        if said := traded(opened.trials):
+            screen.block("front", [*textwrap.wrap(said, 70), shown.again(f"front {study}", runs, store)])
         words = ["whet train " + shown.task_words(opened), *shown.settings(top.params.items())]
         screen.block("next", shown.continued(words))
     return 0

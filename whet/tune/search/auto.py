@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from whet.errors import StudyError
+from whet.tune.pareto import targets
 from whet.tune.search.gp import GP
 from whet.tune.search.sobol import Sobol
 from whet.tune.search.tpe import TPE
@@ -24,7 +25,7 @@ _FAILED = 3
 
 @dataclass(frozen=True)
 class Auto:
-    """Propose by `GP` and `TPE` in turn; by `TPE` alone when a trial has several steps, when more than 5 % of them failed, or above 300.
+    """Propose by `GP` and `TPE` in turn; by `TPE` alone when a trial has several steps or the study several goals, when more than 5 % of them failed, or above 300.
 
     The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen
     estimator keeps to what was good, whatever the shape. They learn from each other's trials, and on tables of final
@@ -60,6 +61,11 @@ class Auto:
     def _sobol(self) -> Sobol:
         return Sobol(self.seed)
 
+    @property
+    def every_goal(self) -> bool:
+        """All goals count: `TPE` is asked when there are several."""
+        return True
+
     def _pick(self, trials: Trials) -> tuple[Searcher, str]:
         """Return who proposes next, and why."""
         if trials.steps > 1:
@@ -69,6 +75,8 @@ class Auto:
         failed = sum(t.state is State.FAILED for t in trials)
         if failed >= max(_FAILED, _FAILING * len(trials)):
             return self._tpe, "trials fail"
+        if len(targets(trials)) > 1:
+            return self._tpe, "several goals"
         # `gp` looks around the best when an odd number of trials is known: the trial asked for now is among `trials`
         return (self._tpe if len(trials) % 2 else self._gp), "gp and tpe in turn"
 

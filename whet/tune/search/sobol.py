@@ -76,6 +76,11 @@ class Sobol:
             return
         yield from design(space, seed=self.seed)
 
+    @property
+    def every_goal(self) -> bool:
+        """Of several goals none counts more than another: none counts at all."""
+        return True
+
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the next point; `rng` is used only when the sequence has none."""
         if trials.like and (advised := self._early.next(trials)) is not None:

@@ -10,13 +10,14 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.search.model.belief import Belief
-from whet.tune.search.model.bounds import Within, merit, within
+from whet.tune.search.model.bounds import Within, within
 from whet.tune.search.model.climb import fingerprint
 from whet.tune.search.model.parzen import Density, Kernels
 from whet.tune.search.model.posterior import chances, due, last_fit, recorded
 from whet.tune.search.model.seen import Seen, View
 from whet.tune.search.model.sound import Sound, sound
 from whet.tune.search.model.split import split
+from whet.tune.search.model.standing import standing
 from whet.tune.search.model.threads import one_thread
 from whet.tune.search.sobol import Sobol
 from whet.tune.space import Space
@@ -41,7 +42,8 @@ class TPE:
     trials, each weighing as much as it is better (Watanabe 2023), and that of all trials (Song et al. 2022; of the bad ones
     in the first paper, which is the same only when the good ones weigh the same). How trials are called good, trained to the end or not,
     running or done: see `whet.tune.search.model.split`. Failed trials teach a Gaussian process where trials fail, as with `gp`, and one for each bound of the goal where it holds; trials that break
-    a bound are not good before all that keep them. The priors of numbers
+    a bound are not good before all that keep them. With several goals those are good that fewer others dominate, and of one rank those with more room around them
+    (Ozaki et al. 2020 order by rank and hypervolume; here by crowding, Deb et al. 2002): see `whet.tune.search.model.standing`. The priors of numbers
     weigh on the ratio, less and less (Hvarfner et al. 2022, "piBO").
 
     share: of the trials with a value, how many are good; draws: points drawn from the density of the good ones, of which the one with the
@@ -83,6 +85,11 @@ class TPE:
     def _sobol(self) -> Sobol:
         return Sobol(self.seed)
 
+    @property
+    def every_goal(self) -> bool:
+        """All goals count: good is what few others beat in all of them."""
+        return True
+
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return the best of `draws` points; before `start` values, or when all that are drawn were tried, the next of an evenly spread design."""
         seen = self._seen
@@ -93,7 +100,7 @@ class TPE:
         if len(view.ids) < 2 or told < start or not d:
             return self._first(trials, rng)
         kernels, belief = self._shapes()
-        parts = split(replace(view, scores=merit(view)), self.share)
+        parts = split(replace(view, scores=standing(view)), self.share)
         good = self._density(kernels, parts.good, parts.gain)
         all_ = np.concatenate([np.ones(len(parts.good)), parts.counts])
         every = self._density(kernels, np.vstack([parts.good, parts.others]), all_)

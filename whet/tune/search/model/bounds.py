@@ -15,7 +15,7 @@ from whet.tune.search.model.features import Features
 from whet.tune.search.model.process import Process, fit
 from whet.tune.search.model.seen import View
 
-__all__ = ["Within", "margins", "merit", "within"]
+__all__ = ["Within", "beyond", "margins", "merit", "within"]
 
 _SHOWN = 150  # trials that the process of a bound is made of: half of them the nearest to the limit
 
@@ -166,20 +166,27 @@ def merit(view: View) -> np.ndarray:
     """
     if not view.bounds or not len(view.ids):
         return view.scores
-    beyond = np.zeros(len(view.ids))
+    kept, good = _kept(view), view.scores[_kept(view)]
+    last, spread = (float(good.max()), float(np.ptp(good)) or 1.0) if len(good) else (0.0, 1.0)
+    return np.where(kept, view.scores, last + spread * beyond(view))
+
+
+def beyond(view: View) -> np.ndarray:
+    """Return how far the trials with a value (n,) are beyond the limits of their bounds, in `margins`: 0 for those that keep them all; what was
+    not measured is behind all that was.
+    """
+    over = np.zeros(len(view.ids))
     for j, bound in enumerate(view.bounds):
         measured = view.measured[:, j]
         there = np.isfinite(measured)
-        over = np.full(len(measured), np.inf)  # what was not measured is behind all that was
+        far = np.full(len(measured), np.inf)
         if there.any():
-            over[there] = np.maximum(margins(bound, measured[there]), 0.0)
-        beyond += over
-    kept = _kept(view)
-    worst = np.isinf(beyond)
-    beyond[worst] = beyond[~worst].max() + 1.0 if (~worst).any() else 1.0
-    good = view.scores[kept]
-    last, spread = (float(good.max()), float(np.ptp(good)) or 1.0) if len(good) else (0.0, 1.0)
-    return np.where(kept, view.scores, last + spread * beyond)
+            far[there] = np.maximum(margins(bound, measured[there]), 0.0)
+        over += far
+    over[_kept(view)] = 0.0
+    worst = np.isinf(over)
+    over[worst] = over[~worst].max(initial=0.0) + 1.0
+    return over
 
 
 def _kept(view: View) -> np.ndarray:

@@ -10,7 +10,7 @@ from whet.tune.follow import Follow
 from whet.tune.forecast import Forecast
 from whet.tune.search.model.climb import fingerprint
 from whet.tune.search.model.cube import Cube
-from whet.tune.trial import Bound, State, Trial, Trials
+from whet.tune.trial import Bound, Goal, State, Trial, Trials
 
 __all__ = ["Seen", "View"]
 
@@ -24,7 +24,8 @@ class View:
     """What a study has to say. ids (n,), rows (n, d), scores (n,): of trials with a value, the smallest is the best, that of a
     trial that was not trained to the end being what it is forecast to end with; failed (f, d), failed_ids (f,): of those that failed;
     running (r, d): of those that have no value yet. bounds (b): of the goals; measured (n, b), failed_measured (f, b): what trials with a
-    value, and failed ones, last reported of the metric of each, NaN when nothing.
+    value, and failed ones, last reported of the metric of each, NaN when nothing. aims (n, g): the scores of the goals after the first in the last
+    report, inf where there is none.
     """
 
     ids: np.ndarray
@@ -36,6 +37,7 @@ class View:
     bounds: tuple[Bound, ...] = ()
     measured: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     failed_measured: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    aims: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def failing(self, last: int) -> float:
         """Return the share of the last trials, at most so many, that failed."""
@@ -73,6 +75,8 @@ class Seen:
             self._group = np.zeros(0, dtype=np.int8)
             self._bounds = tuple(g for g in trials.goals if isinstance(g, Bound))
             self._measured = np.zeros((0, len(self._bounds)))
+            self._goals = tuple(g for g in trials.goals[1:] if isinstance(g, Goal))
+            self._aims = np.zeros((0, len(self._goals)))
         if len(trials) > len(self._group):
             self._grow(len(trials) + len(trials) // 4 + 64)
         for t in news:
@@ -84,7 +88,7 @@ class Seen:
             part = sorted(self._partial & self._forecast.stands.keys())
             scores = scores.copy()
             scores[part] = self._forecast.final(part)
-        view = View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running])
+        view = View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running], aims=self._aims[ok])
         if not self._bounds:
             return view
         return replace(view, bounds=self._bounds, measured=self._measured[ok], failed_measured=self._measured[failed])
@@ -95,6 +99,7 @@ class Seen:
         self._scores = np.concatenate([self._scores, np.zeros(more)])
         self._group = np.concatenate([self._group, np.full(more, _NEW, dtype=np.int8)])
         self._measured = np.vstack([self._measured, np.full((more, len(self._bounds)), np.nan)])
+        self._aims = np.vstack([self._aims, np.full((more, len(self._goals)), np.inf)])
 
     def _take(self, t: Trial, trials: Trials) -> None:
         self._partial.discard(t.id)
@@ -104,9 +109,10 @@ class Seen:
         if self._group[t.id] == _NEW:
             self._rows[t.id] = self.cube.encode([t.params])[0]
             self.tried.add(fingerprint(self._rows[t.id]))
-        if self._bounds:
-            metrics = t.curve[-1].metrics if t.curve else {}
+        if self._bounds or self._goals:
+            metrics = trials.measured(t)
             self._measured[t.id] = [metrics.get(b.name, np.nan) for b in self._bounds]
+            self._aims[t.id] = [g.score(metrics.get(g.name, np.nan)) for g in self._goals]
         if t.state is State.FAILED:
             self._group[t.id] = _FAILED
         elif t.value is None:

@@ -1,0 +1,132 @@
+"""The front of a study with several goals: the trials that no other beats in every goal, and how far they reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whet.errors import StudyError
+from whet.tune.dominance import ranks, violation
+from whet.tune.hypervolume import hypervolume
+from whet.tune.trial import Bound, Goal, State, Trial, Trials
+
+__all__ = ["Advance", "advance", "front", "reported", "targets"]
+
+
+def targets(trials: Trials) -> tuple[Goal, ...]:
+    """Return the goals that are to be small or large, without the bounds.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Space
+    >>> goals = parse_goals(["min loss", "size <= 1e6", "min latency"])
+    >>> [str(g) for g in targets(Trials([], space=Space(), goals=goals))]
+    ['min loss', 'min latency']
+    """
+    return tuple(g for g in trials.goals if isinstance(g, Goal))
+
+
+def reported(trials: Trials, trial: Trial) -> tuple[float | None, ...]:
+    """Return what `trial` says of each of the `targets`, None where it says nothing: its value, and metrics of its last report."""
+    said = trials.measured(trial)
+    found = [said.get(g.name) for g in targets(trials)]
+    return tuple(None if v is None or not math.isfinite(v) else float(v) for v in found)
+
+
+def front(trials: Trials) -> Trials:
+    """Return the trials that no other dominates, the best in the first goal first; they keep their ids.
+
+    They are chosen as `Trials.best` is: of those that did not fail, at the highest step any reached, which keep the bounds.
+    When none keeps them it is who breaks them least (see `whet.tune.dominance`). A trial that did not report all of the
+    targets is not among them. With one target it is the best, and those that are as good.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point
+    >>> said = [(0.1, 9.0), (0.3, 2.0), (0.2, 4.0), (0.3, 5.0)]
+    >>> done = [Trial(i, {"x": v}, State.DONE, (Point(1, v, metrics={"ms": ms}),), v) for i, (v, ms) in enumerate(said)]
+    >>> trials = Trials(done, space=Space(x=Float(0, 1)), goals=parse_goals(["min loss", "min ms"]))
+    >>> [t.id for t in front(trials)]
+    [0, 2, 1]
+    """
+    found = _counted(trials)
+    if found:
+        points = _scores(trials, found)
+        bounds = [g for g in trials.goals if isinstance(g, Bound)]
+        broken = np.array([violation(bounds, trials.measured(t)) for t in found])
+        first = np.flatnonzero(ranks(points, broken) == 0)
+        found = [found[i] for i in sorted(first, key=lambda i: (*points[i], found[i].id))]
+    return Trials(
+        tuple(found), space=trials.space, goals=trials.goals, steps=trials.steps, seq=trials.seq, name=trials.name
+    )
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a study had come after each of its trials.
+
+    reference: of each target, what the volume reaches up to, in its own units; volumes: (trial, hypervolume of the trials up to it),
+    of the trials that count. The unit is the product of the targets' units.
+    """
+
+    reference: Mapping[str, float]
+    volumes: Sequence[tuple[int, float]]
+
+
+def advance(trials: Trials, reference: Mapping[str, float] | None = None) -> Advance:
+    """Return the hypervolume of the front after every trial, in the order of their ids, of those that keep the bounds at the highest step.
+
+    reference: for each target the value that is just worth nothing; by default a tenth of the range beyond the worst that any of these trials
+    reported, which is only good to compare within this study. Raises StudyError when it misses a target or has a name that is none.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Float, Space
+    >>> from whet.tune.trial import Point
+    >>> said = [(3.0, 2.0), (1.0, 3.0), (2.0, 1.0)]
+    >>> done = [Trial(i, {}, State.DONE, (Point(1, v, metrics={"ms": ms}),), v) for i, (v, ms) in enumerate(said)]
+    >>> trials = Trials(done, space=Space(), goals=parse_goals(["min loss", "min ms"]))
+    >>> advance(trials, {"loss": 4.0, "ms": 4.0}).volumes
+    [(0, 2.0), (1, 4.0), (2, 7.0)]
+    """
+    aims = targets(trials)
+    found = [t for t in _counted(trials) if trials.keeps(t)]
+    points = _scores(trials, found)
+    if reference is None:
+        if not found:
+            return Advance({}, [])
+        worst, best = points.max(axis=0), points.min(axis=0)
+        spread = np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1.0))
+        corner = worst + 0.1 * spread
+    else:
+        names = [g.name for g in aims]
+        if sorted(reference) != sorted(names):
+            raise StudyError(f"reference: must have a value for {' and '.join(names)}, got {dict(reference)}.")
+        corner = np.array([g.score(float(reference[g.name])) for g in aims])
+    volumes: list[tuple[int, float]] = []
+    so_far, volume = np.zeros((0, len(aims))), 0.0
+    for t, point in zip(found, points, strict=True):
+        if (point < corner).all() and not (so_far <= point).all(axis=1).any():
+            so_far = np.vstack([so_far[~(point <= so_far).all(axis=1)], point])
+            volume = hypervolume(so_far, corner)
+        volumes.append((t.id, volume))
+    units = {g.name: float(c if g.better == "min" else -c) for g, c in zip(aims, corner, strict=True)}
+    return Advance(units, volumes)
+
+
+def _counted(trials: Trials) -> list[Trial]:
+    """Return the trials that `Trials.best` would choose from, of those that reported every target."""
+    found = [
+        t for t in trials if t.value is not None and t.state is not State.FAILED and None not in reported(trials, t)
+    ]
+    found = [t for t in found if trials.keeps(t)] or found
+    top = max((trials.reach(t) for t in found), default=0)
+    return [t for t in found if trials.reach(t) == top]
+
+
+def _scores(trials: Trials, some: Sequence[Trial]) -> np.ndarray:
+    """Return the scores (n, m) of trials that reported every target."""
+    aims = targets(trials)
+    rows = [[g.score(v) for g, v in zip(aims, reported(trials, t), strict=True) if v is not None] for t in some]
+    return np.array(rows, dtype=float).reshape(len(rows), len(aims))
