@@ -5,7 +5,8 @@
 
 search-NAME.svg: the first 40 proposals of each searcher on one function of two numbers. schedule-NAME.svg: how far each scheduler trains the same 25
 trials of one made-up task. gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
-hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. Searchers are played without noise, seed 0; nothing is random beside them.
+hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. portfolio.svg: who makes
+each trial of a portfolio. Searchers are played without noise, seed 0; nothing is random beside them.
 
 Another processor may round a model otherwise and so propose something else after many trials. So each picture of a searcher holds its
 proposals, and the check makes every one of them again from those before it.
@@ -22,6 +23,7 @@ import numpy as np
 from drawing.believed import believed, sliced
 from drawing.schedulers import brackets, scheduled
 from drawing.searchers import proposed, recorded, searched
+from drawing.shared import shared, sharing
 from drawing.zoomed import zoomed, zooming
 
 from whet.tune.schedule import NAMES as SCHEDULERS
@@ -55,6 +57,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "gp.svg", sliced(believed())
     yield "hyperband.svg", brackets()
     yield "zoom.svg", zoomed(zooming())
+    yield "portfolio.svg", shared(sharing())
 
 
 def same(a: str, b: str, apart: float = 2.0) -> bool:
