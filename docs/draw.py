@@ -6,7 +6,8 @@
 search-NAME.svg: the first 40 proposals of each searcher on one function of two numbers. schedule-NAME.svg: how far each scheduler trains the same 25
 trials of one made-up task. gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
-what is true. front.svg: what a study with two goals trades. Searchers are played without noise, seed 0; nothing is random beside them.
+what is true. front.svg: what a study with two goals trades.
+portfolio.svg: who makes each trial of a portfolio. Searchers are played without noise, seed 0; nothing is random beside them.
 
 Another processor may round a model otherwise and so propose something else after many trials. So each picture of a searcher holds its
 proposals, and the check makes every one of them again from those before it.
@@ -24,6 +25,7 @@ from drawing.believed import believed, sliced
 from drawing.mattering import mattered, weighed
 from drawing.schedulers import brackets, scheduled
 from drawing.searchers import proposed, recorded, searched
+from drawing.shared import shared, sharing
 from drawing.traded import traded, trading
 from drawing.zoomed import zoomed, zooming
 
@@ -60,6 +62,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "zoom.svg", zoomed(zooming())
     yield "importance.svg", weighed(mattered())
     yield "front.svg", traded(trading())
+    yield "portfolio.svg", shared(sharing())
 
 
 def same(a: str, b: str, apart: float = 2.0) -> bool:

@@ -12,6 +12,7 @@
 | cma | a cloud that moves and stretches towards what does well |
 | zoom | coarse-to-fine passes over narrower and narrower ranges |
 | evolution | children of the best recent trials, each with one change |
+| portfolio | several of these; who proposes next is drawn by what their proposals were worth |
 
 Other packages add names as entry points of the group `whet.search`.
 """
@@ -42,6 +43,7 @@ NAMES = Names(
         "cma": "whet.tune.search.cma:CMA",
         "zoom": "whet.tune.search.zoom:Zoom",
         "evolution": "whet.tune.search.evolution:Evolution",
+        "portfolio": "whet.tune.search.portfolio:Portfolio",
     },
 )
 
