@@ -313,3 +313,18 @@ def test_one_that_rested_before_it_was_given_anything_still_begins_at_the_server
     assert given is not None
     assert given.fresh
     assert buffer.item() == 0.0
+
+
+@pytest.mark.parametrize("lend", [False, True])
+def test_what_is_lost_near_the_end_is_anybodys(lend):
+    """Its shard has an owner again, who does not come for it: the others do not take other batches in its place."""
+    sampler = Sampler(Shuffle(8, 1, workers=2, how="local"), epochs=1)
+    sampler.join(0)
+    sampler.join(1)
+    lost = [sampler.next(0) for _ in range(4)]
+    drawn = [sampler.next(1) for _ in range(4)]
+    sampler.lost(lost)
+    found = [sampler.next(1, lend=lend) for _ in range(5)]
+    assert found == [*lost, None]
+    assert len({*drawn, *lost}) == 8
+    assert sampler.passes == [1.0, 1.0]

@@ -6,11 +6,13 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from whet.recipe import many
 from whet.recipe.block import Block, Progress
 from whet.recipe.job import Job
 from whet.recipe.many import Team, train_many
+from whet.recipe.trained import trained
 from whet.tasks import resolve
 from whet.train.run import Run
 from whet.tune.trial import Point
@@ -105,3 +107,29 @@ def test_what_starting_took_adds_up_over_resumes(train):
     assert (team["startup"], team["seconds"]) == (37.0, 5.0 * 4)
     assert block.data["step"] == 4 > done
     assert [p.speeds["epochs"] for p in shown if p.told] == pytest.approx([0.2] * (4 - done))
+
+
+def test_members_outlive_a_resume_that_ends_before_it_has_trained(tmp_path):
+    """The file is written anew when that ends: what it says of the members and what it holds of them stay together."""
+    task = resolve("digits")
+    job, params = Job(task, runs=tmp_path, steps=30), {"lr": 0.05, "net": "linear", "optimizer": "sgd", "batch": 64}
+
+    def train(*, resume, stop_after):
+        told = 0
+
+        def stopping():
+            return told >= stop_after
+
+        for event in train_many(job, params, Team(2, "ec(every=4)"), resume=resume, stopping=stopping):
+            told += isinstance(event, Progress) and event.told
+            if isinstance(event, Block):
+                return event
+        raise AssertionError("no block")
+
+    train(resume=False, stop_after=2)
+    before, made = trained(task, job.folder / "train", members=True)
+    assert len(made) == 2
+    train(resume=True, stop_after=0)
+    after, _ = trained(task, job.folder / "train", members=True)
+    for a, b in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.equal(a, b)
