@@ -6,6 +6,8 @@ import pytest
 
 from whet import Float, Space, Study, StudyError
 from whet import seed as streams
+from whet.journal.store import Store
+from whet.tune.exchange.read import read
 from whet.tune.goal import parse_goals
 from whet.tune.pareto import advance, front, reported
 from whet.tune.trial import Point, State, Trial, Trials
@@ -144,3 +146,19 @@ def test_who_breaks_a_bound_adds_no_volume():
     trials = made((0.1, {"ms": 1.0, "mb": 20}), (0.3, {"ms": 2.0, "mb": 9}), goals=[*TWO, "mb <= 10"])
     assert advance(trials, {"loss": 1.0, "ms": 3.0}).volumes == [(1, pytest.approx(0.7))]
     assert advance(made((0.1, {"ms": 1.0, "mb": 20}), goals=[*TWO, "mb <= 10"])).volumes == []
+
+
+def test_the_front_of_an_imported_study_is_what_optuna_calls_its_best_trials(tmp_path):
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{tmp_path / 'theirs.db'}"
+    theirs = optuna.create_study(
+        study_name="two",
+        storage=url,
+        directions=["minimize", "maximize"],
+        sampler=optuna.samplers.RandomSampler(seed=1),
+    )
+    theirs.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_float("y", 0, 1)), n_trials=40)
+    with read(url).study(Store(f"sqlite:///{tmp_path / 'ours.db'}"), "two") as study:
+        assert sorted(ids(study.front)) == sorted(t.number for t in theirs.best_trials)
+        assert len(study.front) > 3
