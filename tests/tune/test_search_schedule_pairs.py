@@ -60,7 +60,7 @@ class TwiceSchedule:
 
 @pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw"])
 @pytest.mark.parametrize(
-    "search", ["random", "sobol", "grid", "gp", "forest", "cma", "zoom", "portfolio", "tpe", "auto"]
+    "search", ["random", "sobol", "grid", "gp", "forest", "cma", "zoom", "policy", "portfolio", "tpe", "auto"]
 )
 def test_a_study(search, schedule):
     space = SPACES["mixed"]

@@ -11,6 +11,7 @@
 | forest | where a random forest does |
 | cma | a cloud that moves and stretches towards what does well |
 | zoom | coarse-to-fine passes over narrower and narrower ranges |
+| policy | draws from a controller that is trained by policy gradient |
 | portfolio | several of these; who proposes next is drawn by what their proposals were worth |
 
 Other packages add names as entry points of the group `whet.search`.
@@ -41,6 +42,7 @@ NAMES = Names(
         "forest": "whet.tune.search.forest:Forest",
         "cma": "whet.tune.search.cma:CMA",
         "zoom": "whet.tune.search.zoom:Zoom",
+        "policy": "whet.tune.search.policy:Policy",
         "portfolio": "whet.tune.search.portfolio:Portfolio",
     },
 )
