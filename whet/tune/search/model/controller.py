@@ -50,7 +50,7 @@ class Controller:
                 int, tuple[Drawn, float]
             ] = {}  # by trial: what it is, and the logarithm of its chance then
             self._ended: set[int] = set()
-            self._told: list[tuple[int, float]] = []  # (trial, reward), in order
+            self._told: list[tuple[int, float]] = []  # (trial, score), in order
             self._states: list[Learnt] = [Learnt(self.heads.first(self._sd))]
         for t in news:
             self._take(t)
@@ -76,15 +76,14 @@ class Controller:
         scores = dict(zip(view.ids.tolist(), merit(view).tolist(), strict=True))
         scores |= dict.fromkeys(view.failed_ids.tolist(), math.inf)
         ids = sorted(id for id in scores if id in self._ended and id in self._drawn)
-        values = np.array([scores[id] for id in ids], float)
-        told = [(id, reward(values[i], values[max(0, i - _WINDOW) : i])) for i, id in enumerate(ids)]
-        same = next(
-            (i for i, (a, b) in enumerate(zip(told, self._told, strict=False)) if a != b),
-            min(len(told), len(self._told)),
-        )
+        told = [(id, scores[id]) for id in ids]
+        both = min(len(told), len(self._told))
+        same = next((i for i in range(both) if told[i] != self._told[i]), both)
         del self._states[same + 1 :]
-        for id, value in told[same:]:
-            self._states.append(self._after(self._states[-1], id, value))
+        values = np.array([value for _, value in told[max(0, same - _WINDOW) :]], float)
+        for i in range(len(values) - (len(told) - same), len(values)):
+            got = reward(values[i], values[max(0, i - _WINDOW) : i])
+            self._states.append(self._after(self._states[-1], told[len(told) - len(values) + i][0], got))
         self._told = told
         return self._states[-1]
 
