@@ -16,7 +16,7 @@ diverged fails.
 Regret is (best so far - least) / (median - least): the median is that of 4,000 evenly drawn configurations, or of the table. After each mean stands its
 standard error over seeds. The lines below the table compare each searcher of whet that learns with the best peer, per
 task, after the last evaluation. Run: python benchmarks/search_numbers.py [--seeds 10] [--evaluations 100]
-[--search cma,zoom,random] [--peers optuna-cma] [--tasks sphere,taskset] [--quick] [--kept FOLDER]
+[--search cma,zoom,policy,portfolio,random] [--peers optuna-cma] [--tasks sphere,taskset] [--quick] [--kept FOLDER]
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("WHET_DATA"), help="the folder above hpo_curves")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=100)
-    parser.add_argument("--search", default="cma,zoom,random")
+    parser.add_argument("--search", default="cma,zoom,policy,portfolio,random")
     parser.add_argument("--peers", default="optuna-cma", help="names, or none")
     parser.add_argument("--tasks", default="", help="only those with one of these in their names")
     parser.add_argument("--quick", action="store_true", help="2 seeds, 30 evaluations, closed forms only")

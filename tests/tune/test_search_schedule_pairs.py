@@ -60,7 +60,8 @@ class TwiceSchedule:
 
 @pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw"])
 @pytest.mark.parametrize(
-    "search", ["random", "sobol", "grid", "gp", "forest", "cma", "zoom", "evolution", "portfolio", "tpe", "auto"]
+    "search",
+    ["random", "sobol", "grid", "gp", "forest", "cma", "zoom", "evolution", "policy", "portfolio", "tpe", "auto"],
 )
 def test_a_study(search, schedule):
     space = SPACES["mixed"]

@@ -12,6 +12,7 @@
 | cma | a cloud that moves and stretches towards what does well |
 | zoom | coarse-to-fine passes over narrower and narrower ranges |
 | evolution | children of the best recent trials, each with one change |
+| policy | draws from a controller that is trained by policy gradient |
 | portfolio | several of these; who proposes next is drawn by what their proposals were worth |
 
 Other packages add names as entry points of the group `whet.search`.
@@ -43,6 +44,7 @@ NAMES = Names(
         "cma": "whet.tune.search.cma:CMA",
         "zoom": "whet.tune.search.zoom:Zoom",
         "evolution": "whet.tune.search.evolution:Evolution",
+        "policy": "whet.tune.search.policy:Policy",
         "portfolio": "whet.tune.search.portfolio:Portfolio",
     },
 )
