@@ -11,7 +11,7 @@ from torch import nn
 from whet.distributed.local import children
 from whet.distributed.local.frames import Kind
 from whet.distributed.local.serve import Listener
-from whet.distributed.server import Server
+from whet.distributed.step import Steps
 from whet.distributed.worker import Worker
 
 WORKER = ("half", "written", "sent")  # a part of the gradient is there; all of it; the message as well
@@ -97,7 +97,7 @@ class Strikes:
 
         children.send, Worker.__init__ = sends, hooked
         self.around(Listener, "_push", before="heard")
-        self.around(Server, "_step", after="stepped")
+        self.around(Steps, "take", after="stepped")
         self.around(Listener, "merged", after="merged")
         self.around(Listener, "give", after="answered")
 

@@ -238,7 +238,7 @@ def test_it_prints_light_and_within_the_sheet(show: Any, study: Any) -> None:
     sheet = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
     assert len(browser.execute_cdp_cmd("Page.printToPDF", sheet)["data"]) > 20_000
     printed = browser.execute_script("return window.printed")
-    assert len(printed) == 14
+    assert len(printed) == browser.execute_script("return document.querySelectorAll('.canvas').length") >= 14
     assert all(0 < width <= 660 for width, *_ in printed)
     assert {colour for _, colour, _ in printed} == {LIGHT["muted"]}
     assert [texts for *_, texts in printed if texts] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_trials_that_stopped_early_are_compared_where_both_were():
     d = difference(study(a, b), 0, 1)
     assert (d.step, d.values) == (3, (3.0, 2.9))
     assert (d.costs, d.costs_there) == ((6.0, 12.0), (6.0, 6.0))
-    assert difference(study(b, trial(1, [1.0] * 6, value=1.5)), 0, 1).values == (1.9, 1.5)
+    assert difference(study(replace(b, id=0), trial(1, [1.0] * 6, value=1.5)), 0, 1).values == (1.9, 1.5)
 
 
 def test_what_cannot_be_compared_says_why():
