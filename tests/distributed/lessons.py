@@ -157,6 +157,18 @@ class Slow(Deep):
         return late
 
 
+class Drowsy(Slow):
+    """Takes far more time than a process that is started again does."""
+
+    def loss(self, params):
+        def late(outputs, targets):
+            if torch.is_grad_enabled() and len(targets) > 2:
+                time.sleep(0.25)
+            return nn.functional.cross_entropy(outputs, targets)
+
+        return late
+
+
 class Sleeper(Task):
     """Its steps take no processor: each sleeps for as long as the simulator would draw for this worker and step.
 

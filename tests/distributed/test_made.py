@@ -67,7 +67,7 @@ def test_a_simulation_of_anything_else_is_refused_in_one_line(state, changes, wh
 def test_a_state_of_another_format_is_refused_before_it_is_read(state):
     """As an earlier version wrote it: without the number of its format, and without parts that were not there then."""
     old = {"made": {k: v for k, v in state["made"].items() if k != "format"}}
-    with pytest.raises(CheckpointError, match=r"written by another version of whet \(format 1, here 3\)"):
+    with pytest.raises(CheckpointError, match=r"written by another version of whet \(format 1, here 4\)"):
         Simulation(Blobs(), PARAMS, **MADE).load({**state, **old})
     simulation = Simulation(Blobs(), PARAMS, **MADE)
     with pytest.raises(CheckpointError, match="written by another version"):

@@ -1,6 +1,11 @@
 """The end of a training whose batches do not divide: nobody trains alone, and no shard is seen more often than another."""
 
+import math
+import os
+import signal
+import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +19,7 @@ from whet.distributed.local.train import Training
 from whet.distributed.named import parse_rule
 from whet.distributed.sampler import Sampler
 from whet.distributed.server import Server
-from whet.distributed.shuffle import Shuffle
+from whet.distributed.shuffle import Shuffle, by_label
 from whet.distributed.simulate import Failure, Simulation
 from whet.distributed.stretch import few
 from whet.distributed.update import Update
@@ -171,6 +176,89 @@ def test_whoever_dies_or_comes_near_the_end_all_is_merged_once(rule, how, seed):
     second.load(unpack(pack(first.state())))
     list(second)
     assert torch.equal(whole.server.held.weights, second.server.held.weights)
+
+
+def skewed(failures=(), *, rule, how):
+    """Four workers whose shards hold mostly one class each, 320 batches of three: ten rounds of eight each."""
+    task, params = Blobs(), {**PARAMS, "batch": 3, "lr": 0.01}
+    train = task.data(params).train
+    shards = by_label(train.targets, 4, skew=0.8) if how == "local" else None
+    return Simulation(
+        task, params, rule=parse_rule(rule), workers=4, delays=Delays("gamma"), failures=failures,
+        shuffle=Shuffle(len(train), 3, 4, how, shards=shards),
+    )  # fmt: skip
+
+
+def exchanges(simulation):
+    """Play it; return of each exchange its time, how many batches of it are whose, and who was there; and all tickets that were merged."""
+    server, whose, found, seen = simulation.server, {}, [], []
+    pull, apply = server.pull, server._apply
+
+    def pulled(worker, into):
+        given = pull(worker, into)
+        whose.update(dict.fromkeys(given.tickets if given else (), worker))
+        return given
+
+    def applied(update):
+        if update is not None and update.tickets:
+            seen.extend(update.tickets)
+            found.append((simulation.clock, Counter(whose[t] for t in update.tickets), set(server.held.here)))
+        return apply(update)
+
+    server.pull, server._apply = pulled, applied
+    list(simulation)
+    return found, seen
+
+
+@pytest.mark.parametrize("how", ["local", pytest.param("global", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "rule",
+    ["average(every=8)", *(pytest.param(r.format(8), marks=pytest.mark.soak) for r in WAITING[1:])],
+)
+def test_who_dies_in_the_last_third_and_comes_back_has_a_part_in_the_last_exchange(rule, how):
+    """It dies between any two updates and is away for two steps; what is drawn is what would be drawn without that."""
+    simulation = skewed(rule=rule, how=how)
+    times, arrived = [], simulation._arrived
+    simulation._arrived = lambda worker: times.append(simulation.clock) or arrived(worker)
+    whole, expected = exchanges(simulation)
+    instants = [(a + b) / 2 for a, b in pairwise(times) if a > 2 / 3 * simulation.clock]
+    assert len(instants) > 10
+    for at in instants:
+        simulation = skewed([Failure(2, at, at + 2)], rule=rule, how=how)
+        found, seen = exchanges(simulation)
+        assert sorted(seen) == sorted(expected)
+        last, there = found[-1][1:]
+        assert there <= set(last), at  # it may have died after its part
+        assert set(last) == {0, 1, 2, 3}
+        assert max(last.values()) <= 8
+        assert len(found) <= len(whole) + 2
+
+
+def test_what_is_left_when_it_dies_in_the_last_round_is_divided_among_all_that_are_there():
+    """Of its eight batches three are kept for it, enough for another round of the others when it stays away."""
+    at = exchanges(skewed(rule="average(every=8)", how="local"))[0][-1][0]
+    found, seen = exchanges(skewed([Failure(2, at - 0.7)], rule="average(every=8)", how="local"))
+    assert len(seen) == len(set(seen)) == 320
+    assert [sum(who.values()) for _, who, _ in found[-3:]] == [24, 5, 3]
+    assert all(set(who) == {0, 1, 3} for _, who, _ in found[-3:])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_process_that_is_killed_in_the_round_before_the_last_is_a_member_of_the_last(part):
+    """Of 80 batches each of four has 8, 6 and 6; each takes a quarter of a second."""
+    task, rule, due = resolve(f"{LESSONS}:Drowsy", seed=0), "ec(every=8, compress=1)", None
+    with Training(task, {**PARAMS, "batch": 3}, rule=rule, workers=4, steps=1, shuffle="local") as training:
+        for _ in training.events(0.02):
+            now = time.monotonic()
+            if due is None and training.look().get("merged", 0) >= 32:
+                due = now + part * 6 * 0.25
+            if due is not None and now > due:
+                os.kill(training._pool.pids()[3], signal.SIGKILL)
+                due = math.inf
+    assert training.deaths == {"worker 2": 1}
+    assert [w for w, _ in training.models] == [0, 1, 2, 3]
+    assert training.status["passes"] == [1.0] * 4
 
 
 def test_after_a_restart_a_part_is_kept_for_those_that_were_there():

@@ -13,7 +13,7 @@ from whet.errors import CheckpointError
 
 __all__ = ["made", "need_format", "need_same"]
 
-FORMAT = 3  # of a server's state; a state of another is refused before it is read
+FORMAT = 4  # of a server's state; a state of another is refused before it is read
 
 
 def made(rule: Rule, shuffle: Shuffle, flat: Flat, steps: Steps) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def need_format(made: Mapping[str, Any]) -> None:
     >>> need_format({"rule": "sync"})
     Traceback (most recent call last):
     ...
-    whet.errors.CheckpointError: checkpoint: was written by another version of whet (format 1, here 3). Go on with that one, or begin anew without resume.
+    whet.errors.CheckpointError: checkpoint: was written by another version of whet (format 1, here 4). Go on with that one, or begin anew without resume.
     """
     if (was := made.get("format", 1)) != FORMAT:
         raise CheckpointError(

@@ -37,6 +37,7 @@ class Sampler:
         self._back: list[deque[Ticket]] = [deque() for _ in range(shards)]
         self._owner: dict[int, int] = {}  # worker -> shard
         self._taken: Counter[int] = Counter()  # shard -> its owners
+        self.parted = False  # whether a worker has left its shard: then they may be gone through unlike often
         self._low = 0  # epochs that all shards are through with, at least
 
     def join(self, worker: int) -> None:
@@ -57,6 +58,7 @@ class Sampler:
         """Free the worker's shard."""
         shard = self._owner.pop(worker, None)
         if shard is not None:
+            self.parted = True
             self._taken[shard] -= 1
             if not self._taken[shard]:
                 del self._taken[shard]
@@ -137,12 +139,13 @@ class Sampler:
             "position": list(self._position),
             "back": [[list(t) for t in q] for q in self._back],
             "owner": [list(pair) for pair in self._owner.items()],
+            "parted": self.parted,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
         self.given, self.drawn_again, self.lent = (int(state[k]) for k in ("given", "drawn_again", "lent"))
-        self._position, self._low = list(state["position"]), 0
+        self._position, self._low, self.parted = list(state["position"]), 0, state.get("parted", False)
         self._back = [deque(Ticket(*t) for t in q) for q in state["back"]]
         self._owner = {int(w): int(s) for w, s in state["owner"]}
         self._taken = Counter(self._owner.values())

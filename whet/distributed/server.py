@@ -78,7 +78,7 @@ class Server:
         self.sampler.lost(self.ledger.leave(worker))
         self.sampler.leave(worker)
         self.held.here.discard(worker)
-        self.stretches.anew()
+        self.stretches.leave(worker, self.held)
         self.statistics.leave(worker)
         self._out_of(worker)
         changed = self._without()  # one that rested too: rules forget who is gone
@@ -99,7 +99,7 @@ class Server:
 
     def waiting(self, worker: int) -> bool:
         """Return whether there is something for the worker to do."""
-        there = self._closing.calls(worker) if self.closing else self.stretches.waiting(worker)
+        there = self._closing.calls(worker) if self.closing else self.stretches.waiting(worker, self.held)
         return there and worker not in self.ledger.banned
 
     # -- the two calls of a worker
@@ -285,10 +285,11 @@ class Server:
         A compression that ends the training begins anew too, without what some have sent: else the others would be left out.
         """
         self.statistics.alone()
-        self.stretches.alone(self.held.here)
+        before = set(self.held.here)
         closed = self._closing.merged
         if self.closing:
             self.memory = self.rule.init(self.held)
         for worker in {*self.held.clocks, *self.held.here, *self.ledger.out, *self.ledger.banned}:
             self.leave(worker)
+        self.stretches.alone(before, self.held)
         self._closing.end(closed)
