@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -209,9 +210,35 @@ def test_rows_stand_below_the_bar_where_there_is_a_picture(terminal, monkeypatch
 
 def test_what_is_worth_a_line_has_one_where_there_is_none(capsys, monkeypatch):
     monkeypatch.setenv("CI", "1")
-    Screen().show(e for e in (FAR, HALF, FAR))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.strip() for line in lines] == ["1 of 9 epochs, accuracy 0.5"] * 2, "and the rest only now and then"
+    Screen().show(e for e in (FAR, HALF, replace(FAR, spent="2")))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["1 of 9 epochs, accuracy 0.5", "2 of 9 epochs, accuracy 0.5"], "and the rest only now and then"
+
+
+def test_a_line_that_says_nothing_new_is_not_printed_again_but_rarely_that_it_does_not(capsys, monkeypatch):
+    """Ten minutes of a trial of which nothing is heard, looked at four times a second."""
+    monkeypatch.setenv("CI", "1")
+    clock = [1000.0]
+    monkeypatch.setattr("whet.cli.screen.time.monotonic", lambda: clock[0])
+    same = Progress("tune", 0.1, "4", "40 trials", None, {"trials": 4, "failed": 0}, best="0.5 (trial 3)")
+
+    def events():
+        yield Began("tune")
+        for _ in range(4 * 600):
+            clock[0] += 0.25
+            yield same
+        clock[0] += 5.0
+        yield replace(same, spent="5")
+        clock[0] += 5.0
+        yield replace(same, spent="5")
+
+    Screen().show(events())
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "4 of 40 trials, 0 finished, 0 failed, best 0.5 (trial 3)",
+        *(f"4 of 40 trials, 0 failed, best 0.5 (trial 3), nothing new for {n} min" for n in ("1:00", "2:00", "4:00", "8:00")),
+        "5 of 40 trials, 0 finished, 0 failed, best 0.5 (trial 3)",
+    ]  # fmt: skip
 
 
 def test_bars_are_drawn_with_what_the_stream_can_write(tmp_path, monkeypatch):

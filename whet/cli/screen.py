@@ -26,6 +26,7 @@ __all__ = ["Screen", "blocks_json", "emit_json", "only_json"]
 
 _LABEL = 10  # columns of a block's name
 _EVERY = 5.0  # seconds between plain lines of progress
+_QUIET = 60.0  # seconds without anything new until a plain line says that; then twice as many, and so on
 _BAR = 24  # columns of the bar
 _PLAIN_BARS = str.maketrans(BARS, "_.:-=+*#")
 _TICK = 0.5  # seconds between two pictures of something that does not tell by itself
@@ -66,7 +67,8 @@ class Screen:
         self._out = sys.stderr if quiet else sys.stdout
         self.live = not plain and self._out.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
         self.blocks: dict[str, Block] = {}
-        self._last = time.monotonic()
+        self._last = self._new = time.monotonic()  # when there was a line of progress, and one that said something new
+        self._said, self._patience = "", _QUIET
         self._region: Any = None  # the live region, while there is one
 
     def line(self, text: str = "") -> None:
@@ -100,6 +102,7 @@ class Screen:
             for event in events:
                 match event:
                     case Began(step=step, what=what):
+                        self._said = ""
                         if what:
                             self._clear()
                             self.block(step, textwrap.wrap(what, WIDTH))
@@ -125,7 +128,7 @@ class Screen:
                 self._draw(look(), "")
 
         thread = threading.Thread(target=draw, daemon=True)
-        self._last = time.monotonic()
+        self._last, self._said = time.monotonic(), ""
         thread.start()
         try:
             yield
@@ -158,8 +161,20 @@ class Screen:
             picture.plain = self._shown(picture.plain)
             self._region.update(picture, refresh=True)
         elif progress is not None and (progress.told or time.monotonic() - self._last >= _EVERY):
-            self._last = time.monotonic()
-            self.line(f"{'':<{_LABEL}}{_facts(progress)}")
+            self._tell(progress)
+
+    def _tell(self, progress: Progress) -> None:
+        """Print a line of how far things are when it says something new, or when nothing has been new for long."""
+        now, said = time.monotonic(), _facts(progress)
+        if said != self._said:
+            self._said, self._new, self._patience = said, now, _QUIET
+        elif now - self._new >= self._patience:
+            said = _facts(progress, quiet=now - self._new)
+            self._patience *= 2
+        else:
+            return
+        self._last = now
+        self.line(f"{'':<{_LABEL}}{said}")
 
     def _clear(self) -> None:
         """Take the live region away."""
@@ -195,9 +210,11 @@ def _words(p: Progress) -> dict[str, str]:
 _DISPENSABLE = ("epochs/s", "finished", "left", "trials/s", "failed", "trials")  # the first to go comes first
 
 
-def _facts(p: Progress) -> str:
-    """Return one line that fits beside a block's name, the least important left out."""
+def _facts(p: Progress, *, quiet: float | None = None) -> str:
+    """Return one line that fits beside a block's name, the least important left out. quiet: for how many seconds nothing was new."""
     words = _words(p)
+    if quiet is not None:
+        words["quiet"] = f"nothing new for {duration(quiet)}"
     if p.best and p.counts:
         words["best"] = f"best {p.best}"
     for name in _DISPENSABLE:
