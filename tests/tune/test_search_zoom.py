@@ -10,6 +10,7 @@ import pytest
 
 from whet import Choice, Float, Idle, Int, Ordered, Space, StudyError
 from whet import seed as streams
+from whet.report.passes import passes_plot
 from whet.testing import SEARCHER, SPACES
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.passes import passes
@@ -300,3 +301,46 @@ def test_a_trial_that_still_runs_is_none_that_ended():
             done.append(Trial(i, said.params, State.RUNNING, [Point(1, 0.5)], 0.5, origin=said.origin))
         else:
             done.append(Trial(i, said.params, State.FAILED, origin=said.origin))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (1000.1, 1000.6)])
+def test_no_range_is_narrower_than_the_finest_and_every_pass_can_be_read(low, high):
+    """A range that went on being narrowed beside one that stayed wide, or narrow beside its values, had ends that look alike in six digits: its pass was
+    none, and the next began with every trial.
+    """
+    space = Space(x=Float(low, high), lr=Float(1e-4, 1.0, log=True))
+    at = low + 0.246 * (high - low)
+    study = played(space, lambda p: abs(p["x"] - at), Zoom(trials=4, keep=0.15), trials=120)
+    found = passes(study.trials)
+    assert [p.number for p, _ in found] == list(range(30))
+    assert all(len(ids) == 4 for _, ids in found)
+    widths = [(p.ranges["x"][1] - p.ranges["x"][0]) / (high - low) for p, _ in found if p.ranges]
+    assert min(widths) == pytest.approx(1e-3, rel=0.03)
+    assert study.best.value < 1e-3 * (high - low)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space(o=Choice({"s": Space(lr=Float(1e-4, 1.0, log=True)), "t": Space(lr=Float(10.0, 20.0))})),
+        Space(
+            o=Choice({k: Space(c=Choice({"x": Space(lr=Float(10.0 * i, 10.0 * i + 5))})) for i, k in enumerate("st")})
+        ),
+    ],
+)
+def test_members_of_one_name_in_two_branches_have_ranges_of_their_own(space):
+    """The record of one took the place of the other's, so no pass could be read again and the next began with every trial."""
+
+    def value(p):
+        return abs(next(v for k, v in p.items() if k.endswith("lr")) - (0.3 if p["o"] == "s" else 13.0))
+
+    study = played(space, value, Zoom(trials=8, keep=0.4), trials=60)
+    found = passes(study.trials)
+    assert [len(ids) for _, ids in found[:-1]] == [8] * 7
+    assert len(found[1][0].ranges) == len(space.dims)
+    assert study.best.value < 0.05
+    plot = passes_plot(study.trials)
+    assert plot is not None
+    # a trial is drawn once, in the row of its own branch
+    drawn = [i for t in plot.figure["data"] for i in t["customdata"]]
+    assert sorted(drawn) == list(range(60))

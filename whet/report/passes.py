@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.errors import SpaceError
@@ -11,8 +11,10 @@ from whet.report.block import Plot, Table, label
 from whet.report.listing import sound
 from whet.report.parallel import axis_name, spaced, ticks
 from whet.report.quantity import Id, clean, show
+from whet.tune.domain import same
+from whet.tune.layout import apart
 from whet.tune.search.model.passes import Pass, passes
-from whet.tune.space import Choice, Dim, Float, Int
+from whet.tune.space import Choice, Dim, Float, Int, Params
 from whet.tune.trial import Trials
 
 __all__ = ["passes_plot"]
@@ -32,33 +34,36 @@ def passes_plot(trials: Trials) -> Plot | None:
     '2 passes narrowed x to 0.25 to 0.5'
     """
     found = passes(trials)
-    dims = [d for d in trials.space.dims if not isinstance(d.domain, Choice)]
+    named = dict(zip(trials.space.dims, apart(trials.space.dims), strict=True))
+    dims = [d for d in named if not isinstance(d.domain, Choice)]
     if len(found) < 2 or not dims:
         return None
-    last = {d.name: _ends(found[-1][0], d) for d in dims}
+    last = {d: _ends(found[-1][0], d, named[d]) for d in dims}
     # those that were narrowed most are the ones to look at
-    width = {d.name: _width(d, last.get(d.name)) for d in dims}
-    shown = sorted(sorted(dims, key=lambda d: width[d.name])[:_ROWS], key=dims.index)
+    width = {d: _width(d, last[d]) for d in dims}
+    shown = sorted(sorted(dims, key=lambda d: width[d])[:_ROWS], key=dims.index)
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"showlegend": False, "margin": {"l": 76, "r": 12, "t": 8, "b": 44}, "shapes": []}
     for row, dim in enumerate(shown):
-        _draw(trials, dim, found, row, len(shown), data=data, layout=layout)
-    narrowest = min(dims, key=lambda d: width[d.name])
+        _draw(trials, (dim, named[dim]), found, row, len(shown), data=data, layout=layout)
+    narrowest = min(dims, key=lambda d: width[d])
     title = f"{len(found):,} passes"
-    if (ends := last[narrowest.name]) is not None and width[narrowest.name] < 1.0:
+    if (ends := last[narrowest]) is not None and width[narrowest] < 1.0:
         low, high = ends
-        title += f" narrowed {label(narrowest.name)} to {show(low)} to {show(high)}"
+        title += f" narrowed {label(named[narrowest])} to {show(low)} to {show(high)}"
     note = "A band is the range that a pass looks at, a dot a trial, the ring the best of all. Lines stand where a pass begins."
     if any(p.since and p.ranges is None for p, _ in found):
         note += " Where the bands are whole again the search had become as narrow as it gets, and began anew."
     if len(shown) < len(dims):
         note += f" Shown: the {len(shown)} of {len(dims)} that were narrowed most."
-    return Plot(title, {"data": data, "layout": layout}, _table(trials, found), 60 + _ROW * len(shown), note=note)
+    return Plot(
+        title, {"data": data, "layout": layout}, _table(trials, found, named), 60 + _ROW * len(shown), note=note
+    )
 
 
 def _draw(
     trials: Trials,
-    dim: Dim,
+    of: tuple[Dim, str],
     found: Sequence[tuple[Pass, tuple[int, ...]]],
     row: int,
     rows: int,
@@ -66,13 +71,14 @@ def _draw(
     data: list[dict[str, Any]],
     layout: dict[str, Any],
 ) -> None:
-    """Add the row of one hyperparameter to a figure: bands, trials, axes."""
+    """Add the row of one hyperparameter, and what it is called, to a figure: bands, trials, axes."""
+    dim, name = of
     n = "" if row == 0 else str(row + 1)
     height = 1 / rows
     top = 1 - row * height
     starts = [min(ids) for _, ids in found]
     for k, (p, _) in enumerate(found):
-        ends = _ends(p, dim)
+        ends = _ends(p, dim, name)
         low, high = (0.0, 1.0) if ends is None else _places(dim, ends)
         upto = starts[k + 1] if k + 1 < len(starts) else len(trials)
         layout["shapes"].append({
@@ -85,7 +91,7 @@ def _draw(
                 "line": {"color": "@line", "width": 1}, "layer": "below",
             })  # fmt: skip
     best = trials.best
-    dots = [(t.id, u, t is best) for t in trials if sound(t) and math.isfinite(u := _at(trials, dim, t.params))]
+    dots = [(t.id, u, t is best) for t in trials if sound(t) and math.isfinite(u := _at(dim, t.params))]
     data.append({
         "type": "scatter", "mode": "markers", "x": [d[0] for d in dots], "y": [d[1] for d in dots], "xaxis": f"x{n}", "yaxis": f"y{n}",
         "marker": {
@@ -108,20 +114,22 @@ def _draw(
         "range": [-0.03, 1.03],
         "tickvals": [m[0] for m in marks],
         "ticktext": [m[1] for m in marks],
-        "title": {"text": axis_name(dim.name)},
+        "title": {"text": axis_name(name)},
     }
 
 
-def _at(trials: Trials, dim: Dim, params: Any) -> float:
+def _at(dim: Dim, params: Params) -> float:
+    if any(not same(params.get(choice), option) for choice, option in dim.when):  # another branch, with the same name
+        return math.nan
     try:
         return float(dim.domain.encode(params[dim.name]))
-    except (SpaceError, KeyError, TypeError, ValueError):  # of another branch, or not of this space
+    except (SpaceError, KeyError, TypeError, ValueError):  # not of this space
         return math.nan
 
 
-def _ends(p: Pass, dim: Dim) -> list[Any] | None:
+def _ends(p: Pass, dim: Dim, name: str) -> list[Any] | None:
     """Return the range of a hyperparameter in a pass, or the options left of it; None when it is whole, or not of this space."""
-    said = (p.ranges or {}).get(dim.name)
+    said = (p.ranges or {}).get(name)
     try:
         ends = [dim.domain.check(v) for v in said or ()]
     except (SpaceError, TypeError):
@@ -148,18 +156,17 @@ def _width(dim: Dim, ends: Sequence[Any] | None) -> float:
     return high - low
 
 
-def _table(trials: Trials, found: Sequence[tuple[Pass, tuple[int, ...]]]) -> Table:
-    dims = trials.space.dims
+def _table(trials: Trials, found: Sequence[tuple[Pass, tuple[int, ...]]], named: Mapping[Dim, str]) -> Table:
     rows = []
     for p, ids in found:
         values = [trials[i].value for i in ids if sound(trials[i])]
         best = None
         if values:
             best = min((v for v in values if v is not None), key=trials.goal.score)
-        cells = [_text(d, _ends(p, d)) for d in dims]
+        cells = [_text(d, _ends(p, d, name)) for d, name in named.items()]
         around = None if p.around is None else Id(p.around)
         rows.append((p.number, len(ids), best, around, *cells))
-    return Table(("pass", "trials", f"best {trials.goal.name}", "around trial", *(clean(d.name) for d in dims)), rows)
+    return Table(("pass", "trials", f"best {trials.goal.name}", "around trial", *map(clean, named.values())), rows)
 
 
 def _text(dim: Dim, ends: Sequence[Any] | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from whet.tune.domain import Choice, Const, Float, Int, Ordered, Value, same, va
 if TYPE_CHECKING:
     from whet.tune.space import Space
 
-__all__ = ["Dim", "Rule", "dims", "listed", "names", "rules", "total"]
+__all__ = ["Dim", "Rule", "apart", "dims", "listed", "names", "rules", "total"]
 
 When = tuple[tuple[str, Value], ...]
 
@@ -75,6 +76,32 @@ def dims(space: Space) -> tuple[Dim, ...]:
                         walk(branch, full + ".", (*when, (full, option)))
 
     walk(space, "", ())
+    return tuple(found)
+
+
+def apart(dims: Sequence[Dim]) -> tuple[str, ...]:
+    """Return the names of columns, with the option where two branches have the same name, with all options where that is not enough.
+
+    >>> from whet.tune.space import Space
+    >>> inner = Choice({"x": Space(m=Float(0, 1))})
+    >>> apart(Space(k=Int(1, 3), o=Choice({"s": Space(lr=Float(0, 1)), "t": Space(lr=Float(0, 1))})).dims)
+    ('k', 'o', 'o.lr (s)', 'o.lr (t)')
+    >>> apart(Space(o=Choice({"s": Space(c=inner), "t": Space(c=inner)})).dims)
+    ('o', 'o.c (s)', 'o.c.m (s, x)', 'o.c (t)', 'o.c.m (t, x)')
+    """
+    found: list[str] = []
+    for dim in dims:
+        same_name = [d for d in dims if d.name == dim.name]
+        if len(same_name) == 1:
+            found.append(dim.name)
+            continue
+        ways = [
+            [str(d.when[-1][1]) for d in same_name],
+            [", ".join(str(option) for _, option in d.when) for d in same_name],
+            [", ".join(json.dumps(option) for _, option in d.when) for d in same_name],
+        ]
+        way = next((w for w in ways if len(set(w)) == len(w)), ways[-1])
+        found.append(f"{dim.name} ({way[same_name.index(dim)]})")
     return tuple(found)
 
 

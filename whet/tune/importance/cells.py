@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from whet.tune.domain import Choice, Value
+from whet.tune.layout import apart
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.forest import Columns
 from whet.tune.space import Params, Space
@@ -50,11 +51,7 @@ class Cells:
             )
             for j in range(self.d)
         ]
-        plain = [dim.name for dim in self.dims]
-        self.names = tuple(
-            name if plain.count(name) == 1 else f"{name} ({dim.when[-1][1]})"
-            for name, dim in zip(plain, self.dims, strict=True)
-        )
+        self.names = apart(self.dims)
         self._columns = Columns(self.cube)
         self._widths = [k if k > 2 else 1 for k in self.cube.options]
 

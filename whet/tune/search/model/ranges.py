@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from whet.errors import SpaceError
+from whet.tune.layout import apart
 from whet.tune.search.model.cube import Cube
 from whet.tune.space import Choice, Domain, Float, Int, Ordered, Space
 
@@ -19,7 +20,7 @@ _EDGE = 0.1  # the part of a range, at either end, in which the best is at an ed
 _LEVELS = 3  # values that a whole or ordered number keeps at least
 _TRIED = 5  # trials without which no option is given up
 _LAST = 2  # configurations of choices alone
-_FINE = 1e-3  # of the whole; a range as narrow as this is fine enough
+_FINE = 1e-3  # of the whole; a range as narrow as this is fine enough, and none is narrower
 
 
 def scaled(space: Space, scale: str) -> Space:
@@ -68,29 +69,29 @@ class Ranges:
         return cls(np.zeros(cube.d), np.ones(cube.d), {j: tuple(range(n)) for j, n in enumerate(cube.options) if n})
 
     def said(self, cube: Cube) -> dict[str, list[Any]]:
-        """Return them by name, as [lowest, highest] or the options left: JSON, numbers with six digits."""
+        """Return them by name (`apart`), as [lowest, highest] or the options left: JSON, numbers with as many digits as a range has use for."""
         out: dict[str, list[Any]] = {}
-        for j, dim in enumerate(cube.dims):
-            domain = dim.domain
+        for j, name in enumerate(apart(cube.dims)):
+            domain = cube.dims[j].domain
             if isinstance(domain, Choice):
-                out[dim.name] = [domain.options[i] for i in self.options[j]]
+                out[name] = [domain.options[i] for i in self.options[j]]
             elif cube.levels[j] is not None:
                 first, last = self._cells(cube, j)
-                out[dim.name] = [domain.decode(float(cube.levels[j][i])) for i in (first, last)]  # type: ignore[index]
+                out[name] = [domain.decode(float(cube.levels[j][i])) for i in (first, last)]  # type: ignore[index]
             else:
-                ends = (domain.decode(float(self.low[j])), domain.decode(float(self.high[j])))
-                out[dim.name] = [_rounded(domain, v) for v in ends]
+                out[name] = [_rounded(domain, domain.decode(float(u[j]))) for u in (self.low, self.high)]
         return out
 
     @classmethod
     def read(cls, cube: Cube, said: object) -> Ranges | None:
         """Return what `said` wrote, None when it is not of this space."""
-        if not isinstance(said, Mapping) or set(said) != {dim.name for dim in cube.dims}:
+        names = apart(cube.dims)
+        if not isinstance(said, Mapping) or set(said) != set(names):
             return None
         low, high, options = np.zeros(cube.d), np.ones(cube.d), {}
         try:
-            for j, dim in enumerate(cube.dims):
-                domain, of = dim.domain, said[dim.name]
+            for j, name in enumerate(names):
+                domain, of = cube.dims[j].domain, said[name]
                 if isinstance(domain, Choice):
                     options[j] = tuple(domain.index(o) for o in of)
                     if not options[j]:
@@ -124,7 +125,7 @@ class Ranges:
                 first, last = self._cells(cube, j)
                 if last - first + 1 > _LEVELS:
                     return False
-            elif self.high[j] - self.low[j] > _FINE:
+            elif self.high[j] - self.low[j] > 1.05 * _FINE:  # as it is recorded
                 return False
         return True
 
@@ -161,7 +162,7 @@ def narrowed(cube: Cube, ranges: Ranges, rows: np.ndarray, best: int, *, keep: f
         levels, whole = cube.levels[j], (float(low[j]), float(high[j]))
         edge = _EDGE * (whole[1] - whole[0])
         if levels is None:
-            low[j], high[j] = _one(whole, good, edge=edge, keep=keep, spread=spread)
+            low[j], high[j] = _wide(_one(whole, good, edge=edge, keep=keep, spread=spread), whole)
         else:  # the first value of a range and the last are at its edges, however wide their cells are
             k = int(cube.index(good[:1], j)[0])
             edge = max(edge, 1.01 * float(levels[k] - cube.edges[j][k]), 1.01 * float(cube.edges[j][k + 1] - levels[k]))
@@ -212,6 +213,16 @@ def _moved(first: float, last: float, low: float, high: float, least: float) -> 
     return first, last
 
 
+def _wide(range: tuple[float, float], whole: tuple[float, float]) -> tuple[float, float]:
+    """Return a range, made as wide as the finest when it is narrower, within `whole` where that is: so it waits for those that are not as fine."""
+    low, high = range
+    if high - low >= _FINE:
+        return range
+    least, most = whole if low >= whole[0] and high <= whole[1] and whole[1] - whole[0] >= _FINE else (0.0, 1.0)
+    low = min(max((low + high - _FINE) / 2, least), most - _FINE)
+    return low, low + _FINE
+
+
 def _cells(edges: np.ndarray, levels: np.ndarray, range: tuple[float, float], at: float) -> tuple[float, float]:
     """Return a range moved to the ends of cells, with the value at `at` and its neighbours in it."""
     n, (low, high) = len(levels), range
@@ -224,8 +235,14 @@ def _cells(edges: np.ndarray, levels: np.ndarray, range: tuple[float, float], at
 
 
 def _rounded(domain: Float | Int | Ordered, value: Any) -> Any:
-    if isinstance(domain, Float):
-        return min(max(float(f"{value:.6g}"), domain.low), domain.high)
+    """Return a number with six digits, or as many more as it takes to be less than a hundredth of the finest range from it."""
+    if not isinstance(domain, Float):
+        return value
+    at = domain.encode(value)
+    for digits in range(6, 17):
+        near = min(max(float(f"{value:.{digits}g}"), domain.low), domain.high)
+        if abs(domain.encode(near) - at) < 0.01 * _FINE:
+            return near
     return value
 
 
