@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from whet.report import Report, study_report
-from whet.report.block import Plot, Table
-from whet.report.importance import importance_section, in_short, mattered, sentence
+from whet.report.block import Plot, Section, Table
+from whet.report.importance import importance_section, in_short, sentence, weighed
 from whet.tune.importance import importance
 from whet.tune.space import Choice, Float, Int, Space
 from whet.tune.trial import Goal, State, Trial, Trials
@@ -35,6 +35,11 @@ def made(n: int = 80, f: Any = accuracy, *, failing: bool = False) -> Trials:
         wrong = failing and id % 10 == 3
         found.append(Trial(id, p, State.FAILED if wrong else State.DONE, value=None if wrong else f(p)))
     return Trials(found, space=SPACE, goals=(Goal("accuracy", "max"),))
+
+
+def mattered(trials: Trials) -> Section | None:
+    found = weighed(trials)
+    return None if found is None else importance_section(found)
 
 
 @pytest.mark.parametrize(("n", "there"), [(19, False), (20, True)])
@@ -98,3 +103,27 @@ def test_trials_that_are_no_configurations_leave_the_section_out() -> None:
     assert mattered(Trials(trials, space=SPACE)) is None
     names = [s.name for s in study_report("x", made(30)).sections]
     assert names.index("importance") == names.index("landscape") + 1
+
+
+def section_of(trials: Trials, name: str) -> str:
+    return next(s.sentence for s in study_report("x", trials).sections if s.name == name)
+
+
+def test_the_model_expects_and_only_this_says_what_matters() -> None:
+    """A process fitted to noise expects something as well. Two sections of one report must not say the opposite of each other."""
+    rng = np.random.default_rng(3)
+
+    def almost(p: Any) -> float:
+        return accuracy(p) * 0.02 + float(rng.normal())
+
+    found = [made(n, almost) for n in (20, 25, 30, 40)]
+    said = [(section_of(t, "landscape"), section_of(t, "importance")) for t in found]
+    assert all(b.startswith("Cannot tell what matters") for _, b in said)
+    assert all("matters most" not in a for a, _ in said)
+    surely = [a for a, _ in said if "The best is expected near" in a]
+    assert surely, "the process was not sure of anything in any of them, so this shows nothing"
+    assert all(a.endswith("That may be chance: see What matters.") for a in surely)
+    sure = section_of(made(), "landscape")
+    assert sure.startswith("The best is expected near lr 0.00")
+    assert "most of what differs is expected along lr (" in sure
+    assert "see What matters" not in sure.partition("then")[0]

@@ -72,10 +72,10 @@ def test_a_report_has_four_slices_and_two_maps_with_their_findings() -> None:
     at = best.axes[0].values[best.best[0]]
     assert math.log10(at) == pytest.approx(-2.5, abs=0.3)  # type: ignore[arg-type]
     assert titles[0].startswith(
-        f"lr matters most ({found.weights['lr']:.0%}".replace("%", " %") + f"): best near {word(at)}; next try "
+        f"Most along lr ({found.weights['lr']:.0%}".replace("%", " %") + f"): best near {word(at)}; next try "
     )
-    assert section.sentence.startswith("lr (")
-    assert "matters most" in section.sentence
+    assert section.sentence.startswith(f"The best is expected near lr {word(at)}")
+    assert "; most of what differs is expected along lr (" in section.sentence
     act = next(t for t in titles if t.startswith("act ("))
     assert "best with gelu" in act
     flat = [t for p, t in zip(drawn[:4], titles[:4], strict=True) if not found.slice(names[drawn.index(p)]).clear]

@@ -14,7 +14,7 @@ from whet.tune.importance import importance
 from whet.tune.importance.result import Importance, Part
 from whet.tune.trial import State, Trials
 
-__all__ = ["importance_section", "in_short", "mattered", "sentence"]
+__all__ = ["importance_section", "in_short", "sentence", "weighed"]
 
 _LEAST, _MOST = 20, 5000  # trials with a value in whose report there is such a section
 _QUICK = 400
@@ -22,21 +22,21 @@ _CURVES = 4
 _PAIRS = 6
 
 
-def mattered(trials: Trials) -> Section | None:
-    """Return the section as a report has it, None for fewer than 20 trials with a value, more than 5,000, one dimension, or where nothing can be said.
+def weighed(trials: Trials) -> Importance | None:
+    """Return what a report says of what matters, None for fewer than 20 trials with a value, more than 5,000, one dimension, or where nothing can be said.
 
     >>> from whet.tune.space import Float, Space
     >>> from whet.tune.trial import State, Trial
     >>> drawn = [{"lr": k / 39, "wd": k * 7 % 40 / 39} for k in range(40)]
     >>> done = [Trial(k, p, State.DONE, value=(p["lr"] - 0.3) ** 2) for k, p in enumerate(drawn)]
-    >>> mattered(Trials(done, space=Space(lr=Float(0, 1), wd=Float(0, 1)))).sentence.split(" (")[0]
-    'lr matters most'
+    >>> weighed(Trials(done, space=Space(lr=Float(0, 1), wd=Float(0, 1)))).parts[0].name
+    'lr'
     """
     told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
     if not _LEAST <= told <= _MOST or len(trials.space.dims) < 2:
         return None
     try:
-        return importance_section(importance(trials, pairs=len(trials.space.dims) <= 12))
+        return importance(trials, pairs=len(trials.space.dims) <= 12)
     except WhetError:  # trials that are no configurations of the space: other sections say what there is
         return None
 

@@ -1,4 +1,7 @@
-"""What a model of the trials expects: slices along the dimensions that matter, a map over two, what it would try next."""
+"""What a model of the trials expects: slices along the dimensions it expects to differ most along, a map over two, what it would try next.
+
+What matters is for `whet.report.importance` alone to say, which asks whether it is more than chance.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from whet.report.marks import shown, word
 from whet.report.parallel import listed
 from whet.report.quantity import clean, count, show
 from whet.report.slices import slice_plot
+from whet.tune.domain import same
+from whet.tune.importance.result import Importance
 from whet.tune.landscape import Landscape, landscape
+from whet.tune.layout import apart
 from whet.tune.slice import Slice
 from whet.tune.trial import State, Trials
 
@@ -22,33 +28,39 @@ _SLICES = 4
 _SIDE = 33  # values of each axis of a map
 
 
-def expected(trials: Trials, seed: int = 0) -> Section | None:
+def expected(trials: Trials, seed: int = 0, *, matter: Importance | None = None) -> Section | None:
     """Return the section as a report has it, None for fewer than 8 trials with a value, more than 300, or where no model can be made.
 
-    seed: the study's, so that what is tried next is what the study would.
+    seed: the study's, so that what is tried next is what the study would; matter: what the same report says of what matters.
 
     >>> from whet.tune.space import Float, Space
     >>> from whet.tune.trial import Trial
     >>> done = [Trial(k, {"lr": k / 9}, State.DONE, value=(k / 9 - 0.3) ** 2) for k in range(10)]
     >>> expected(Trials(done, space=Space(lr=Float(0, 1)))).sentence
-    'lr matters: the best is expected near lr 0.3.'
+    'The best is expected near lr 0.3.'
     """
     told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
     if not _LEAST <= told <= _MOST or not trials.space.dims:
         return None
     try:
         found = landscape(trials, rng=streams.rng(seed, len(trials), 0, "propose"))
-        return landscape_section(found, found.slices(_SLICES))
+        return landscape_section(found, found.slices(_SLICES), matter=matter)
     except WhetError:  # trials that are no configurations of the space: other sections say what there is
         return None
 
 
 def landscape_section(
-    found: Landscape, slices: tuple[Slice, ...], *, map: Slice | None = None, whole: bool = False
+    found: Landscape,
+    slices: tuple[Slice, ...],
+    *,
+    map: Slice | None = None,
+    whole: bool = False,
+    matter: Importance | None = None,
 ) -> Section:
     """Return the section of some slices, the most telling first.
 
-    map: over two dimensions (default: the two that matter most); whole: with the maps of doubt and of the chance of failing.
+    map: over two dimensions (default: the first two of `Landscape.weights`); whole: with the maps of doubt and of the chance of
+    failing; matter: what is known of what matters, so that what may be chance is said to be that.
     """
     best = found.trials.best
     id = None if best is None else best.id
@@ -60,7 +72,7 @@ def landscape_section(
     blocks += [slice_plot(s, frame, first=s.axes[0].name == names[0], best=id) for s in slices]
     if map is not None:
         blocks += maps(map, best=id, all=whole)
-    return Section("landscape", "What the model expects", _sentence(found), tuple(blocks))
+    return Section("landscape", "What the model expects", _sentence(found) + _doubt(found, matter), tuple(blocks))
 
 
 def _how(found: Landscape) -> str:
@@ -80,7 +92,10 @@ def _how(found: Landscape) -> str:
     if found.next is not None:
         text += "; the diamond is what the model would try next, with its own other values"
     text += f". To the model what is worse than {show(worst)} is no worse than that" if worst is not None else ""
-    return text + ". The strip below says how much a place is worth trying, 1 being the best of the picture."
+    text += ". The strip below says how much a place is worth trying, 1 being the best of the picture"
+    if len(found.weights) > 1:
+        text += ". Percentages are of what the model expects to differ over the whole space: the part that a dimension has in it, be it more than chance or not"
+    return text + "."
 
 
 def _sentence(found: Landscape) -> str:
@@ -92,10 +107,29 @@ def _sentence(found: Landscape) -> str:
         )
     places = [f"{clean(s.axes[0].name)} {word(s.axes[0].values[s.best[0]], s.axes[0].domain)}" for s in slices]
     names = [f"{clean(s.axes[0].name)} ({shown(s.weight[0])})" for s in slices]
+    text = f"The best is expected near {listed(places)}"
     if len(found.weights) == 1:
-        return f"{clean(slices[0].axes[0].name)} matters: the best is expected near {places[0]}."
+        return text + "."
     if slices[0].axes[0].name == next(iter(found.weights)):
-        head = f"{names[0]} matters most" + (f", then {listed(names[1:])}" if len(names) > 1 else "")
-    else:
-        head = f"{listed(names)} {'makes' if len(names) == 1 else 'make'} a difference here"
-    return f"{head}: the best is expected near {listed(places)}."
+        text += f"; most of what differs is expected along {names[0]}"
+        return text + (f", then {listed(names[1:])}." if len(names) > 1 else ".")
+    return f"{text}; along {listed(names)} a difference is expected."
+
+
+def _doubt(found: Landscape, matter: Importance | None) -> str:
+    """Return what of the sentence may be chance, as the section of what matters has it, "" when nothing is."""
+    named = [s.axes[0].name for s in found.slices(_SLICES) if s.clear]
+    if matter is None or not named:
+        return ""
+    verdicts = {p.name: p.verdict for p in matter.parts}
+    dims = found.trials.space.dims
+    here = {
+        dim.name: verdicts.get(name)
+        for dim, name in zip(dims, apart(dims), strict=True)
+        if all(same(found.around.get(choice), option) for choice, option in dim.when)
+    }
+    some = [clean(n) for n in named if here.get(n) != "matters"]
+    if not some:
+        return ""
+    which = "That" if len(some) == len(named) else f"What is expected along {listed(some)}"
+    return f" {which} may be chance: see What matters."

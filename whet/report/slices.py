@@ -23,7 +23,7 @@ _WHISKERS = 12  # values up to which each gets a whisker of its own instead of a
 def slice_plot(s: Slice, frame: Frame, *, first: bool = False, best: int | None = None) -> Plot:
     """Return the picture of a slice along one dimension.
 
-    frame: the part of the metric's axis that is shown; first: whether this dimension matters most; best: the trial that is marked.
+    frame: the part of the metric's axis that is shown; first: whether this is the dimension along which most is expected to differ; best: the trial that is marked.
     """
     axis = s.axes[0]
     discrete = isinstance(axis.domain, Choice) or (not isinstance(axis.domain, Float) and len(axis.values) <= _WHISKERS)
@@ -145,7 +145,7 @@ def _note(s: Slice, frame: Frame) -> str:
 
 def _title(s: Slice, first: bool) -> str:
     axis, name = s.axes[0], clean(s.axes[0].name)
-    lead = f"{name} matters most ({shown(s.weight[0])})" if first and s.clear else f"{name} ({shown(s.weight[0])})"
+    lead = f"{'Most along ' if first and s.clear else ''}{name} ({shown(s.weight[0])})"
     following = "" if s.next is None else f"; next try {word(s.next.at[0], axis.domain)}"
     if not s.clear:
         return f"{lead}: no difference that the model is sure of{following}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["contributions", "hypervolume"]
+__all__ = ["contributions", "gain", "hypervolume"]
 
 
 def hypervolume(scores: np.ndarray, reference: np.ndarray) -> float:
@@ -32,6 +32,15 @@ def contributions(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
         if (point < reference).all():
             alone[i] = _alone(point, np.delete(scores, i, axis=0), reference)
     return alone
+
+
+def gain(point: np.ndarray, front: np.ndarray, reference: np.ndarray) -> float:
+    """Return how much the volume of points (n, m) grows with one more point (m,), without measuring theirs again.
+
+    >>> gain(np.array([2.0, 1.0]), np.array([[1.0, 3.0]]), np.array([4.0, 4.0]))
+    4.0
+    """
+    return max(0.0, _alone(point, front, reference)) if (point < reference).all() else 0.0
 
 
 def _volume(front: np.ndarray, reference: np.ndarray) -> float:

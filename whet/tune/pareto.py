@@ -10,7 +10,7 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.dominance import ranks, violation
-from whet.tune.hypervolume import hypervolume
+from whet.tune.hypervolume import gain
 from whet.tune.trial import Bound, Goal, State, Trial, Trials
 
 __all__ = ["Advance", "advance", "front", "reported", "targets"]
@@ -108,8 +108,8 @@ def advance(trials: Trials, reference: Mapping[str, float] | None = None) -> Adv
     so_far, volume = np.zeros((0, len(aims))), 0.0
     for t, point in zip(found, points, strict=True):
         if (point < corner).all() and not (so_far <= point).all(axis=1).any():
+            volume += gain(point, so_far, corner)
             so_far = np.vstack([so_far[~(point <= so_far).all(axis=1)], point])
-            volume = hypervolume(so_far, corner)
         volumes.append((t.id, volume))
     units = {g.name: float(c if g.better == "min" else -c) for g, c in zip(aims, corner, strict=True)}
     return Advance(units, volumes)
