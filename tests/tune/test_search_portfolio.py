@@ -139,6 +139,18 @@ def test_evenly_spread_first_trials_are_nobodys_merit():
     assert account.idle.tolist() == [2, 0]  # though its turn it was
 
 
+def test_the_first_trials_of_auto_are_nobodys_merit_either():
+    """It says in its own way that they are evenly spread."""
+    made = Portfolio(["auto", "random"], least=0.4, memory=1e6)
+    done = played(made, bowl, trials=16)
+    by = [t for t in done if t.origin["with"] == "auto"]
+    spread = [t for t in by if "index" in t.origin]  # a point of the sequence
+    assert 0 < len(spread) < len(by)
+    assert [t.origin.get("start") for t in by] == ["sobol" if t in spread else None for t in by]
+    weight = made._paying.look(Trials(done, space=PLANE)).weight[0]
+    assert weight == pytest.approx(len(by) - len(spread), abs=1e-3)
+
+
 def test_draws_are_from_the_distribution_of_what_is_believed():
     account = Account(np.array([3.0, 0.5]), np.array([5.0, 9.0]), np.zeros(2))
     rng = np.random.default_rng(0)

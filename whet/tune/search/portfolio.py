@@ -116,6 +116,8 @@ class Portfolio:
                 continue
             because = "its turn was long ago" if i in late else "drawn by credit"
             said = {"search": "portfolio", "with": name, "because": because, "credit": credit}
+            if (spread := made.origin.get("with")) in ("sobol", "like"):  # so `auto` says what others say by "start"
+                said["start"] = spread
             return Proposal(made.params, {**made.origin, **said})
         assert used is not None
         raise used
