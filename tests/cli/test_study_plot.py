@@ -9,6 +9,9 @@ import shlex
 import pytest
 
 from whet import Choice, Float, Int, Space, Study
+from whet.tune.search.evolution import Evolution
+from whet.tune.search.portfolio import Portfolio
+from whet.tune.search.zoom import Zoom
 
 SPACE = Space(
     lr=Float(1e-5, 1e-1, log=True),
@@ -38,11 +41,11 @@ def test_a_page_beside_the_report(whet, study):
     assert max(map(len, said.out.splitlines())) <= 80
     assert "runs/demo/plot.html" in said.out
     assert "lr (" in said.out
-    assert "matters most" in said.out
+    assert "most of what differs is expected along lr (" in " ".join(said.out.split())
     page = (study / "runs" / "demo" / "plot.html").read_text()
     assert page.count('class="plot half"') == 4 + 3  # as the best has momentum; nothing failed
     assert "https://" not in page.partition("<script>")[0]
-    assert "lr matters most" in page
+    assert "Most along lr (" in page
     assert "data-trials" in page
     again = whet("study", "plot", "demo")  # what it made itself is made anew
     assert again.code == 0
@@ -139,3 +142,22 @@ def test_one_dimension_has_no_map(whet, refused, tmp_path):
     assert "map" not in said.out
     assert json.loads(whet("study", "plot", "one", "--json").out)["map"] is None
     refused("study", "plot", "one", "--x", "x", needed=("--x x: a map needs two dimensions",))
+
+
+def test_the_way_of_a_searcher_that_records_one_is_drawn_too(whet, tmp_path):
+    search = Portfolio([Evolution(population=6, sample=3), Zoom(trials=4)], least=0.4)
+    with Study(
+        SPACE, goal="max accuracy", search=search, store=f"sqlite:///{tmp_path / 'runs' / 'whet.db'}", name="way"
+    ) as made:
+        made.run(accuracy, trials=40)
+    said = whet("study", "plot", "way")
+    assert said.code == 0, said
+    text = " ".join(said.out.split())
+    assert "of 40 trials and " in text
+    assert " passes" in text
+    assert "the best, is" in text
+    page = (tmp_path / "runs" / "way" / "plot.html").read_text()
+    assert "How the search went" in page
+    assert "A line leads from a parent to its child" in page
+    went = json.loads(whet("study", "plot", "way", "--json").out)["went"]
+    assert [len(p["table"]["rows"]) > 0 for p in went] == [True] * 3

@@ -10,15 +10,17 @@ from whet.report.again import again
 from whet.report.answer import answer
 from whet.report.anytime import History, anytime
 from whet.report.belief import belief
-from whet.report.block import Block, Section
+from whet.report.block import Block, Plot, Section
 from whet.report.curves import curves
 from whet.report.dataset import Look, dataset
+from whet.report.descent import descent_plot
 from whet.report.document import Report
 from whet.report.ensemble import ensemble
 from whet.report.front import front_section
-from whet.report.importance import mattered
+from whet.report.importance import importance_section, weighed
 from whet.report.landscape import expected
 from whet.report.listing import spent, started, trial_table
+from whet.report.members import members_plot
 from whet.report.model import model
 from whet.report.parallel import parallel
 from whet.report.passes import passes_plot
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
     from whet.metric import Interval
     from whet.report.judged import Judged
 
-__all__ = ["happened", "study_report"]
+__all__ = ["happened", "study_report", "went"]
 
 
 def happened(trials: Trials, history: History = ()) -> Section:
-    """Return what the search did: the anytime curve, all learning curves, parallel coordinates, all trials.
+    """Return what the search did: the anytime curve, all learning curves, parallel coordinates, what the searcher recorded of its way, all trials.
 
     >>> from whet.tune.space import Float, Space
     >>> from whet.tune.trial import Point, State, Trial
@@ -42,8 +44,9 @@ def happened(trials: Trials, history: History = ()) -> Section:
     >>> happened(trials).sentence
     '9 trials, 9 epochs.'
     """
-    plots = (anytime(trials, history), curves(trials), parallel(trials), passes_plot(trials))
+    plots = (anytime(trials, history), curves(trials), parallel(trials))
     blocks: list[Block] = [p for p in plots if p is not None]
+    blocks += went(trials)
     if len(trials):
         blocks.append(trial_table(trials))
     epochs, seconds = spent(trials, history)
@@ -51,6 +54,17 @@ def happened(trials: Trials, history: History = ()) -> Section:
         f" in {show(Seconds(seconds))}." if seconds else "."
     )
     return Section("happened", "What happened", sentence, tuple(blocks))
+
+
+def went(trials: Trials) -> list[Plot]:
+    """Return the plots of what a searcher recorded of its way: who proposed, the passes of a zoom, who is whose child.
+
+    >>> from whet.tune.space import Space
+    >>> went(Trials([], space=Space()))
+    []
+    """
+    plots = (members_plot(trials), passes_plot(trials), descent_plot(trials))
+    return [p for p in plots if p is not None]
 
 
 def study_report(
@@ -101,10 +115,11 @@ def study_report(
         sections.insert(2, traded)
     environment = last("environment")
     seed = environment.get("seed")
-    if (model_of := expected(trials, seed if isinstance(seed, int) else 0)) is not None:
+    matter = weighed(trials)
+    if (model_of := expected(trials, seed if isinstance(seed, int) else 0, matter=matter)) is not None:
         sections.append(model_of)
-    if (matter := mattered(trials)) is not None:
-        sections.append(matter)
+    if matter is not None:
+        sections.append(importance_section(matter))
     if look is not None:
         sections.append(dataset(look))
     if judged is not None:

@@ -32,7 +32,7 @@ def add(verbs: typer.Typer) -> None:
 def plot(
     study: StudyName,
     x: Annotated[
-        str, typer.Option("--x", metavar="NAME", help="A dimension of the map (default: the one that matters most).")
+        str, typer.Option("--x", metavar="NAME", help="A dimension of the map (default: the one it expects to differ most along).")
     ] = "",
     y: Annotated[str, typer.Option("--y", metavar="NAME", help="The other one (default: the next).")] = "",
     around: Annotated[
@@ -48,11 +48,12 @@ def plot(
 ) -> int:  # fmt: skip
     """Plot what a model expects, and what it would try next.
 
-    Slices along each dimension and a map over two. The model is that of --search gp, fitted to the trials, whatever made them. With --json the values; a file then only with -o.
+    Slices along each dimension and a map over two. The model is that of --search gp, fitted to the trials, whatever made them. Where zoom, evolution or a portfolio made them: its passes, who is whose child, who proposed what. With --json the values; a file then only with -o.
     """
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.words import count
     from whet.report import write_html
+    from whet.report.study import went
 
     kept = shown.place(runs, store)
     if to is not None:
@@ -63,13 +64,14 @@ def plot(
         slices = found.slices()
         map = found.slice(*names, points=_SIDE) if names else None
         path = to if to is not None or json else _beside(kept, study)
+        way = [p.json() for p in went(opened.trials)] if json else []
         report = None if path is None else _report(opened, found, slices[:_DRAWN], map)
     if path is not None and report is not None:
         write_html(report, path)
     if json:
         emit_json({
             "study": study, **found.json(), "slices": [s.json() for s in slices], "map": None if map is None else map.json(),
-            "path": None if path is None else str(path),
+            "went": way, "path": None if path is None else str(path),
         })  # fmt: skip
         return 0
     assert report is not None
@@ -78,6 +80,8 @@ def plot(
     screen.block("plot", textwrap.wrap(section.sentence, 70))
     drawn = count(min(len(slices), _DRAWN), "slice") + (f", maps over {' and '.join(names)}" if names else "")
     screen.block("", textwrap.wrap(f"{drawn}, through {found.origin.removesuffix(',')}", 70))
+    for more in report.sections[1].blocks if report.sections[1].name == "went" else ():
+        screen.block("", textwrap.wrap(more.title, 70))
     screen.block("", [str(path)])
     if found.next is not None:
         words = [f"whet study enqueue {study}{shown.where(runs, store)}", *shown.settings(found.next.items())]
@@ -142,10 +146,13 @@ def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slic
     from whet.report.block import Section
     from whet.report.landscape import landscape_section
     from whet.report.listing import started, trial_table
+    from whet.report.study import went
 
-    section = landscape_section(found, slices, map=map, whole=True)
-    table = Section("trials", "The trials", "", (trial_table(study.trials),))
+    sections = [landscape_section(found, slices, map=map, whole=True)]
+    if plots := went(study.trials):
+        sections.append(Section("went", "How the search went", "", tuple(plots)))
+    sections.append(Section("trials", "The trials", "", (trial_table(study.trials),)))
     n = count(started(study.trials), "trial")
     return Report(
-        study.name, (section, table), f"{study.goals[0]} over {count(len(study.space.dims), 'dimension')}, {n}"
+        study.name, tuple(sections), f"{study.goals[0]} over {count(len(study.space.dims), 'dimension')}, {n}"
     )
