@@ -68,6 +68,10 @@ def test_a_reference_of_ones_own(whet, refused, study):
     refused("study", "front", "two", "--reference", "acuracy=0", needed=("acuracy", "Did you mean 'accuracy'", "ms"))
     refused("study", "front", "two", "--reference", "ms=four", needed=("ms=four", "GOAL=NUMBER"))
     refused("study", "front", "two", "--reference", "ms=4", needed=("accuracy missing",))
+    refused("study", "front", "two", "--reference", "ms=inf", needed=("ms=inf", "finite number"))
+    refused("study", "front", "two", "--reference", "ms=4", "--reference", "ms=5", needed=("ms=5", "given twice"))
+    words = ("study", "front", "two", "--reference", "accuracy=1", "--reference", "ms=0")
+    assert "hypervolume 0 up to accuracy 1, ms 0" in whet(*words).out
 
 
 def test_the_other_verbs_say_that_there_is_a_front(whet, study):

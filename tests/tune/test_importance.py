@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -203,3 +204,77 @@ def test_two_branches_may_have_a_member_of_one_name() -> None:
 def test_what_cannot_be_measured_is_said(trials: Trials, top: float | None, said: str) -> None:
     with pytest.raises(StudyError, match=said):
         importance(trials, top=top)
+
+
+FINITE = Space(
+    o=Choice({"s": Space(m=Int(1, 4), n=Choice(["p", "q"])), "t": Space(m=Int(1, 3)), "u": None}),
+    z=Int(1, 4),
+    w=Ordered([1, 2, 3]),
+)
+
+
+def conditional(p: Mapping[str, Any]) -> float:
+    """m counts in both branches but not alike, n only turns the sign of what m does, z counts with s and u."""
+    if p["o"] == "s":
+        return float((p["o.m"] - 2.5) * (1 if p["o.n"] == "p" else -0.4) + p["z"])
+    return 1.5 * p["o.m"] if p["o"] == "t" else 4.0 + 0.5 * p["z"]
+
+
+def exhaustive() -> dict[tuple[str, ...], float]:
+    """Return the shares of FINITE by their definitions, from every configuration: those alone and of pairs by name, in all as (name, "in all").
+
+    Of a branch: the variance within it times how often it is taken. What is not taken has a value too for the share that the choice has in all.
+    """
+    axes: dict[str, list[Any]] = {
+        "o": ["s", "t", "u"], "s.m": [1, 2, 3, 4], "s.n": ["p", "q"], "t.m": [1, 2, 3], "z": [1, 2, 3, 4], "w": [1, 2, 3],
+    }  # fmt: skip
+    rows = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    f = np.array([
+        conditional({"o": r["o"], "z": r["z"], **({"o.m": r[f"{r['o']}.m"]} if r["o"] != "u" else {}), **({"o.n": r["s.n"]} if r["o"] == "s" else {})})
+        for r in rows
+    ])  # fmt: skip
+    when = {"s.m": "s", "s.n": "s", "t.m": "t"}
+
+    def mean(given: tuple[str, ...], some: np.ndarray) -> np.ndarray:
+        """Return for each row the mean over the rows among `some` that have the same values of `given`."""
+        of: dict[Any, list[int]] = {}
+        for i in np.flatnonzero(some):
+            of.setdefault(tuple(rows[i][g] for g in given), []).append(int(i))
+        out = np.zeros(len(rows))
+        for same in of.values():
+            out[same] = f[same].mean()
+        return out
+
+    total = f.var()
+    found: dict[tuple[str, ...], float] = {}
+    for a in axes:
+        some = np.array([r["o"] == when.get(a, r["o"]) for r in rows])
+        found[(a,)] = some.mean() * mean((a,), some)[some].var() / total
+        rest = mean(tuple(b for b in axes if b != a), np.ones(len(rows), bool))
+        found[a, "in all"] = ((f - rest) ** 2).mean() / total
+    for a, b in itertools.combinations(axes, 2):
+        there = {when[x] for x in (a, b) if x in when}
+        if len(there) > 1 or ("o" in (a, b) and there):
+            continue
+        some = np.array([r["o"] in there or not there for r in rows])
+        joint = mean((a, b), some) - mean((a,), some) - mean((b,), some)
+        found[a, b] = some.mean() * joint[some].var() / total
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shares_of_a_conditional_function_are_those_of_every_configuration(seed: int) -> None:
+    true = exhaustive()
+    named = {"o": "o", "o.m (s)": "s.m", "o.n": "s.n", "o.m (t)": "t.m", "z": "z", "w": "w"}
+    found = importance(drawn(FINITE, conditional, 500, seed), pairs=True)
+    assert set(by_name(found)) == set(named)
+    for name, part in by_name(found).items():
+        assert part.alone.value == pytest.approx(true[(named[name],)], abs=0.05), name
+        assert part.total.value == pytest.approx(true[named[name], "in all"], abs=0.05), name
+    for joint in found.pairs:
+        a, b = sorted((named[n] for n in joint.names), key=list(named.values()).index)
+        assert joint.share.value == pytest.approx(true[a, b], abs=0.04), (a, b)
+    assert {p.name for p in found.said("does not matter")} == {"w"}
+    assert {p.name for p in found.said("matters")} == set(named) - {"w"}
+    # so much is due to each that a mistake would be seen
+    assert sum(v > 0.06 for k, v in true.items() if k[-1] != "in all") >= 5

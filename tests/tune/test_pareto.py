@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from whet import Float, Space, Study, StudyError
@@ -9,6 +10,7 @@ from whet import seed as streams
 from whet.journal.store import Store
 from whet.tune.exchange.read import read
 from whet.tune.goal import parse_goals
+from whet.tune.hypervolume import hypervolume
 from whet.tune.pareto import advance, front, reported
 from whet.tune.trial import Point, State, Trial, Trials
 
@@ -140,6 +142,21 @@ def test_the_reference_is_in_the_units_of_the_goals():
     for wrong in ({"loss": 1.0}, {"loss": 1.0, "ms": 1.0, "mb": 1.0}):
         with pytest.raises(StudyError, match="reference: must have a value for loss and ms, got"):
             advance(trials, wrong)
+    for endless in (float("nan"), float("inf"), float("-inf")):
+        with pytest.raises(StudyError, match="reference: must be finite numbers, got"):
+            advance(trials, {"loss": 0.0, "ms": endless})
+
+
+@pytest.mark.parametrize("goals", [3, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_each_trial_adds_is_the_volume_that_there_is(goals, seed):
+    """Measured anew after every trial, in coarse numbers that make ties."""
+    said = streams.rng(seed).integers(0, 8, (40, goals)) / 8
+    names = [f"g{k}" for k in range(goals)]
+    trials = made(*((row[0], dict(zip(names[1:], row[1:], strict=True))) for row in said.tolist()), goals=["min loss", *(f"min {n}" for n in names[1:])])  # fmt: skip
+    found = advance(trials, {"loss": 0.9, **dict.fromkeys(names[1:], 0.9)})
+    for k, (_, volume) in enumerate(found.volumes):
+        assert volume == pytest.approx(hypervolume(said[: k + 1], np.full(goals, 0.9)), abs=1e-12)
 
 
 def test_who_breaks_a_bound_adds_no_volume():

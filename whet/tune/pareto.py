@@ -79,7 +79,7 @@ def advance(trials: Trials, reference: Mapping[str, float] | None = None) -> Adv
     """Return the hypervolume of the front after every trial, in the order of their ids, of those that keep the bounds at the highest step.
 
     reference: for each target the value that is just worth nothing; by default a tenth of the range beyond the worst that any of these trials
-    reported, which is only good to compare within this study. Raises StudyError when it misses a target or has a name that is none.
+    reported, which is only good to compare within this study. Raises StudyError when it misses a target, has a name that is none, or is not finite.
 
     >>> from whet.tune.goal import parse_goals
     >>> from whet.tune.space import Float, Space
@@ -103,6 +103,10 @@ def advance(trials: Trials, reference: Mapping[str, float] | None = None) -> Adv
         names = [g.name for g in aims]
         if sorted(reference) != sorted(names):
             raise StudyError(f"reference: must have a value for {' and '.join(names)}, got {dict(reference)}.")
+        if not all(math.isfinite(float(v)) for v in reference.values()):
+            raise StudyError(
+                f"reference: must be finite numbers, got {dict(reference)}. Use what is just worth nothing."
+            )
         corner = np.array([g.score(float(reference[g.name])) for g in aims])
     volumes: list[tuple[int, float]] = []
     so_far, volume = np.zeros((0, len(aims))), 0.0

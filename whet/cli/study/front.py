@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,9 +66,9 @@ def front(
         else:
             said = traded(trials)
         screen.block("front", textwrap.wrap(said, 70))
-        if volume := _last(reached):
+        if reached.volumes:
             corner = ", ".join(f"{k} {cell(counted(v))}" for k, v in reached.reference.items())
-            screen.block("", textwrap.wrap(f"hypervolume {cell(volume)} up to {corner}", 70))
+            screen.block("", textwrap.wrap(f"hypervolume {cell(_last(reached))} up to {corner}", 70))
         head = ["trial", *(short(n, 12) for n in names), "epoch", "configuration", "note"]
         rows = [
             [str(t.id), *(cell(counted(v)) for v in reported(trials, t)), str(t.step), configured(t.params),
@@ -96,10 +97,14 @@ def _corner(trials: Trials, given: list[str] | None) -> dict[str, float] | None:
         name, _, value = text.partition("=")
         if name not in names:
             raise UsageError(f"--reference {text}: no such goal.{nearest(name, names)} Allowed: {', '.join(names)}.")
+        if name in found:
+            raise UsageError(f"--reference {text}: {name} is given twice. Give it once.")
         try:
             found[name] = float(value)
         except ValueError:
             raise UsageError(f"--reference {text}: must be GOAL=NUMBER. Use e.g. --reference {name}=1.") from None
+        if not math.isfinite(found[name]):
+            raise UsageError(f"--reference {text}: must be a finite number. Use e.g. --reference {name}=1.")
     if missing := [n for n in names if n not in found]:
         raise UsageError(f"--reference: {' and '.join(missing)} missing. Give one for each of {', '.join(names)}.")
     return found
