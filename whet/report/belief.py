@@ -93,7 +93,8 @@ def _sentence(trials: Trials, health: Health | None, openings: Sequence[Mapping[
         counts = [(s, sum(f.severity is s for f in health.findings)) for s in Severity]
         text = " and ".join(f"{n} {s.value}" for s, n in counts if n)
         ran = len(set(health.facts) | {f.code for f in health.findings})
-        parts.append(f"The checks found {text}" if text else f"{count(ran, 'check')} ran and found nothing wrong")
+        fine = f"{count(ran, 'check')} ran and found nothing wrong" if ran else "no check ran"
+        parts.append(f"The checks found {text}" if text else fine)
     times = {0: "has not been opened", 1: "was opened once"}.get(len(openings), f"was opened {len(openings)} times")
     parts.append(f"the test split {times}")
     failed = sum(t.state is State.FAILED for t in trials)
@@ -107,7 +108,7 @@ def belief(trials: Trials, health: Health | None = None, openings: Sequence[Mapp
 
     >>> from whet.tune.space import Space
     >>> belief(Trials([], space=Space()), Health(), [{"why": "the last step"}]).sentence
-    '0 checks ran and found nothing wrong; the test split was opened once; no trial failed.'
+    'No check ran; the test split was opened once; no trial failed.'
     """
     blocks: list[Block] = [] if health is None else _checks(health)
     if openings:
