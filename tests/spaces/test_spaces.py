@@ -162,9 +162,11 @@ def test_a_convnet_is_what_its_formula_says():
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        (lambda: spaces.mlp(layers=(3, 2)), "layers must be (least, most), whole numbers of at least 0 and 1, got (3, 2)"),
+        (lambda: spaces.mlp(layers=(3, 2)), "layers must be (least, most), whole numbers from 0 and from 1 to 10, got (3, 2)"),
         (lambda: spaces.mlp(layers=3), "layers must be (least, most)"),
         (lambda: spaces.mlp(layers=(0, 0)), "layers must be (least, most)"),
+        (lambda: spaces.convnet(layers=(1, 11)), "layers must be (least, most), whole numbers from 0 and from 1 to 10, got (1, 11)"),
+        (lambda: spaces.within(spaces.mlp(), "20k", 64, 10), "within: most must be a whole number, got '20k'"),
         (lambda: spaces.mlp(units=[]), "units must be whole numbers of at least 1, got []"),
         (lambda: spaces.mlp(units=(0, 4)), "units must be whole numbers of at least 1"),
         (lambda: spaces.mlp(norms=["bacth"]), "norms: got 'bacth'. Allowed: a list out of none, batch, layer. Did you mean"),

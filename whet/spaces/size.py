@@ -64,6 +64,8 @@ def within(space: Space, most: int, inputs: Shape, outputs: int) -> Space:
         raise SpaceError(
             f"within: the space has no layer1, got {', '.join(space) or 'nothing'}. Limit whet.spaces.mlp() or convnet() itself."
         )
+    if not isinstance(most, int) or isinstance(most, bool):
+        raise SpaceError(f"within: most must be a whole number, got {most!r}. Use e.g. within(space, 50_000, 64, 10).")
     kind = slots[0].options[-1]
     terms: list[str] = []
     least = sum(len(s.options) == 1 for s in slots)

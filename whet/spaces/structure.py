@@ -11,6 +11,7 @@ from whet.tune.space import Choice, Const, Domain, Float, Ordered, Params, Space
 __all__ = ["CONV", "DENSE", "HALVINGS", "NONE", "convnet", "layers_of", "mlp"]
 
 NONE, DENSE, CONV = "none", "dense", "conv"
+MOST = 10  # layers: of more, draws without gaps are too rare, and the formula of their parameters is too long for a constraint
 HALVINGS = 3  # by pooling: 8x8 to one pixel; one more would change nothing
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 NORMS = {DENSE: ("none", "batch", "layer"), CONV: ("none", "batch", "group")}
@@ -107,9 +108,9 @@ def layers_of(params: Params, under: str = "") -> list[dict[str, Any]]:
 def _row(kind: str, layers: tuple[int, int], genes: Space, dropout: Domain, more: Mapping[str, Domain]) -> Space:
     """Return the space of a row of layers: taken up to some one, none behind it."""
     whole = isinstance(layers, (tuple, list)) and len(layers) == 2 and all(type(x) is int for x in layers)
-    if not whole or not 0 <= layers[0] <= layers[1] or layers[1] < 1:
+    if not whole or not 0 <= layers[0] <= layers[1] or not 1 <= layers[1] <= MOST:
         raise SpaceError(
-            f"layers must be (least, most), whole numbers of at least 0 and 1, got {layers!r}. Use e.g. layers=(1, 4)."
+            f"layers must be (least, most), whole numbers from 0 and from 1 to {MOST}, got {layers!r}. Use e.g. layers=(1, 4)."
         )
     least, most = layers
     slots: dict[str, Domain] = {f"layer{i}": Choice({kind: genes}) for i in range(1, least + 1)}
