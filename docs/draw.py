@@ -7,7 +7,10 @@ search-NAME.svg: the first 40 proposals of each searcher on one function of two 
 trials of one made-up task. gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
 what is true. front.svg: what a study with two goals trades.
-portfolio.svg: who makes each trial of a portfolio. evolution.svg: who is whose child. Searchers are played without noise, seed 0; nothing is random beside them.
+portfolio.svg: who makes each trial of a portfolio.
+evolution.svg: who is whose child.
+architectures.svg: a recorded search for a network.
+Searchers are played without noise, seed 0; nothing is random beside them.
 
 Another processor may round a model otherwise and so propose something else after many trials. So each picture of a searcher holds its
 proposals, and the check makes every one of them again from those before it.
@@ -23,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from drawing.believed import believed, sliced
 from drawing.descended import descended, descending
+from drawing.grown import growing, grown
 from drawing.mattering import mattered, weighed
 from drawing.schedulers import brackets, scheduled
 from drawing.searchers import proposed, recorded, searched
@@ -65,6 +69,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "front.svg", traded(trading())
     yield "portfolio.svg", shared(sharing())
     yield "evolution.svg", descended(descending())
+    yield "architectures.svg", grown(growing())
 
 
 def same(a: str, b: str, apart: float = 2.0) -> bool:

@@ -23,7 +23,7 @@ LAYERS = (
     "tune.number tune.constraint tune.domain tune.layout tune.drawn tune.space tune.overlap tune.curve tune.goal tune.trial tune.strategy tune.follow tune.forecast tune.named",
     "tune.dominance tune.hypervolume tune.pareto",
     "tune.search tune.schedule data",
-    "models train.loss train.optim train.rate",
+    "models spaces train.loss train.optim train.rate",
     "task",
     "train tune",  # tune.study and what it is made of
     "checks distributed",
@@ -34,7 +34,7 @@ LAYERS = (
     "testing cli __main__",
 )
 # Search is tested in milliseconds and `whet --help` is quick because these load no torch when they are imported.
-TORCH_FREE = "errors seed finding units metric stop journal execute tune cli.main __main__".split()
+TORCH_FREE = "errors seed finding units metric stop journal execute tune spaces cli.main __main__".split()
 MAY_LOAD_TORCH = ["tune.worker"]
 BRING_TORCH = {"torch", "onnxscript", "torchmetrics", "torchvision", "kornia", "captum", "torchao", "torch_pruning"}
 

@@ -11,7 +11,8 @@ import torch  # noqa: F401  (the doctest above)
 from whet.models.convnet import Convnet
 from whet.models.head import Head, Rescale, prior
 from whet.models.mlp import Mlp
+from whet.models.stack import Stack
 from whet.models.standardize import Standardize
 from whet.models.text import TextMlp, WordAverage
 
-__all__ = ["Convnet", "Head", "Mlp", "Rescale", "Standardize", "TextMlp", "WordAverage", "prior"]
+__all__ = ["Convnet", "Head", "Mlp", "Rescale", "Stack", "Standardize", "TextMlp", "WordAverage", "prior"]

@@ -1,4 +1,4 @@
-"""Mutations of a configuration: one hyperparameter becomes another value near by, and what a change of branch leaves valid stays."""
+"""Mutations of a configuration: one hyperparameter becomes another value near by, and what a change of branch or of a row leaves valid stays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from whet.errors import SpaceError
 from whet.tune.domain import Domain, Float, Int, Ordered, Value
 from whet.tune.search.model.belief import Belief
 from whet.tune.search.model.cube import Cube
+from whet.tune.search.model.row import rows
 
 __all__ = ["Mutation", "nearest_value"]
 
@@ -22,7 +23,8 @@ class Mutation:
 
     A number moves by a normal step on its own scale, whose size is drawn, and stops at the ends; a whole or ordered number by one value at least; a choice
     takes any other option. What a new option brings with it keeps the value that the parent has under the same name (the nearest one there is),
-    else it is drawn: from its prior where it has one.
+    else it is drawn: from its prior where it has one. A row of layers (`whet.tune.search.model.row`) becomes one longer or one shorter, anywhere, and the other
+    layers keep what they have.
 
     >>> from whet.tune.space import Choice, Space
     >>> space = Space(net=Choice({"small": Space(units=Int(8, 64)), "deep": Space(units=Int(8, 32), skip=Choice([True]))}))
@@ -39,18 +41,26 @@ class Mutation:
         self._named: dict[str, list[int]] = {}
         for j, x in enumerate(cube.dims):
             self._named.setdefault(x.name, []).append(j)
+        self._rows = tuple(rows(cube))
 
     @cached_property
     def _belief(self) -> Belief:
         return Belief(self.cube)
 
     def of(self, row: np.ndarray, rng: np.random.Generator, changes: int = 1) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return the row (d,) of a child of `row`, and the names of the `changes` hyperparameters that were changed: fewer when there are not so many."""
-        point = self.carried(row, rng)
-        there = np.flatnonzero(~np.isnan(row) & self._free)
-        some = np.sort(rng.permutation(there)[:changes])
+        """Return the row (d,) of a child of `row`, and the names of the `changes` hyperparameters that were changed: fewer when there are not so many.
+
+        Of a layer that was put in or taken out it is the name of the place where that was.
+        """
+        point, able = self.carried(row, rng), ~np.isnan(row) & self._free
+        ends = {j: x for x in self._rows for j in x.ends(row)}
+        for x in self._rows:
+            able[[j for j in x.slots if j not in ends]] = False
+        some = np.sort(rng.permutation(np.flatnonzero(able))[:changes]).tolist()
         for j in some:
-            point[j] = self._moved(float(point[j]), int(j), rng)
+            if j not in ends:
+                point[j] = self._moved(float(point[j]), j, rng)
+        some = [ends[j].changed(point, j, rng) if j in ends else j for j in some]
         return self.cube.rows(point[None])[0], tuple(self.cube.dims[j].name for j in some)
 
     def carried(self, row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
