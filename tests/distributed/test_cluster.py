@@ -4,8 +4,10 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -14,9 +16,11 @@ import pytest
 import torch
 from lessons import PARAMS
 
+import whet
 from whet.distributed.cluster.nodes import share
 from whet.distributed.cluster.train import Training
 from whet.distributed.ensemble import member_losses
+from whet.distributed.local.train import Training as LocalTraining
 from whet.distributed.named import parse_rule
 from whet.distributed.simulate import Simulation
 from whet.errors import MissingExtra, TaskError, UsageError
@@ -42,6 +46,7 @@ def cluster():
     import ray
     from ray.cluster_utils import Cluster
 
+    assert not ray.is_initialized(), "a test before this has begun a cluster, or joined one, and not left it"
     before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_USAGE_STATS_ENABLED", "RAY_TMPDIR")}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # where `ray start` writes its name, and so does this cluster: not that of the machine. Short, for the names of Ray's sockets
@@ -231,6 +236,41 @@ def test_an_error_in_a_worker_is_said_in_its_words(cluster):
 
 
 @pytest.mark.ray
+@pytest.mark.soak
+def test_a_training_that_was_left_asks_ray_for_nothing(tmp_path):
+    """Outside a cluster each call would begin one. In a process of its own, which is part of none."""
+    code = f"""
+        import ray
+        from whet.distributed.cluster.train import Training
+        from whet.tasks import resolve
+
+        with Training(resolve("{LESSONS}:Tally", seed=0), {{"pause": 0.05}}, rule="async", workers=1, address=None) as training:
+            events = training.events(0.1)
+            while not training.look().get("merged"):
+                next(events)
+        merged = training.look()["merged"]
+        training.halt()
+        assert list(events) == list(training) == [] and training.look()["merged"] == merged
+        assert not ray.is_initialized()
+        with Training(resolve("{LESSONS}:Tally", seed=0), {{}}, rule="async", workers=1) as training:
+            events = training.events(0.1)
+            next(events)
+            ray.shutdown()
+            try:
+                list(events)
+            except Exception as e:
+                print(type(e).__name__, e)
+        assert not ray.is_initialized()
+    """
+    env = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": str(Path(whet.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=env, text=True, capture_output=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("TaskError ray: this process has left the cluster")
+
+
+@pytest.mark.ray
 def test_what_finds_no_room_is_said_before_anything_starts(cluster):
     with (
         pytest.raises(UsageError, match=r"no node has room for a worker with 3 CPU: the cluster has 2 CPU and 0 GPU"),
@@ -251,6 +291,50 @@ def test_what_cannot_be_is_refused_before_anything_starts():
         Training(task("Blobs"), PARAMS, rule="async", workers=0)
     with pytest.raises(UsageError, match=r"no rule 'asink'\. Did you mean 'async'\?"):
         Training(task("Blobs"), PARAMS, rule="asink", workers=2)
+
+
+@pytest.mark.ray
+def test_a_folder_is_one_trainings(tmp_path):
+    given = {"rule": "async", "workers": 2, "folder": tmp_path / "runs" / "mine"}
+    with Training(task("Blobs"), PARAMS, **given):
+        with pytest.raises(UsageError, match="mine: another training is using it"):
+            Training(task("Blobs"), PARAMS, **given)
+        with pytest.raises(UsageError, match="mine: another training is using it"):
+            LocalTraining(task("Blobs"), PARAMS, **given)
+    assert not (tmp_path / "runs").exists()
+    with LocalTraining(task("Blobs"), PARAMS, **given), pytest.raises(UsageError, match="another training is using it"):
+        Training(task("Blobs"), PARAMS, **given)
+
+
+OWNER = """
+import sys
+from whet.distributed.cluster.train import Training
+from whet.tasks import resolve
+with Training(resolve(sys.argv[1], seed=0), {"pause": 0.02}, rule="async", workers=2, steps=6, folder=sys.argv[2]) as training:
+    for _ in training.events(0.02):
+        if training.look().get("merged", 0) >= int(sys.argv[3]):
+            print("now", flush=True)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.soak
+@pytest.mark.parametrize("at", [1, 40, 100])
+def test_an_owner_that_is_killed_is_gone_on_from_at_once(cluster, tmp_path, at):
+    env = {**os.environ, "PYTHONPATH": str(Path(whet.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, f"{LESSONS}:Tally", str(tmp_path), str(at)],
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+    ) as owner:
+        assert owner.stdout.readline() == "now\n"
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(60)
+    with Training(task("Tally"), {}, rule="async", workers=2, steps=6, folder=tmp_path, resume=True) as training:
+        points = list(training)
+    assert points[-1].step == 6
+    assert weights(training.run).tolist() == [6.0] * 120
 
 
 def test_each_worker_gets_a_part_of_a_core_where_there_are_fewer():

@@ -1,12 +1,14 @@
 """The server that is an actor, called in this process: what it answers to those that are late, twice or wrong."""
 
 import asyncio
+import sys
 
 import pytest
 import torch
 from lessons import PARAMS
 from test_cluster import task
 
+from whet.distributed.cluster import serve
 from whet.distributed.cluster.parcel import Answer, ParcelError, unwrap, wrap
 from whet.distributed.cluster.serve import Service
 from whet.distributed.cluster.work import Labour
@@ -14,15 +16,22 @@ from whet.distributed.local.job import Job
 from whet.tasks import reference
 
 
-def job(folder, rule="async", workers=1, *, steps=1, deadline=60.0):
+@pytest.fixture(autouse=True)
+def no_cluster():
+    """Nothing here may ask Ray for anything: outside a cluster that begins one, which this process would be part of to its end."""
+    yield
+    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+
+
+def job(folder, rule="async", workers=1, *, steps=1, deadline=60.0, name=""):
     return Job(
         reference(task("Tally")), {}, rule, workers, steps, 0, "global", str(folder), deadline=deadline,
-        checkpoint=str(folder / "server.safetensors"),
+        checkpoint=str(folder / "server.safetensors"), name=name,
     ).json()  # fmt: skip
 
 
 async def started(folder, epoch=0, *, resume=False, shown=None, **options):
-    service = Service(job(folder, **options), epoch)
+    service = Service(job(folder, **options), epoch, put=lambda model: model)
     found = await service.start(resume=resume, shown=shown)
     return service, found
 
@@ -283,6 +292,28 @@ def test_going_on_from_nothing_is_an_error(tmp_path):
             tmp_path, epoch=1, resume=True
         )  # another server, whose owner knows that there was none
         assert found["version"] == 0
+
+    run(main())
+
+
+def test_one_training_at_a_time_writes_a_folder(tmp_path, monkeypatch):
+    """Another waits for a server whose owner may be gone, and is refused when that does not end; it does end when it is halted."""
+
+    async def main():
+        one, _ = await started(tmp_path, name="one")
+        monkeypatch.setattr(serve, "GONE", 0.3)
+        _, found = await started(tmp_path, name="two", resume=True)
+        assert "another training is writing there" in found["error"]
+        assert "\n" not in found["error"]
+        monkeypatch.setattr(serve, "GONE", 60.0)
+        two = asyncio.create_task(started(tmp_path, name="two", resume=True))
+        life, _, given = await joined(one, 0)
+        await push(one, 0, life, 0, given)
+        await one.halt()
+        assert not two.done()
+        assert "result" in await one.hear(0, seconds=5.0)
+        assert (await two)[1]["version"] == 1  # it begins at what the other wrote last
+        assert (await one.hear(0, seconds=5.0))["result"]["version"] == 1
 
     run(main())
 

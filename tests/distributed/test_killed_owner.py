@@ -1,5 +1,6 @@
 """Trainings whose owner is killed: no memory and no folder stays, whatever it was at."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -9,8 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import whet
+from whet.distributed.tenure import Writer
+from whet.journal.checkpoint import outline
+from whet.tasks import resolve
 
 LESSONS = Path(__file__).with_name("lessons.py")
 ENV = {**os.environ, "PYTHONPATH": str(Path(whet.__file__).parents[1])}
@@ -58,6 +63,59 @@ def test_nothing_stays_of_a_training_whose_owner_was_killed(channel, at):
             time.sleep(0.05)
     assert not any(f.exists() for f in folders)
     assert not holders(memory), "a process that has it open keeps the memory"
+
+
+@pytest.mark.parametrize(
+    ("channel", "late"),
+    [
+        ("local", True),
+        pytest.param("local", False, marks=soak),
+        pytest.param("collective", False, marks=soak),
+        pytest.param("collective", True, marks=soak),
+    ],
+)
+def test_who_goes_on_at_once_waits_for_what_the_killed_owner_left_behind(channel, late, tmp_path):
+    """What it left writes once more. late: that takes so long that the new one's processes are there before."""
+    module, rule = (
+        importlib.import_module(f"whet.distributed.{channel}.train"),
+        "async" if channel == "local" else "sync",
+    )
+    code = f"""
+        from pathlib import Path
+        from whet.distributed.{channel}.train import Training
+        from whet.tasks import resolve
+        given = {{"rule": "{rule}", "workers": 2, "steps": 6, "folder": Path("{tmp_path}")}}
+        training = Training(resolve("{LESSONS}:Tally", seed=0), {{"pause": 0.02}}, **given)
+        for event in training.events(0.02):
+            if training.look().get("merged", 0) > 35:
+                print("now", flush=True)
+    """
+    checkpoint = tmp_path / ("server.safetensors" if channel == "local" else "collective.safetensors")
+    other = Writer(checkpoint, "what was left behind")
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], env=ENV, text=True, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout.readline() == "now\n"
+        assert not other.take()
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(60)
+    if late:
+        assert other.wait(lambda: False)
+    given = {"rule": rule, "workers": 2, "steps": 6, "folder": tmp_path}
+    with module.Training(resolve(f"{LESSONS}:Tally", seed=0), {}, **given, resume=True) as training:
+        events = training.events(0.05)
+        if late:
+            written = checkpoint.read_bytes()
+            assert [next(events) for _ in range(100)] == [None] * 100
+            assert checkpoint.read_bytes() == written
+            assert not training.status.get("merged")
+            other.drop()
+        points = [event for event in events if event is not None]
+    assert points[-1].step == 6
+    each = 6.0 if channel == "local" else 3.0  # of two that step together each example is half of a step
+    assert torch.cat([p.detach().flatten() for p in training.run.model.parameters()]).tolist() == [each] * 120
+    assert outline(checkpoint)["merged"] == 180
+    assert not list(tmp_path.glob(".*"))
 
 
 def holders(memory):

@@ -72,8 +72,10 @@ def flags(cluster):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A cluster of two nodes with a core each, whose processes know where to leave signs."""
+    import ray
     from ray.cluster_utils import Cluster
 
+    assert not ray.is_initialized(), "a test before this has begun a cluster, or joined one, and not left it"
     os.environ["WHET_TEST_FLAG"] = str(tmp_path_factory.mktemp("flags"))
     # where `ray start` writes its name, and so does this cluster: not that of the machine. Short, for the names of Ray's sockets
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(dir="/tmp")
@@ -84,6 +86,7 @@ def cluster(tmp_path_factory):
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster
+    assert not ray.is_initialized(), "a study has not left the cluster"
     cluster.shutdown()
     shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
     del os.environ["WHET_TEST_FLAG"]

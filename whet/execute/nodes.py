@@ -14,7 +14,20 @@ from whet.errors import MissingExtra, UsageError, one_line
 from whet.execute.processes import cores
 from whet.units import show_bytes
 
-__all__ = ["alive", "connect", "divide", "environment", "here", "leave", "named", "need", "reason", "room"]
+__all__ = [
+    "alive",
+    "connect",
+    "divide",
+    "end",
+    "environment",
+    "here",
+    "joined",
+    "leave",
+    "named",
+    "need",
+    "reason",
+    "room",
+]
 
 _TELLS = "print_to_stdstream"  # what Ray prints the logs of a lost node with, pages of them, to standard output
 
@@ -104,6 +117,25 @@ def leave() -> None:
     ray.shutdown()
     if _loud:
         setattr(ray_worker, _TELLS, _loud.pop())
+
+
+def joined() -> bool:
+    """Return whether this process is part of a cluster. Most calls of Ray where it is not begin a cluster of its own, unasked, that nobody leaves."""
+    import ray
+
+    return bool(ray.is_initialized())
+
+
+def end(actor: Any) -> None:
+    """End an actor, whatever it is at, if there is a cluster still: a process that is stopped is killed within seconds."""
+    import ray
+
+    if not joined():
+        return
+    try:
+        ray.kill(actor)
+    except Exception:
+        pass  # it is gone, or the whole cluster is
 
 
 def alive() -> list[dict[str, Any]]:

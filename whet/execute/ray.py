@@ -19,7 +19,7 @@ from typing import Any
 
 from whet.errors import UsageError
 from whet.execute.actor import Order, actor
-from whet.execute.nodes import alive, connect, divide, leave, need, reason
+from whet.execute.nodes import alive, connect, divide, end, joined, leave, need, reason
 from whet.execute.processes import Message
 
 __all__ = ["Cluster", "place"]
@@ -187,16 +187,11 @@ class Line:
 
     def end(self, seconds: float) -> None:
         """Wait until the line is closed, and kill the actor if it takes longer than `seconds`."""
-        import ray
-
         self._thread.join(seconds if self._up else 0.0)
-        with self._lock:  # no actor is made from here on: it would join the cluster anew
+        with self._lock:  # nothing is asked of Ray from here on: it would begin a cluster anew
             self.live = False
         if self._actor is not None:
-            try:
-                ray.kill(self._actor)
-            except Exception:
-                pass  # it is gone, or the whole cluster is
+            end(self._actor)
         self._thread.join(5.0)
 
     def _run(self, new: Callable[[], Any]) -> None:
@@ -213,7 +208,9 @@ class Line:
             while self.live and not closed:
                 orders = list(self._take())
                 closed = any(what == "close" for what, _ in orders)
-                said = ray.get(self._actor.exchange.remote(orders, _POLL))
+                said = self._asked(orders)
+                if said is None:
+                    break
                 self.name, self.active = said["name"], said["active"]
                 for kind, data in said["messages"]:
                     if kind == "error" and self._remote:
@@ -224,6 +221,19 @@ class Line:
             if was and not self._closing:
                 why = f"its actor on the cluster was lost: {reason(e)}"
                 self._messages.put(Message(self._worker, "exit", {"code": None, "name": self.name, "why": why}))
+
+    def _asked(self, orders: list[Order]) -> dict[str, Any] | None:
+        """Have the actor follow orders; return what it says, or None when the line was ended."""
+        import ray
+
+        with self._lock:
+            if not self.live:
+                return None
+            if not joined():
+                raise ConnectionError("the cluster was left")
+            asked = self._actor.exchange.remote(orders, _POLL)
+        found: dict[str, Any] = ray.get(asked)
+        return found
 
     def _take(self) -> Iterable[Order]:
         while True:

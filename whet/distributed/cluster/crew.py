@@ -13,7 +13,7 @@ from whet.distributed.cluster.nodes import Nodes
 from whet.distributed.cluster.work import PATIENCE
 from whet.distributed.local.job import Job
 from whet.errors import TaskError, UsageError
-from whet.execute.nodes import reason
+from whet.execute.nodes import end, joined, reason
 
 __all__ = ["Crew"]
 
@@ -37,13 +37,13 @@ class Crew:
 
     resume: whether the server begins at a checkpoint; shown: the last whole epoch that it need not show (again), None for the one that its
     checkpoint knows. deaths, places: by "server" and "worker 3", how often it was replaced, and the process and node where it is; serving:
-    whether there is a server that has begun, begun: or was.
+    whether there is a server that has begun, begun: or was; closed: whether all is over, and nothing more is asked of Ray.
     """
 
     def __init__(self, nodes: Nodes, job: Job, *, resume: bool, shown: int | None, deaths: Counter[str]) -> None:
         self.nodes, self.job, self.deaths = nodes, job, deaths
         self.places: dict[str, tuple[int, str]] = {}
-        self.serving = self.begun = False
+        self.serving = self.begun = self.closed = False
         self.shown = shown
         self._resume, self._epoch = resume, 0
         self._room = time.monotonic() + _ROOM
@@ -60,13 +60,20 @@ class Crew:
     def answers(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Wait up to `seconds`, replace what ended, and yield what servers say, as `Service.start` and `Service.hear` return it.
 
-        Raises TaskError when the work of one fails or it dies again and again, UsageError when there is no room for any worker.
+        Raises TaskError when the work of one fails, it dies again and again or this process has left the cluster, UsageError when there is no
+        room for any worker.
         """
         import ray
         from ray.exceptions import RayError
 
-        ready, _ = ray.wait(list(self._awaited), timeout=seconds)
+        if not self.closed and not joined():
+            raise TaskError(
+                "ray: this process has left the cluster, so nothing more is heard of the training. Resume it."
+            )
+        ready = [] if self.closed else ray.wait(list(self._awaited), timeout=seconds)[0]
         for ref in ready:
+            if self.closed:
+                break
             what, worker, _ = self._awaited.pop(ref)
             try:
                 found = ray.get(ref, timeout=self.job.deadline)
@@ -82,7 +89,8 @@ class Crew:
                 self._set_to_work()
             else:
                 yield found
-        self._overdue()
+        if not self.closed:
+            self._overdue()
 
     def _overdue(self) -> None:
         import ray
@@ -171,28 +179,29 @@ class Crew:
         if self._row[worker] > _TRIES:
             raise TaskError(f"{_name(worker)}: died {self._row[worker]} times in a row ({why}).")
         if worker == _SERVER:
-            self.nodes.end(self._server)
+            end(self._server)
             self._epoch, self._resume = self._epoch + 1, self._resume or self.begun
             self._serve()
             return
         if self.serving:
             self._server.left.remote(worker, self._births[worker])
-        self.nodes.end(self._workers[worker])
+        end(self._workers[worker])
         self._births[worker] += 1
         self._idle.discard(worker)
         self._work(worker)
 
     def close(self, *, clean: bool) -> None:
-        """End all actors; clean: have the server remove its folder."""
+        """End all actors; clean: have the server remove its folder. They are gone already where the cluster was left before."""
         import ray
 
         try:
-            if clean and self.serving:
+            if clean and self.serving and joined():
                 ray.get(self._server.clean.remote(), timeout=_ANSWER)
         except Exception:
             pass  # it has died, and what is in its temporary folder stays there
+        self.serving, self.closed = False, True
         for actor in (self._server, *self._workers.values()):
-            self.nodes.end(actor)
+            end(actor)
 
 
 def _name(worker: int) -> str:

@@ -94,15 +94,6 @@ class Nodes:
 
         return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
-    def end(self, actor: Any) -> None:
-        """End an actor, whatever it is at: a process that is stopped is killed within seconds."""
-        import ray
-
-        try:
-            ray.kill(actor)
-        except Exception:
-            pass  # it is gone, or the whole cluster is
-
     def leave(self) -> None:
         """Leave the cluster, when it was joined for this."""
         if self._ours:

@@ -20,6 +20,7 @@ from whet.distributed.cluster.turn import Turn
 from whet.distributed.desk import Desk
 from whet.distributed.keeper import Keeper
 from whet.distributed.local.job import Job
+from whet.distributed.tenure import GONE, Writer
 from whet.distributed.update import Given
 from whet.execute.nodes import here
 
@@ -32,14 +33,16 @@ _SLEPT = 2.0  # seconds without a look, after which this process was stopped or 
 class Service:
     """The server of one training, which workers and the owner call from wherever they are.
 
-    job: as `Job.json` gives it; epoch: how many servers there were before. Beside its checkpoint `Turn` keeps what outlives this process. A
+    job: as `Job.json` gives it; epoch: how many servers there were before; put: what lays a model where every node can get it, and returns what gets
+    it there (None: `ray.put`). Beside its checkpoint `Turn` keeps what outlives this process. A
     call that waits answers within the seconds it is given.
     """
 
-    def __init__(self, job: Mapping[str, Any], epoch: int) -> None:
-        self.job, self.epoch = Job(**job), epoch
+    def __init__(self, job: Mapping[str, Any], epoch: int, *, put: Callable[[Bytes], Any] | None = None) -> None:
+        self.job, self.epoch, self._put = Job(**job), epoch, put
         self.halting, self.failed = False, ""
         self._folder = Path(self.job.folder)
+        self._writer = Writer(Path(self.job.checkpoint), self.job.name)
         self._told: list[dict[str, Any]] = []  # what the owner has not heard yet
         self._news = asyncio.Event()
         self._result: dict[str, Any] | None = None
@@ -58,6 +61,13 @@ class Service:
         try:
             self.server = self.job.server(self.job.run())
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            until = time.monotonic() + GONE
+            while (
+                not self._writer.take() and not self._writer.ours
+            ):  # ours: of a server that was given up, as its turn tells it
+                if time.monotonic() > until:
+                    return {"error": self._writer.refused}
+                await asyncio.sleep(_LOOK)
             self._turn = Turn(self._folder, self.epoch, anew=not resume)
             if resume and not self.epoch and not Path(self.job.checkpoint).exists():
                 where = f"{self.job.checkpoint} on {os.uname().nodename}"
@@ -212,6 +222,7 @@ class Service:
         if self._result is None:
             self.desk.end()
             self.keeper.write()
+            self._writer.drop()
             self._result = {"done": self.desk.finished, **self.desk.status()}
         return self._result
 
@@ -251,10 +262,12 @@ class Service:
 
     def _store(self, worker: int, model: Tensor) -> Any:
         """Put a model where every node can get it, once."""
-        import ray
-
         if worker not in self._stored or self._stored[worker][0] is not model:
-            self._stored[worker] = model, ray.put(wrap(model))
+            if self._put is None:
+                import ray
+
+                self._put = ray.put
+            self._stored[worker] = model, self._put(wrap(model))
         return self._stored[worker][1]
 
     def drop(self, client: Client) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from whet.distributed.local.job import Job
 from whet.distributed.member import member_size
 from whet.distributed.rule import Rule
 from whet.distributed.shares import crew
+from whet.distributed.tenure import Owner, Writer
 from whet.execute.nodes import need
 from whet.task import Task
 from whet.tasks import reference
@@ -59,8 +61,8 @@ class Training:
     says how each worker got on, lost how many acknowledged updates died with servers, models the members' (worker, weights) where
     the rule exchanges models. It is a `whet.distributed.channels.Channel`.
 
-    Use it as a context manager, or call `close`: leaving it ends the actors. Raises MissingExtra without Ray, UsageError for what cannot be, and
-    TaskError when the task cannot be found by other processes or fails in one.
+    Use it as a context manager, or call `close`: leaving it ends the actors. Raises MissingExtra without Ray, UsageError for what cannot be or a folder
+    that another training has, and TaskError when the task cannot be found by other processes or fails in one.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Training:
         self.job = Job(
             reference(task), dict(params), str(rule), self.workers, self.run.steps, seed, shuffle, str(where),
             "auto" if limits.get("gpus") else "cpu", deadline=limits.get("deadline", 120.0),
-            checkpoint=str(where / "server.safetensors"), shares=shares,
+            checkpoint=str(where / "server.safetensors"), shares=shares, name=uuid.uuid4().hex,
         )  # fmt: skip
         check_run(self.run, self.job.made_rule())
         self.job.shuffled(self.run)
@@ -89,6 +91,8 @@ class Training:
         self._first = math.inf  # when the first worker took its first step
         self._nodes: Nodes | None = None
         self._crew: Crew | None = None
+        owner = None if folder is None else Owner(where)  # here: where the server is, if that is on this machine
+        self._let_go = weakref.finalize(self, _let_go, owner, Path(self.job.checkpoint))
 
     @property
     def places(self) -> dict[str, tuple[int, str]]:
@@ -108,7 +112,7 @@ class Training:
                 self._nodes, self.job, resume=self._resume, shown=self.run.step or None, deaths=self.deaths
             )
         crew, due = self._crew, time.monotonic() + seconds
-        while not (self._halting and not crew.begun):  # halted before there was anything to save
+        while not (crew.closed or (self._halting and not crew.begun)):  # the latter: before there was anything to save
             for said in crew.answers(min(1.0, max(0.0, due - time.monotonic()))):
                 if "result" in said:
                     self.status = self._timed(said["result"])
@@ -184,16 +188,24 @@ class Training:
     def close(self) -> None:
         """End the actors, leave the cluster, and remove what was temporary."""
         nodes, self._nodes = self._nodes, None
-        if nodes is None:
-            return
-        if self._crew is not None:
-            self._crew.close(clean=self._temporary)
-        nodes.leave()
-        if self._temporary:
-            shutil.rmtree(self.job.folder, ignore_errors=True)
+        if nodes is not None:
+            if self._crew is not None:
+                self._crew.close(clean=self._temporary)
+            nodes.leave()
+            if self._temporary:
+                shutil.rmtree(self.job.folder, ignore_errors=True)
+        self._let_go()
 
     def __enter__(self) -> Training:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _let_go(owner: Owner | None, checkpoint: Path) -> None:
+    if owner is not None:
+        writer = Writer(checkpoint)
+        if writer.take():  # the server has ended, and with it goes what it left to say so
+            writer.drop()
+        owner.let_go()

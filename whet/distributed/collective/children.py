@@ -15,6 +15,7 @@ from whet.distributed.collective.place import Place, joined, severed
 from whet.distributed.collective.replica import Replica
 from whet.distributed.collective.state import restore, store
 from whet.distributed.sampler import Sampler
+from whet.distributed.tenure import Writer
 from whet.distributed.update import Ticket
 from whet.errors import CheckpointError
 from whet.execute.child import Link
@@ -29,14 +30,21 @@ def work(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     """Be a worker of a job until every epoch is trained or it is halted; return whether all is done, or that another one is gone."""
     job, rank = Job(**payload["job"]), int(payload["rank"])
     torch.set_num_threads(int(payload["threads"]))
+    writer, resume = Writer(Path(job.checkpoint)), bool(payload["resume"])
     try:
+        if rank == 0:  # before it meets the others: so all begin at the same file, whoever wrote it last
+            if not writer.wait(lambda: link.stopping):
+                return {"done": False, "life": payload["life"]}
+            if not resume:
+                Path(job.checkpoint).unlink(missing_ok=True)
         with joined(job, rank, int(payload["life"])) as place:
-            return _Rounds(job, place, link, life=int(payload["life"]), resume=bool(payload["resume"])).all()
+            return _Rounds(job, place, link, life=int(payload["life"]), resume=resume).all()
     except Exception as e:
         if severed(e):
             return {"severed": str(e).splitlines()[0][:400], "life": payload["life"]}
         raise
     finally:
+        writer.drop()
         if link.stopping:
             job.clear()
 

@@ -22,6 +22,7 @@ from whet.distributed.local.layout import socket_path
 from whet.distributed.local.region import Region
 from whet.distributed.local.serve import Listener
 from whet.distributed.rule import Local
+from whet.distributed.tenure import Writer
 from whet.distributed.update import Given, Update
 from whet.distributed.worker import Parts, Worker
 from whet.execute.child import Link
@@ -41,6 +42,10 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     """Be the server of a job until it is done or halted; return its last status, and whether it is done."""
     job, epoch = Job(**payload["job"]), int(payload["epoch"])
     torch.set_num_threads(int(payload["threads"]))
+    writer = Writer(Path(job.checkpoint))
+    if not writer.wait(lambda: link.stopping):
+        job.clear()
+        return {}
     server = job.server(job.run())
     keeper = Keeper(server, Path(job.checkpoint), job.often, epoch=epoch)
     keeper.begin(resume=bool(payload["resume"]))
@@ -60,6 +65,7 @@ def serve(payload: Mapping[str, Any], link: Link) -> dict[str, Any]:
     if listener.halting and not link.stopping:
         listener.desk.end()
     keeper.write()
+    writer.drop()
     if link.stopping:
         job.clear()
     return {"done": listener.desk.finished, **listener.desk.status()}

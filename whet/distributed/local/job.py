@@ -27,7 +27,7 @@ class Job:
     """One training, in JSON values: it crosses processes by reference.
 
     task: as `whet.tasks.reference` gives it; rule: as text; folder: where its processes meet; device: of the workers; before: how many
-    workers there were in an earlier part of the training.
+    workers there were in an earlier part of the training; name: what tells it from any other that uses the same checkpoint.
     """
 
     task: Mapping[str, Any]
@@ -45,6 +45,7 @@ class Job:
     shares: Sequence[int] = ()  # of workers, where they are not equal
     temporary: tuple[str, ...] = ()  # folders that go with the training
     before: int = 0
+    name: str = ""
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON values."""

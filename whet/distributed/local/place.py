@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import tempfile
 import warnings
@@ -14,7 +12,8 @@ from pathlib import Path
 from whet.distributed.keeper import sweep
 from whet.distributed.local.layout import region_path
 from whet.distributed.local.region import Area, Region
-from whet.errors import StoreError, UsageError
+from whet.distributed.tenure import Owner, Writer
+from whet.errors import StoreError
 from whet.execute.remains import Remains
 
 __all__ = ["CHECKPOINT", "Place", "meet"]
@@ -37,12 +36,11 @@ class Place:
     """
 
     def __init__(self, folder: Path | None, areas: Mapping[str, Area], *, name: str = CHECKPOINT) -> None:
-        made = [] if folder is None else _missing(folder)
-        held = None if folder is None else _hold(folder)
+        owner = None if folder is None else Owner(folder)
         own = Path(tempfile.mkdtemp(prefix="whet-")) if folder is None else folder
         remains = [Remains(own)] if folder is None else []
         self.checkpoint = own / name
-        self._clear = weakref.finalize(self, _remove, remains, self.checkpoint, held=held, made=made)
+        self._clear = weakref.finalize(self, _remove, remains, self.checkpoint, owner=owner)
         try:
             self.meet, self.region = meet(areas, made=lambda new: remains.append(Remains(new)))
         except BaseException:
@@ -91,44 +89,12 @@ def meet(
     raise full
 
 
-def _hold(folder: Path) -> int:
-    """Return a descriptor that holds the folder: as long as it is open, no other training has it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = os.open(folder, os.O_RDONLY)
-    except OSError as e:
-        raise UsageError(f"{folder}: cannot be used for checkpoints ({e.strerror or e}). Give another folder.") from e
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(held)
-        raise UsageError(
-            f"{folder}: another training is using it. Wait for it to end, or give another folder."
-        ) from None
-    except OSError:
-        pass  # a file system without locks
-    return held
-
-
-def _missing(folder: Path) -> list[Path]:
-    """Return what has to be made for `folder` to be there, the innermost first."""
-    return [p for p in (folder, *folder.parents) if not p.exists()]
-
-
-def _leave(held: int | None, made: list[Path]) -> None:
-    """Let go of a folder; where nothing was written, leave nothing."""
-    if held is not None:
-        os.close(held)
-    for folder in made:
-        try:
-            folder.rmdir()
-        except OSError:  # something is in it
-            return
-
-
-def _remove(remains: list[Remains], checkpoint: Path, *, held: int | None, made: list[Path]) -> None:
+def _remove(remains: list[Remains], checkpoint: Path, *, owner: Owner | None) -> None:
     for folder in remains:
         folder.clear()
-    if held is not None:  # a server that was killed while it wrote may have left a part
-        sweep(checkpoint)
-    _leave(held, made)
+    if owner is not None:
+        sweep(checkpoint)  # a server that was killed while it wrote may have left a part
+        writer = Writer(checkpoint)
+        if writer.take():  # none is left that has it, and with it the file goes
+            writer.drop()
+        owner.let_go()
