@@ -21,7 +21,9 @@ def test_check_writes_a_page_beside_its_lines_and_its_json(whet, task):
     path = task()
     said = whet("check", path, "--html", "deep/down/page.html")
     assert said.code == 0
-    assert said.out.startswith("check     healthy: ")
+    assert any(
+        line.startswith("check     healthy: ") for line in said.out.splitlines()
+    )  # after how far it is, when that takes long
     assert said.out.splitlines()[-2:] == ["page      deep/down/page.html", f"next      whet run {path} --budget 3m"]
     assert max(map(len, said.out.splitlines())) <= 80
     page = Path("deep/down/page.html").read_text()

@@ -123,6 +123,7 @@ def test_the_model_expects_and_only_this_says_what_matters() -> None:
     surely = [a for a, _ in said if "The best is expected near" in a]
     assert surely, "the process was not sure of anything in any of them, so this shows nothing"
     assert all(a.endswith("That may be chance: see What matters.") for a in surely)
+    assert section_of(made(12), "landscape").endswith(" With 12 trials that may be chance.")
     sure = section_of(made(), "landscape")
     assert sure.startswith("The best is expected near lr 0.00")
     assert "most of what differs is expected along lr (" in sure

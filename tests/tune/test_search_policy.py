@@ -11,7 +11,7 @@ import pytest
 from whet import Choice, Float, Int, Ordered, Space, Study, StudyError
 from whet import seed as streams
 from whet.testing import SEARCHER
-from whet.tune.search.model.controller import Controller, read, reward
+from whet.tune.search.model.controller import Controller, ranked, read, reward
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.heads import Heads, Params
 from whet.tune.search.policy import Policy
@@ -154,10 +154,22 @@ def test_draws_are_as_likely_as_their_chance_says(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_reward_of_what_does_not_change_is_one_on_average_whatever_the_scale(seed):
     values = np.random.default_rng(seed).standard_normal(3000)
-    found = [reward(values[i], values[i - 20 : i]) for i in range(20, 3000)]
+    found = list(map(reward, *ranked(values)))[20:]
     assert np.mean(found) == pytest.approx(np.mean(np.log(21 / np.arange(1, 22))), abs=0.06)
-    assert found == [reward(np.exp(values[i]), np.exp(values[i - 20 : i])) for i in range(20, 3000)]
-    assert reward(math.inf, values[:20]) == 0.0
+    assert found == list(map(reward, *ranked(np.exp(values))))[20:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rank_is_the_place_among_the_twenty_before(seed):
+    values = np.random.default_rng(seed).integers(0, 9, 60).astype(float)
+    values[values == 8] = math.inf
+    for n in (0, 1, 2, 20, 21, 60):
+        ranks, among = ranked(values[:n])
+        for i, value in enumerate(values[:n]):
+            before = values[max(0, i - 20) : i]
+            place = 1 + (before < value).sum() + 0.5 * (before == value).sum()
+            assert (ranks[i], among[i]) == (place if np.isfinite(value) else math.inf, len(before))
+            assert reward(ranks[i], among[i]) == (math.log((len(before) + 1) / place) if np.isfinite(value) else 0.0)
 
 
 # -- the fold

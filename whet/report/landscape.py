@@ -24,6 +24,7 @@ from whet.tune.trial import State, Trials
 __all__ = ["expected", "landscape_section"]
 
 _LEAST, _MOST = 8, 300  # trials with a value in whose report there is such a section
+_FEW = 20  # trials with a value below which a report does not say what matters
 _SLICES = 4
 _SIDE = 33  # values of each axis of a map
 
@@ -117,10 +118,12 @@ def _sentence(found: Landscape) -> str:
 
 
 def _doubt(found: Landscape, matter: Importance | None) -> str:
-    """Return what of the sentence may be chance, as the section of what matters has it, "" when nothing is."""
+    """Return what of the sentence may be chance, by what the section of what matters says, or as there are too few trials for one; "" when nothing is."""
     named = [s.axes[0].name for s in found.slices(_SLICES) if s.clear]
-    if matter is None or not named:
+    if not named or len(found.weights) < 2:
         return ""
+    if matter is None:
+        return f" With {count(found.worth.n, 'trial')} that may be chance." if found.worth.n < _FEW else ""
     verdicts = {p.name: p.verdict for p in matter.parts}
     dims = found.trials.space.dims
     here = {

@@ -50,7 +50,7 @@ class Controller:
                 int, tuple[Drawn, float]
             ] = {}  # by trial: what it is, and the logarithm of its chance then
             self._ended: set[int] = set()
-            self._told: list[tuple[int, float]] = []  # (trial, score), in order
+            self._told: list[tuple[int, float, int]] = []  # (trial, rank, among how many), in order
             self._states: list[Learnt] = [Learnt(self.heads.first(self._sd))]
         for t in news:
             self._take(t)
@@ -76,14 +76,14 @@ class Controller:
         scores = dict(zip(view.ids.tolist(), merit(view).tolist(), strict=True))
         scores |= dict.fromkeys(view.failed_ids.tolist(), math.inf)
         ids = sorted(id for id in scores if id in self._ended and id in self._drawn)
-        told = [(id, scores[id]) for id in ids]
+        ranks, among = ranked(np.array([scores[id] for id in ids], float))
+        told = list(zip(ids, ranks.tolist(), among.tolist(), strict=True))
+        # forecasts of half-trained trials move with every report, their ranks seldom do
         both = min(len(told), len(self._told))
         same = next((i for i in range(both) if told[i] != self._told[i]), both)
         del self._states[same + 1 :]
-        values = np.array([value for _, value in told[max(0, same - _WINDOW) :]], float)
-        for i in range(len(values) - (len(told) - same), len(values)):
-            got = reward(values[i], values[max(0, i - _WINDOW) : i])
-            self._states.append(self._after(self._states[-1], told[len(told) - len(values) + i][0], got))
+        for id, rank, others in told[same:]:
+            self._states.append(self._after(self._states[-1], id, reward(rank, others)))
         self._told = told
         return self._states[-1]
 
@@ -112,18 +112,30 @@ class Controller:
         return Learnt(Params(logits, mean, log_sd), baseline, seen)
 
 
-def reward(score: float, before: np.ndarray) -> float:
-    """Return the reward of a trial among those just before it (m,), the smallest score being the best and inf a failure: -log(rank / (m + 1)).
+def ranked(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rank (n,) of each of scores (n,) among those just before it, 20 at most, and how many these are (n,).
+
+    The smallest score is the best, inf a failure: its rank is inf. Equal ones share a place.
+
+    >>> ranks, among = ranked(np.array([2.0, 1.0, np.inf, 2.0]))
+    >>> ranks.tolist(), among.tolist()
+    ([1.0, 1.0, inf, 2.5], [0, 1, 2, 3])
+    """
+    ranks = np.ones(len(scores))
+    for k in range(1, min(_WINDOW, len(scores) - 1) + 1):
+        ranks[k:] += (scores[:-k] < scores[k:]) + 0.5 * (scores[:-k] == scores[k:])
+    return np.where(np.isinf(scores), np.inf, ranks), np.minimum(np.arange(len(scores)), _WINDOW)
+
+
+def reward(rank: float, among: int) -> float:
+    """Return the reward of a trial of this rank among those just before it, inf being a failure: -log(rank / (among + 1)).
 
     It says how rare so good a trial has been lately: twice as rare is log 2 more. Drawn from what does not change it is 1 on average.
 
-    >>> [round(reward(score, np.arange(1.0, 8.0)), 2) for score in (0.0, 1.5, 3.5, 9.0, np.inf)]
+    >>> [round(reward(rank, 7), 2) for rank in (1.0, 2.0, 4.0, 8.0, math.inf)]
     [2.08, 1.39, 0.69, 0.0, 0.0]
     """
-    if not math.isfinite(score):
-        return 0.0
-    rank = 1.0 + float((before < score).sum()) + 0.5 * float((before == score).sum())
-    return math.log((len(before) + 1) / rank)
+    return math.log((among + 1) / rank) if math.isfinite(rank) else 0.0
 
 
 def read(said: Any, n: int) -> tuple[np.ndarray, float] | None:
