@@ -100,9 +100,20 @@ def test_values_are_drawn_anew_as_often_as_said():
     space = Space(a=Float(0, 1, live=True), b=Float(1e-6, 1.0, log=True, live=True))
     seen = [explore(space, {"a": 0.5, "b": 0.5}, streams.rng(s), factors=(1.0,), resample=0.3) for s in range(2000)]
     for name in "ab":
-        assert abs(np.mean([p[name] != 0.5 for p in seen]) - 0.3) < 0.04
+        # what changes nothing is drawn again, so it is 0.3 of the draws in which a or b is
+        assert abs(np.mean([p[name] != 0.5 for p in seen]) - 0.3 / (1 - 0.7**2)) < 0.04
     drawn = [space["b"].encode(p["b"]) for p in seen if p["b"] != 0.5]
     assert abs(np.mean(drawn) - 0.5) < 0.05  # evenly over magnitudes
+
+
+def test_a_copy_is_never_the_same_and_zero_is_drawn_anew():
+    space = Space(a=Float(0.0, 1.0, live=True), b=Float(0.0, 1.0, live=True))
+    seen = [explore(space, {"a": 1.0, "b": 0.0}, streams.rng(s), factors=(0.5, 2.0), resample=0.0) for s in range(40)]
+    assert {p["a"] for p in seen} == {0.5, 1.0}
+    assert len({p["b"] for p in seen}) == 40
+    assert explore(space, {"a": 1.0, "b": 0.0}, streams.rng(0), factors=(1.0,), resample=0.0) == {"a": 1.0, "b": 0.0}
+    only = Space(a=Float(0.0, 1.0, live=True))
+    assert {explore(only, {"a": 1.0}, streams.rng(s), factors=(0.5, 2.0), resample=0.0)["a"] for s in range(9)} == {0.5}
 
 
 def test_constraints_hold_and_where_none_fits_the_values_stay():

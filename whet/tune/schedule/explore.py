@@ -11,7 +11,7 @@ from whet.tune.space import Params, Space
 
 __all__ = ["explore", "live"]
 
-_TRIES = 50  # draws until one keeps the constraints of the space
+_TRIES = 50  # draws until one changes something and keeps the constraints
 
 
 def live(space: Space, params: Params | None = None) -> dict[str, Float | Int]:
@@ -34,8 +34,9 @@ def explore(
 ) -> dict[str, Value]:
     """Return `params` with each live value times one of the `factors`, or, with probability `resample`, drawn anew.
 
-    What leaves its domain is put back to its end; a whole number that a factor does not move goes one further. When no
-    draw keeps the constraints of the space, the values stay as they are.
+    What leaves its domain is put back to its end; a whole number that a factor does not move goes one further, and 0, which no
+    factor moves, is drawn anew. A draw that breaks a constraint of the space, or changes nothing, is made again; when none
+    is left the values stay as they are.
 
     >>> space = Space(lr=Float(1e-4, 1.0, log=True, live=True), width=Int(1, 9))
     >>> explore(space, {"lr": 0.1, "width": 3}, np.random.default_rng(0), factors=(0.5,), resample=0.0)
@@ -46,11 +47,11 @@ def explore(
         found = dict(params)
         for name, domain in domains.items():
             anew, which, at = rng.random(), int(rng.integers(len(factors))), float(rng.random())
-            if anew < resample:
+            if anew < resample or (found[name] == 0 and factors[which] != 1):
                 found[name] = domain.decode(at)
             else:
                 found[name] = _moved(domain, found[name], factors[which])
-        if space.allows(found):
+        if found != params and space.allows(found):
             return found
     return dict(params)
 
