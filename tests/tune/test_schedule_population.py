@@ -12,6 +12,7 @@ from whet.execute import resolve
 from whet.testing import SCHEDULER, SPACES, Play, play
 from whet.tune.attempt import Attempt
 from whet.tune.codec import unpack
+from whet.tune.fsck import fsck
 from whet.tune.replay import replay
 from whet.tune.schedule import scheduler
 from whet.tune.schedule.explore import explore
@@ -28,7 +29,14 @@ STATES = {GO: State.RUNNING, PAUSE: State.PAUSED, STOP: State.STOPPED}
 
 @pytest.mark.parametrize("clause", SCHEDULER, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(
-    "made", [Population(), Population(4, 2, 0.5), Population(3, factors=(2.0,), resample=1.0)], ids=repr
+    "made",
+    [
+        Population(),
+        Population(4, 2, 0.5),
+        Population(3, factors=(2.0,), resample=1.0),
+        Population(4, 1, explore="model"),
+    ],
+    ids=repr,
 )
 def test_contract(made, clause):
     clause(lambda: type(made)(**{f: getattr(made, f) for f in made.__dataclass_fields__}))
@@ -44,6 +52,7 @@ def test_contract(made, clause):
         ({"share": True}, "population: share must be above 0"),
         ({"factors": ()}, "population: factors must be numbers above 0, got ()"),
         ({"factors": (0.8, -1.0)}, "population: factors must be numbers above 0"),
+        ({"explore": "guess"}, 'population: explore must be "perturb" or "model", got \'guess\''),
         ({"resample": 1.5}, "population: resample must be from 0 to 1, got 1.5"),
         ({"resample": float("nan")}, "population: resample must be from 0 to 1, got nan"),
     ],
@@ -317,6 +326,9 @@ def check(study, size, steps):
     assert study.spent.steps == size * steps
     found = replay(study.journal.read())
     assert not found.differences, found.differences[:3]
+    if study.store.url:
+        looked = fsck(study.store, [study.name])
+        assert str(looked).startswith("clean"), str(looked)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.domain import Float, Int
 from whet.tune.schedule.explore import explore, live
+from whet.tune.schedule.seats import Arrival, populations
 from whet.tune.schedule.seats import Population as Members
-from whet.tune.schedule.seats import populations
 from whet.tune.space import Space
 from whet.tune.strategy import Resume, Start
 from whet.tune.trial import Idle, State, Trial, Trials, Verdict
@@ -53,7 +53,9 @@ class Population:
 
     size: members, >= 2; interval: steps between two rungs (None: a tenth of a training); share: of the population that
     is replaced at a rung, and that is copied, above 0 and at most 0.5; factors: what a value is multiplied by, one of
-    them; resample: the chance that it is drawn anew instead. Raises StudyError when they are not in these ranges.
+    them; resample: the chance that it is drawn anew instead; explore: "perturb" (these two), or "model", the values that a
+    Gaussian process expects most of (PB2, see `whet.tune.schedule.bandit`), perturbed while there is too little to see.
+    Raises StudyError when they are not in these ranges.
 
     >>> made = Population(size=4)
     >>> isinstance(made.pick(Trials([], space=Space(lr=Float(0, 1, live=True)), steps=9), np.random.default_rng(0)), Start)
@@ -65,6 +67,7 @@ class Population:
     share: float = 0.25
     factors: tuple[float, ...] = (0.8, 1.25)
     resample: float = 0.1
+    explore: str = "perturb"
 
     def __post_init__(self) -> None:
         for name, value, low in (("size", self.size, 2), ("interval", self.interval or 1, 1)):
@@ -81,6 +84,8 @@ class Population:
         given = self.factors
         if not isinstance(given, (list, tuple)) or not given or not all(_number(f) and f > 0 for f in given):
             raise StudyError(f"population: factors must be numbers above 0, got {given!r}. Use e.g. (0.8, 1.25).")
+        if self.explore not in ("perturb", "model"):
+            raise StudyError(f'population: explore must be "perturb" or "model", got {self.explore!r}.')
         object.__setattr__(self, "factors", tuple(map(float, given)))  # a record has a list
 
     def check(self, space: Space, steps: int) -> None:
@@ -186,7 +191,7 @@ class Population:
         closed = trial.state in (State.STOPPED, State.FAILED)
         return closed and rung > 0 and not self._models(members, trial)
 
-    def _models(self, members: Members, trial: Trial) -> list[Any]:
+    def _models(self, members: Members, trial: Trial) -> list[Arrival]:
         """Return those whom a child that replaces `trial` may copy."""
         rung = members.rung(trial)
         there = members.rungs.get(rung, [])
@@ -213,8 +218,14 @@ class Population:
         member = next(m for m, seat in enumerate(members.seats) if seat[-1].id == replaces)
         models = self._models(members, members.trials[replaces])
         good = models[int(rng.integers(len(models)))]
-        space = members.trials.space
-        params = explore(space, good.trial.params, rng, factors=self.factors, resample=self.resample)
+        params = None
+        if self.explore == "model":
+            from whet.tune.schedule.bandit import advise  # it loads SciPy
+
+            params = advise(members, good, rng)
+        if params is None:
+            space = members.trials.space
+            params = explore(space, good.trial.params, rng, factors=self.factors, resample=self.resample)
         said = {"population": p, "member": member, "replaces": replaces, "copied": good.id}
         return Start(params, (good.id, good.step), {"search": "population", "population": said})
 
