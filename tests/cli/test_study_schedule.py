@@ -49,6 +49,23 @@ def test_the_schedule_is_shown_written_and_followed_to_the_same_curve(whet, popu
     assert "was made with" in said.err
 
 
+def test_the_best_of_a_population_is_to_be_done_again_by_its_schedule(whet, population):
+    top = json.loads(whet("study", "best", "tiny", "--json").out)
+    said = whet("study", "best", "tiny")
+    assert said.code == 0, said
+    assert max(map(len, said.out.splitlines())) <= 80
+    lines = said.out.splitlines()
+    if top["parent"]:
+        assert "whet study schedule tiny --out tiny.json" in lines[-2]
+        assert lines[-1].strip() == "whet train tiny.py --schedule tiny.json"
+        assert f"trial {top['parent'][0]} at epoch {top['parent'][1]}" in " ".join(said.out.split())
+    else:
+        assert "--set lr=" in said.out
+    shown = whet("study", "show", "tiny", str(population["id"])).out
+    assert f"goes on from trial {population['parent'][0]}" in " ".join(shown.split())
+    assert "replaces" in shown
+
+
 def test_a_trial_that_comes_from_none_has_one_stretch(whet, population):
     found = json.loads(whet("study", "schedule", "tiny", "0", "--json").out)
     assert len(found["stretches"]) == 1
