@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from whet import Float, Space, Study
+from whet.tune.schedule.population import Population
+
 LIVE = "space = Space(lr=Float(1e-3, 1.0, log=True, live=True), weight_decay=Float(1e-5, 1e-1, log=True, live=True), decay=Float(0, 1))"
 TUNE = ("--schedule", "population", "--search", "random", "--workers", "1", "--plain")
 
@@ -49,21 +52,29 @@ def test_the_schedule_is_shown_written_and_followed_to_the_same_curve(whet, popu
     assert "was made with" in said.err
 
 
-def test_the_best_of_a_population_is_to_be_done_again_by_its_schedule(whet, population):
-    top = json.loads(whet("study", "best", "tiny", "--json").out)
-    said = whet("study", "best", "tiny")
+def test_the_best_of_a_population_is_to_be_done_again_by_its_schedule(whet, tmp_path):
+    def objective(params, run):
+        state = run.load() or {"x": 1.0}
+        for _ in run:
+            state["x"] *= 1 - 0.3 * params["rate"]
+            run.report(state["x"] + 0.3 * params["rate"], state)
+
+    space, store = Space(rate=Float(0.01, 1.0, log=True, live=True)), tmp_path / "runs" / "whet.db"
+    (tmp_path / "runs").mkdir()
+    with Study(space, search="random", schedule=Population(6), steps=20, seed=3, store=store, name="p") as study:
+        study.run(objective, budget="120epochs")
+        best = study.best
+    assert best.parent is not None
+    said = whet("study", "best", "p")
     assert said.code == 0, said
     assert max(map(len, said.out.splitlines())) <= 80
-    lines = said.out.splitlines()
-    if top["parent"]:
-        assert "whet study schedule tiny --out tiny.json" in lines[-2]
-        assert lines[-1].strip() == "whet train tiny.py --schedule tiny.json"
-        assert f"trial {top['parent'][0]} at epoch {top['parent'][1]}" in " ".join(said.out.split())
-    else:
-        assert "--set lr=" in said.out
-    shown = whet("study", "show", "tiny", str(population["id"])).out
-    assert f"goes on from trial {population['parent'][0]}" in " ".join(shown.split())
-    assert "replaces" in shown
+    assert f"went on from trial {best.parent[0]} at epoch {best.parent[1]}" in " ".join(said.out.split())
+    assert "whet study schedule p --out p.json" in said.out
+    assert said.out.splitlines()[-1].strip() == "whet train TASK --schedule p.json"
+    assert "--set" not in said.out
+    shown = " ".join(whet("study", "show", "p", best.id).out.split())
+    assert f"goes on from trial {best.parent[0]} at epoch {best.parent[1]}" in shown
+    assert f"replaces {best.origin['population']['replaces']}" in shown
 
 
 def test_a_trial_that_comes_from_none_has_one_stretch(whet, population):

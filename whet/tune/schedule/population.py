@@ -135,7 +135,9 @@ class Population:
 
     def judge(self, trial: Trial, trials: Trials) -> Verdict:
         """Return STOP at a rung for one of the poorest; PAUSE there when another member comes first; else GO."""
-        if trial.step >= trials.steps:
+        every = self.every(trials.steps)
+        before = trial.curve[-2].step if len(trial.curve) > 1 else 0
+        if trial.step >= trials.steps or trial.step // every == before // every:
             return Verdict.GO
         rows = self._rows(trials)
         p, members = next((p, m) for p, m in enumerate(rows) if any(t.id == trial.id for s in m.seats for t in s))
