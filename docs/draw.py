@@ -4,7 +4,7 @@
     python docs/draw.py --check    say which are not what the code does now (exit code 1)
 
 search-NAME.svg: the first 40 proposals of each searcher on one function of two numbers. schedule-NAME.svg: how far each scheduler trains the same 25
-trials of one made-up task. gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
+trials of one made-up task (a population has one of its own, with weights to share). gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
 what is true. front.svg: what a study with two goals trades.
 portfolio.svg: who makes each trial of a portfolio.
@@ -28,6 +28,7 @@ from drawing.believed import believed, sliced
 from drawing.descended import descended, descending
 from drawing.grown import growing, grown
 from drawing.mattering import mattered, weighed
+from drawing.populated import populated
 from drawing.schedulers import brackets, scheduled
 from drawing.searchers import proposed, recorded, searched
 from drawing.shared import shared, sharing
@@ -61,7 +62,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
         there = PICTURES / f"search-{name}.svg"
         yield there.name, searched(name, proposed(name, recorded(there) if kept else None))
     for name in dict.fromkeys(["auto", *SCHEDULERS.known]):
-        yield f"schedule-{name}.svg", scheduled(name)
+        yield f"schedule-{name}.svg", populated() if name == "population" else scheduled(name)
     yield "gp.svg", sliced(believed())
     yield "hyperband.svg", brackets()
     yield "zoom.svg", zoomed(zooming())

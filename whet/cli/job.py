@@ -61,7 +61,7 @@ def check_words(
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
     asked(like or ())
-    space = Space(x=Float(0, 1))
+    space = Space(x=Float(0, 1, live=True))
     searcher(search, space, 2)
     scheduler(schedule, space, 2)
     store.names()  # what is no database of ours is said now

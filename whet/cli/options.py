@@ -109,7 +109,7 @@ Schedule = Annotated[
         "--schedule",
         metavar="NAME",
         envvar="WHET_SCHEDULE",
-        help="How long: auto, full, median, asha, hyperband, freeze-thaw.",
+        help="How long: auto, full, median, asha, hyperband, freeze-thaw, population.",
     ),
 ]
 Like = Annotated[

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from whet.recipe.job import Job
     from whet.recipe.many import Team
     from whet.report import Report
+    from whet.tune.plan import Plan
+    from whet.tune.space import Space
 
 __all__ = ["add"]
 
@@ -36,6 +38,14 @@ def train(
     time: o.Time = None,
     set: o.Set = None,
     epochs: o.Epochs = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(
+            "--schedule",
+            metavar="FILE",
+            help="Follow a schedule of hyperparameters that whet study schedule wrote, in place of one configuration.",
+        ),
+    ] = None,
     stop: o.Stop = None,
     seed: o.Seed = 0,
     workers: int | None = typer.Option(
@@ -88,7 +98,8 @@ def train(
     """Train one configuration: the task's own, changed by --set.
 
     A configuration that names a rule and workers is trained by them; --rule, --workers and --shuffle go before its own.
-    The test split stays sealed. Ctrl-C finishes the current epoch and saves (with --workers it saves at once what is merged); --resume goes on from there. When
+    With --schedule the values change at their epochs, under weights and an optimizer that go on; with the seed of its study the
+    curve is that of its trial. The test split stays sealed. Ctrl-C finishes the current epoch and saves (with --workers it saves at once what is merged); --resume goes on from there. When
     --stop ends it, the best epoch's weights are what is saved.
     """
     from whet.cli.job import check_words, configuration, make_job, make_task
@@ -102,21 +113,25 @@ def train(
     words = Words(workers, rule, shuffle, shares, on, stages)
     words.check()
     check_page(html)
+    plan = None if schedule is None else _plan(schedule, set=set, watch=watch, many=words.many)
     if watch and words.many:  # before anything is loaded
         _check_watch(watch, html, many=True, named=False)
     one_thread()
     made = make_task(task, target, kind, seed, time=time)
+    if plan is not None:
+        _check_plan(plan, schedule, made.space)
+        epochs = plan.steps if epochs is None else epochs
     job = make_job(
         made, runs=runs, budget=None, workers=1, name=name, search="auto", schedule="auto", epochs=epochs, stop=stop
     )
-    params = words.applied(configuration(made.space, job.first, set))
-    team = words.team(params)
+    params = dict(plan.at(1)) if plan is not None else words.applied(configuration(made.space, job.first, set))
+    team = None if plan is not None else words.team(params)
     _check_watch(watch, html, many=team is not None, named=not words.many)
     live = _live() if watch else None
     screen = Screen(plain=plain, quiet=json)
     how = "finishing this epoch and saving" if team is None else "saving what is merged"
     with interruptible(how, screen.notice) as asked:
-        blocks = screen.show(_events(job, params, team, resume=resume, live=live, stopping=asked.is_set))
+        blocks = screen.show(_events(job, params, team, plan, resume=resume, live=live, stopping=asked.is_set))
     block, kept = blocks["train"], Kept()
     if html is not None:
         from whet.report import write_html
@@ -144,6 +159,37 @@ def _check_watch(watch: bool, html: Path | None, *, many: bool, named: bool) -> 
         raise UsageError("--html: shows what --watch sees of a training. Give both, or neither.")
 
 
+def _plan(path: Path, *, set: list[str] | None, watch: bool, many: bool) -> Plan:
+    """Return the schedule in a file; raise UsageError when there is none, or it is given together with what it excludes."""
+    from whet.errors import UsageError
+    from whet.tune.plan import Plan
+
+    if set:
+        raise UsageError("--schedule: has every value, also those of --set. Give one of the two.")
+    if watch:
+        raise UsageError(
+            "--watch: looks at one model, and --schedule puts others in its place. Leave one of the two out."
+        )
+    if many:
+        raise UsageError("--schedule: is followed on one process. Leave --workers and --rule out.")
+    return Plan.read(path)
+
+
+def _check_plan(plan: Plan, path: Path | None, space: Space) -> None:
+    """Raise UsageError when a stretch is not a configuration of the task, or names several workers."""
+    from whet.errors import SpaceError, UsageError
+
+    for s in plan.stretches:
+        try:
+            space.check(s.params)
+        except SpaceError as e:
+            raise UsageError(f"--schedule {path}: epochs {s.first} to {s.last}: {e} Is it of another task?") from None
+        if "rule" in s.params and "workers" in s.params:
+            raise UsageError(
+                f"--schedule {path}: names a rule and workers, and it is followed on one process. Use --set."
+            )
+
+
 def _live() -> Live:
     from whet.checks.live import Live
 
@@ -154,6 +200,7 @@ def _events(
     job: Job,
     params: dict[str, Any],
     team: Team | None,
+    plan: Plan | None,
     *,
     resume: bool,
     live: Live | None,
@@ -163,7 +210,7 @@ def _events(
     if team is None:
         from whet.recipe.single import train_once
 
-        return train_once(job, params, resume=resume, live=live, stopping=stopping)
+        return train_once(job, params, resume=resume, live=live, plan=plan, stopping=stopping)
     from whet.recipe.many import train_many
 
     return train_many(job, params, team, resume=resume, stopping=stopping)

@@ -23,6 +23,7 @@ from whet.recipe.words import configured, count
 from whet.train.checkpoint import pack, unpack
 from whet.train.early import Early
 from whet.train.run import Run
+from whet.tune.plan import Plan
 
 __all__ = ["outcome", "saved_before", "train_once"]
 
@@ -33,6 +34,7 @@ def train_once(
     *,
     resume: bool = False,
     live: Live | None = None,
+    plan: Plan | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[Began | Progress | Block, None, None]:
     """Train `params` for the task's epochs; yield progress, then a block "train".
@@ -43,13 +45,16 @@ def train_once(
     from there.
 
     live: looks at the training as it runs; what it found is told in the block, and with its `stop` a hopeless training ends.
+    plan: the configuration of each epoch, in place of `params`; trained under the seed it was found with when the task has the seed
+    of its study.
 
     Raises UsageError when there is nothing to resume, or it was another configuration.
     """
     yield Began("train")
     path = job.folder / "train" / "last.safetensors"
     data = job.data(params)
-    what = {**about(job, params, data), "rule": None}
+    what = {**about(job, params, data), "rule": None, "schedule": None if plan is None else plan.json()}
+    seed, follows = (job.task.seed, list[str]()) if plan is None else _followed(plan, job.task.seed)
     saved = saved_before(path, what) if resume else None
     watch = () if live is None else (live,)
     before = None if saved is None else {**saved["run"]}
@@ -58,7 +63,7 @@ def train_once(
         seen = list(before["callbacks"]) or list(saved.get("seen", []))
         before["callbacks"] = seen if watch and seen else [c.state() for c in watch]
     with blaming(job.task):
-        run = Run(job.task, params, steps=job.task.steps, seed=job.task.seed, callbacks=watch, resume=before)
+        run = Run(job.task, params, steps=job.task.steps, seed=seed, callbacks=watch, resume=before, plan=plan)
     same = saved is not None and saved.get("stop", "") == job.stop
     early = Early(run, job.stop or None, resume=saved.get("early") if saved is not None and same else None)
     points = list(map(tuple, saved["points"])) if saved is not None else []
@@ -85,11 +90,26 @@ def train_once(
         )  # fmt: skip
         if stopping():
             break
-    block = outcome(early, path, points)
+    block = outcome(early, path, points, more=follows)
     if live is None and run.over and seen:  # what ended it is told to whoever resumes it
         live = Live(stop=True)
         live.load(seen[0])
     yield block if live is None else _watched(block, live)
+
+
+def _followed(plan: Plan, seed: int) -> tuple[int, list[str]]:
+    """Return the seed to follow a schedule with, when the task's is `seed`, and what there is to say of it."""
+    known = plan.origin
+    whose = f" of trial {known['trial']} of {known['study']}" if {"trial", "study"} <= known.keys() else ""
+    said = f"followed the schedule{whose}, {count(len(plan.stretches) - 1, 'change')} of configuration"
+    theirs = known.get("seed")
+    if plan.seed is None or theirs is None:
+        return seed, textwrap.wrap(said, WIDTH)
+    if theirs != seed:
+        return seed, textwrap.wrap(
+            f"{said}, under another seed: with --seed {theirs} the curve is that of the trial", WIDTH
+        )
+    return plan.seed, textwrap.wrap(f"{said}, with its seed", WIDTH)
 
 
 def _watched(block: Block, live: Live) -> Block:

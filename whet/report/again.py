@@ -26,7 +26,10 @@ def again(lead: Trial | None, environment: Mapping[str, Any], commands: Mapping[
     blocks: list[Block] = [Code(text, title) for title, text in commands.items() if text]
     if lead is not None and lead.params:
         params = plain(dict(lead.params))
-        blocks.append(Code(json.dumps(params, indent=2, ensure_ascii=False), f"The configuration of trial {lead.id}"))
+        title = f"The configuration of trial {lead.id}"
+        if lead.parent is not None:  # not all of how its model came to be
+            title += f" after epoch {lead.parent[1]}, which it took over from trial {lead.parent[0]} (whet study schedule has all)"
+        blocks.append(Code(json.dumps(params, indent=2, ensure_ascii=False), title))
     flat = {k: v for k, v in environment.items() if not isinstance(v, Mapping)}
     if flat:
         blocks.append(Facts(verbatim(flat), "Environment"))

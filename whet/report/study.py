@@ -19,6 +19,7 @@ from whet.report.ensemble import ensemble
 from whet.report.front import front_section
 from whet.report.importance import importance_section, weighed
 from whet.report.landscape import expected
+from whet.report.lineage import lineage_plot
 from whet.report.listing import spent, started, trial_table
 from whet.report.members import members_plot
 from whet.report.model import model
@@ -57,13 +58,13 @@ def happened(trials: Trials, history: History = ()) -> Section:
 
 
 def went(trials: Trials) -> list[Plot]:
-    """Return the plots of what a searcher recorded of its way: who proposed, the passes of a zoom, who is whose child.
+    """Return the plots of what a searcher recorded of its way: who proposed, the passes of a zoom, who is whose child; and the lineage of the best.
 
     >>> from whet.tune.space import Space
     >>> went(Trials([], space=Space()))
     []
     """
-    plots = (members_plot(trials), passes_plot(trials), descent_plot(trials))
+    plots = (members_plot(trials), passes_plot(trials), descent_plot(trials), lineage_plot(trials))
     return [p for p in plots if p is not None]
 
 

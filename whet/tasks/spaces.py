@@ -21,8 +21,12 @@ def batches(n: int) -> tuple[int, ...]:
 
 def _optimizer(low: float, high: float) -> Choice:
     """Return the optimizers with rates from `low` to `high` for adamw; good rates of SGD are some ten times larger."""
-    sgd = Space(lr=Float(10 * low, 10 * high, log=True), momentum=Float(0.8, 0.98), nesterov=Choice([True, False]))
-    return Choice({"adamw": Space(lr=Float(low, high, log=True)), "sgd": sgd})
+    sgd = Space(
+        lr=Float(10 * low, 10 * high, log=True, live=True),
+        momentum=Float(0.8, 0.98, live=True),
+        nesterov=Choice([True, False]),
+    )
+    return Choice({"adamw": Space(lr=Float(low, high, log=True, live=True)), "sgd": sgd})
 
 
 def table_space(n: int, *, classes: bool = True, text: bool = False) -> Space:
@@ -36,14 +40,14 @@ def table_space(n: int, *, classes: bool = True, text: bool = False) -> Space:
     widths = (16, 32, 64, 128) if n < 2000 else (32, 64, 128, 256)
     words = {"embedding": Ordered((16, 32, 64))} if text else {}
     mlp = Space(
-        width=Ordered(widths), depth=Int(1, 3), dropout=Float(0.0, 0.5), norm=Choice(["none", "batch"]),
+        width=Ordered(widths), depth=Int(1, 3), dropout=Float(0.0, 0.5, live=True), norm=Choice(["none", "batch"]),
         activation=Choice(["relu", "silu"]), **words,
     )  # fmt: skip
     smoothing = {"label_smoothing": Float(0.0, 0.1)} if classes else {}
     return Space(
         net=Choice({"mlp": mlp, "linear": Space()}),
         optimizer=_optimizer(5e-4, 3e-2),
-        weight_decay=Float(1e-6, 1e-1, log=True),
+        weight_decay=Float(1e-6, 1e-1, log=True, live=True),
         rate=Choice(["cosine", "constant"]),
         batch=Ordered(batches(n)),
         **smoothing,
@@ -60,13 +64,13 @@ def image_space(n: int, height: int, width: int) -> Space:
     """
     pixels = n * height * width
     widths = (16, 24, 32) if pixels < 4e6 else (8, 16, 24)
-    conv = Space(width=Ordered(widths), depth=Int(1, 2), dropout=Float(0.0, 0.4))
+    conv = Space(width=Ordered(widths), depth=Int(1, 2), dropout=Float(0.0, 0.4, live=True))
     return Space(
         net=Choice({"conv": conv, "linear": Space()}),
         optimizer=_optimizer(1e-3, 3e-2),
-        weight_decay=Float(1e-6, 1e-1, log=True),
+        weight_decay=Float(1e-6, 1e-1, log=True, live=True),
         rate=Choice(["cosine", "constant"]),
         batch=Ordered(batches(n)),
-        augment=Float(0.0, 1.0),
-        label_smoothing=Float(0.0, 0.1),
+        augment=Float(0.0, 1.0, live=True),
+        label_smoothing=Float(0.0, 0.1, live=True),
     )

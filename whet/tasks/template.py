@@ -30,11 +30,11 @@ class MyTask(Task):
     space = Space(
         width=Ordered([16, 32, 64, 128]),
         depth=Int(1, 3),
-        dropout=Float(0.0, 0.5),
+        dropout=Float(0.0, 0.5, live=True),  # live: may change while training goes on
         # A choice may bring entries of its own: "optimizer.momentum" exists for sgd only.
-        optimizer=Choice({"adamw": Space(), "sgd": Space(momentum=Float(0.5, 0.98))}),
-        lr=Float(1e-4, 1e-1, log=True),
-        weight_decay=Float(1e-6, 1e-1, log=True),
+        optimizer=Choice({"adamw": Space(), "sgd": Space(momentum=Float(0.5, 0.98, live=True))}),
+        lr=Float(1e-4, 1e-1, log=True, live=True),
+        weight_decay=Float(1e-6, 1e-1, log=True, live=True),
         batch=Ordered([16, 32, 64]),
     )
     goal = "max accuracy"  # or "min loss", "min rmse", ...; left out: accuracy for classes, rmse for numbers

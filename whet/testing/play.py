@@ -163,6 +163,10 @@ def play(
 
     def begin(start: Start) -> int:
         id = study.ask(start.origin)
+        if start.parent is not None:  # its curve begins with its parent's point
+            point = study.trials.get(start.parent[0]).at(start.parent[1])
+            assert point is not None, f"started from {start.parent}, a step that was never reported"
+            study.set(id, parent=start.parent, curve=(replace(point, cost=0.0),), value=point.value)
         trials, stream = study.trials, (seed, id, "propose")
         said = Proposal(start.params) if start.params is not None else searcher.propose(trials, streams.rng(*stream))
         if start.params is None:

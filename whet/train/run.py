@@ -23,6 +23,7 @@ from whet.train.fit import fit_loss, fit_metrics, fit_model, fit_optimizer
 from whet.train.loss import Loss
 from whet.train.predict import forward, moved
 from whet.train.stream import stream
+from whet.tune.plan import Plan
 from whet.tune.space import Params
 from whet.tune.trial import Goal, Point
 
@@ -46,6 +47,8 @@ class Run:
     that is not, bit for bit on a CPU, and the global generators of its owner are left as they were. Pausing, stopping and
     budgets are the owner's `break`; iterating again goes on. A setting of the optimizer that `params` gives another value
     than the resumed state was made with (a learning rate that changes while training goes on) takes the new value.
+
+    plan: the configuration of each step, in place of `params`; it changes between epochs as by a resume, to the bit.
 
     Raises TaskError when the task's parts do not fit together, CheckpointError when `resume` does not fit the model.
 
@@ -71,8 +74,9 @@ class Run:
         device: str | torch.device = "auto",
         callbacks: Sequence[Callback] = (),
         resume: Mapping[str, Any] | None = None,
+        plan: Plan | None = None,
     ) -> None:
-        self.task, self.params, self.seed = task, dict(params), int(seed)
+        self.task, self.seed, self.plan = task, int(seed), plan
         self.steps = task.steps if steps is None else steps
         self.step = 0
         self.over = False  # whether a value that is not finite has ended it
@@ -80,7 +84,14 @@ class Run:
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.outputs: np.ndarray | None = None  # (n_valid, ...) float32, of the last evaluation
         self._hooks = hooks(self.callbacks)
-        name = type(task).__name__
+        self._build(params if plan is None else plan.at(1 if resume is None else int(resume["step"]) + 1))
+        if resume is not None:
+            self._resume(resume)
+
+    def _build(self, params: Params) -> None:
+        """Make every part under a configuration, as at the very beginning."""
+        self.params = dict(params)
+        task, name = self.task, type(self.task).__name__
         with stream(self.seed, "init", device=self.device):
             data = task.data(self.params)
             if not isinstance(data, Data):
@@ -104,8 +115,18 @@ class Run:
         self._built = settings(self.optimizer)
         self.alone = not any(isinstance(m, _BatchNorm) for m in self.model.modules())
         self._sizes = sizes(len(self.train), self.batch, alone=self.alone)
-        if resume is not None:
-            self._resume(resume)
+
+    def change(self, params: Params) -> None:
+        """Go on under another configuration: every part is made anew under it and takes over weights, memory and step.
+
+        Raises CheckpointError when the weights do not fit, TaskError when callbacks may hold what is replaced.
+        """
+        if self.callbacks:
+            named = type(self.callbacks[0]).__name__
+            raise TaskError(f"change: the callback {named} may hold the model that is replaced. Leave callbacks out.")
+        state = self.state()
+        self._build(params)
+        self._resume(state)
 
     def __iter__(self) -> Iterator[Point]:
         """Train on; yield a point after each epoch until `steps` are done."""
@@ -115,6 +136,8 @@ class Run:
                     hook(self)
         try:
             while self.step < self.steps and not self.over:
+                if self.plan is not None and (params := dict(self.plan.at(self.step + 1))) != self.params:
+                    self.change(params)
                 yield self._epoch()
         finally:
             for hook in self._hooks["end"]:

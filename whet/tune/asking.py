@@ -50,11 +50,11 @@ class Asking:
                     if (ready := self._ready(adopted)) is not None:
                         return ready
                     continue
-                moment = history.moment()
+                moment, begun_before = history.moment(), history.started
                 decision = self._decide(moment, budget)
                 # what follows is decided for this very history: were it folded anew, its end might be another one
                 by = ""
-                if isinstance(decision, Start) and not self._room(budget, moment):
+                if isinstance(decision, Start) and not self._room(budget, moment, decision):
                     # no more may start: some schedulers can still bring the best to its end
                     decision, by = getattr(self._scheduler, "finish", lambda _: Idle.DONE)(moment), "finish"
                 if isinstance(decision, Idle):
@@ -62,7 +62,7 @@ class Asking:
                 if isinstance(decision, Resume):
                     begun = self._resume(decision.id, moment.seq, by)
                 else:
-                    begun = self._start(decision, moment.seq, budget)
+                    begun = self._start(decision, moment.seq, budget, begun_before)
                 if begun is not None:
                     if isinstance(decision, Resume):
                         self._keeping.sweep(begun)
@@ -74,12 +74,12 @@ class Asking:
             return _GUESS
         return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
 
-    def _room(self, budget: Budget, moment: Trials) -> bool:
-        """Return whether one more trial may be started."""
+    def _room(self, budget: Budget, moment: Trials, start: Start = _GUESS) -> bool:
+        """Return whether one more trial may be started; one whose configuration is given needs none that is new."""
         history, space = self._book.history, moment.space
         if budget.trials is not None and history.started >= budget.trials:
             return False
-        if history.waiting:
+        if history.waiting or start.params is not None:
             return True
         if hasattr(self._searcher, "left"):
             left = self._searcher.left(moment)
@@ -100,15 +100,17 @@ class Asking:
 
         return book.change(write)
 
-    def _start(self, start: Start, seen: int, budget: Budget) -> int | None:
+    def _start(self, start: Start, seen: int, budget: Budget, before: int) -> int | None:
         book, known = self._book, self._book.history
 
         def write(w: Writer) -> int | None:
             history = book.history
             if history is not known:
                 return None
-            if not self._room(budget, history.moment()):
+            if not self._room(budget, history.moment(), start):
                 return None
+            if start.origin and history.started != before:
+                return None  # another worker may have started the very same: whose place it takes is decided anew
             if history.waiting and start != Start():
                 return None  # a guess came in since: it is not what the scheduler wants to start
             if start is _GUESS and not history.waiting:

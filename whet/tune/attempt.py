@@ -114,7 +114,14 @@ class Attempt:
         self._desk.keeping.check()
         known = self.trial.step
         own = self.trial.parent is None or known > self.trial.curve[0].step
-        if known > self._start and own and not self._spoilt:
+        if known > self._start and not own and not self._spoilt:
+            warnings.warn(
+                "a trial that was to go on from another's weights trains from step 1: that one left no state there. "
+                "Give one to run.report(value, state) at every step, begin with what run.load() returns, and have room for them.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        elif known > self._start and not self._spoilt:
             # the same text for every trial: Python shows a warning once
             warnings.warn(
                 "a paused trial trains its first steps again: it did not go on from a state. "

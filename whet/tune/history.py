@@ -275,10 +275,10 @@ class History:
         return draft.again or draft.origin.get("search") != "enqueue"
 
     def checkpoints(self, id: int) -> list[tuple[int, str]]:
-        """Return (step, file name) of the checkpoints trial `id` can go on from, the latest last."""
+        """Return (step, file name) of the checkpoints trial `id` can go on from, the latest last; its parent's comes before its own."""
         own = list(self.progress[id].checkpoints)
-        if not own and (parent := self.progress[id].parent) is not None:
-            own = [c for c in self.progress[parent[0]].checkpoints if c[0] == parent[1]]
+        if (parent := self.progress[id].parent) is not None:
+            own[:0] = [c for c in self.progress[parent[0]].checkpoints if c[0] == parent[1]]
         return own
 
     def moment(self, *, instead: Trial | None = None) -> Trials:

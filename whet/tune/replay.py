@@ -143,7 +143,7 @@ class Replay:
         """Look at what must hold when `event` is written, and judge its report."""
         found = list(breaches(self._history, event))
         self.differences += found
-        if event.kind == "asked" and not found and not self._room():
+        if event.kind == "asked" and not found and not self._room(event):
             self._add(Difference(event.seq, event.trial, "order", "started", "nothing: the space is used up"))
         if event.kind == "reported" and not found:
             self.decisions += 1
@@ -175,10 +175,10 @@ class Replay:
             self._add(Difference(event.seq, event.trial, event.kind, "done", f"{type(e).__name__}: {one_line(str(e))}"))
             return None
 
-    def _room(self) -> bool:
+    def _room(self, event: Event) -> bool:
         """Return whether the space had room for one more trial (how many the budget allowed is not recorded)."""
         history, space = self._history, self._terms.space
-        if history.waiting:
+        if history.waiting or event.data.get("params") is not None:
             return True
         if hasattr(self._searcher, "left"):
             left = self._searcher.left(history.moment())

@@ -70,7 +70,9 @@ class Searcher(Protocol):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """How long to train what is tried."""
+    """How long to train what is tried. May also have `finish(trials)`, asked in place of a Start when no more may start, and
+    `check(space, steps)`, which raises StudyError for a study that it makes no sense in.
+    """
 
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
         """Return what a free worker does next: resume a paused trial, start one, wait, or end."""

@@ -112,7 +112,7 @@ def check_same(name: str, recorded: Terms, given: Terms) -> None:
     A strategy given as "auto" fits whatever was recorded, and so do earlier studies given as "all", or not given.
     """
     differs = ""
-    if recorded.space.json() != given.space.json():
+    if _settled(recorded.space.json()) != _settled(given.space.json()):
         differs = f"another space ({_space_difference(recorded.space, given.space)})"
     elif recorded.goals != given.goals:
         differs = f"the goal {_texts(recorded.goals)}, not {_texts(given.goals)}"
@@ -132,6 +132,13 @@ def check_same(name: str, recorded: Terms, given: Terms) -> None:
         raise StudyError(
             f"study '{name}': was created with {differs}. Use the same, another name, or start over (--fresh)."
         )
+
+
+def _settled(space: Any) -> Any:
+    """Return a space's JSON without what is marked live: values are the same, and what is recorded counts."""
+    if isinstance(space, dict):
+        return {k: _settled(v) for k, v in space.items() if not (k == "live" and v is True)}
+    return [_settled(v) for v in space] if isinstance(space, list) else space
 
 
 def _like_differs(recorded: Terms, given: Terms) -> str:

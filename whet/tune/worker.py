@@ -20,7 +20,7 @@ from whet.train.run import Run
 from whet.tune.attempt import Attempt
 from whet.tune.trial import Trial, Verdict
 
-__all__ = ["objective", "rebuild", "train_task"]
+__all__ = ["objective", "rebuild", "train_task", "training_seed"]
 
 
 def train_task(
@@ -38,7 +38,10 @@ def train_task(
     """
     state = run.load()
     start = Together if rule_in(params) else Run
-    training = start(task, params, steps=run.steps, seed=_seed(task, run.id), resume=state)
+    # a child goes on in the streams of who it comes from: a whole lineage is one training, which can be done again
+    inherited = state is not None and run.trial.parent is not None and "seed" in state
+    seed = int(state["seed"]) if inherited and state is not None else training_seed(task.seed, run.id)
+    training = start(task, params, steps=run.steps, seed=seed, resume=state)
     early = Early(training, stop or None, resume=None if state is None else state.get("early"))
     if state is not None and early.why:
         training.outputs = np.asarray(state["outputs"])
@@ -86,14 +89,24 @@ def objective(
     True
     """
     task = restore(reference)
-    return lambda params, run: train_task(task, params, run, stop=stop, noise=noise)
+
+    def train(params: Mapping[str, Any], run: Attempt) -> dict[str, float] | None:
+        task.steps = run.steps  # what falls with the epochs, such as a cosine's rate, ends with this study's
+        return train_task(task, params, run, stop=stop, noise=noise)
+
+    return train
 
 
 def rebuild(task: Task, trial: Trial, state: Mapping[str, Any], steps: int) -> tuple[nn.Module, np.ndarray]:
     """Return the model of a trial's checkpoint, on the CPU and in evaluation mode, and its validation outputs."""
-    run = Run(task, trial.params, steps=steps, seed=_seed(task, trial.id), device="cpu", resume=state)
+    run = Run(task, trial.params, steps=steps, seed=training_seed(task.seed, trial.id), device="cpu", resume=state)
     return run.model.eval(), np.asarray(state["outputs"])
 
 
-def _seed(task: Task, trial: int) -> int:
-    return key(task.seed, trial, "train")
+def training_seed(seed: int, trial: int) -> int:
+    """Return the seed of the training of trial `trial`, of a task whose own seed is `seed`; a child has its oldest ancestor's.
+
+    >>> training_seed(0, 1) == training_seed(0, 1) != training_seed(0, 2)
+    True
+    """
+    return key(seed, trial, "train")

@@ -253,8 +253,16 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
         screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
         if said := traded(opened.trials):
             screen.block("front", [*textwrap.wrap(said, 70), shown.again(f"front {study}", runs, store)])
-        words = ["whet train " + shown.task_words(opened), *shown.settings(top.params.items())]
-        screen.block("next", shown.continued(words))
+        if top.parent is None:
+            words = ["whet train " + shown.task_words(opened), *shown.settings(top.params.items())]
+            screen.block("next", shown.continued(words))
+        else:  # this configuration is only the end of how it came to be
+            said = f"it went on from trial {top.parent[0]} at epoch {top.parent[1]} with other values; all of them, for one training:"
+            screen.block("schedule", textwrap.wrap(said, 70))
+            screen.block("next", [
+                shown.again(f"schedule {study} --out {study}.json", runs, store),
+                f"whet train {shown.task_words(opened)} --schedule {study}.json",
+            ])  # fmt: skip
     return 0
 
 

@@ -59,11 +59,10 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
 def _origin(trial: Trial) -> str:
     """Return how the trial came to be, in a few words."""
     parts = [f"{k} {cell(v)}" for k, v in trial.origin.items() if isinstance(v, (str, int, float))]
-    for name in ("cma", "zoom", "evolution"):
+    for name in ("cma", "zoom", "evolution", "population"):
         if isinstance(inner := trial.origin.get(name), Mapping):
-            parts += [
-                f"{k} {cell(inner[k])}" for k in ("generation", "pass", "around", "parent") if inner.get(k) is not None
-            ]
+            keys = ("generation", "pass", "around", "parent", "population", "member", "replaces")
+            parts += [f"{k} {cell(inner[k])}" for k in keys if inner.get(k) is not None]
             if isinstance(changed := inner.get("changed"), list):
                 parts.append(f"changed {' and '.join(map(str, changed))}")
     if isinstance(advised := trial.origin.get("like"), Mapping):

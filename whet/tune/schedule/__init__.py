@@ -7,6 +7,8 @@
 | median | stops a trial whose best is worse than the median of the others' running averages |
 | asha | pauses trials at rungs and promotes the best third |
 | hyperband | the same in several brackets, with later and later first rungs |
+| freeze-thaw | forecasts the curves, and goes on with the trial that is most worth it |
+| population | members share weights: poor ones copy a good one's and go on with other rates |
 
 Other packages add names as entry points of the group `whet.schedule`.
 """
@@ -34,6 +36,7 @@ NAMES = Names(
         "asha": "whet.tune.schedule.asha:Asha",
         "hyperband": "whet.tune.schedule.hyperband:Hyperband",
         "freeze-thaw": "whet.tune.schedule.freezethaw:FreezeThaw",
+        "population": "whet.tune.schedule.population:Population",
     },
 )
 
@@ -49,7 +52,7 @@ def scheduler(
     """Return the scheduler that `given` names or records, or `given` itself when it is one.
 
     "auto" is `freeze-thaw` when there are at least 5 steps, so that a curve has some length to learn from; `asha` from 2 on, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
-    name that has one. Raises StudyError when there is no such scheduler.
+    name that has one. Raises StudyError when there is no such scheduler, or its `check(space, steps)` does.
 
     >>> from whet.tune.space import Float
     >>> space = Space(lr=Float(0, 1))
@@ -58,12 +61,15 @@ def scheduler(
     """
     if isinstance(given, Mapping):
         return rebuild(given)
+    made: Scheduler
     if not isinstance(given, str):
-        return NAMES.ready(given)
-    name = given
-    if given == "auto":
-        name = "freeze-thaw" if steps >= _CURVED else "asha" if steps > 1 else "full"
-    return NAMES.make(name, seed=seed)
+        made = NAMES.ready(given)
+    else:
+        auto = "freeze-thaw" if steps >= _CURVED else "asha" if steps > 1 else "full"
+        made = NAMES.make(auto if given == "auto" else given, seed=seed)
+    if callable(check := getattr(made, "check", None)):
+        check(space, steps)
+    return made
 
 
 def describe(strategy: Scheduler) -> dict[str, Any]:

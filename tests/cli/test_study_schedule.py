@@ -1,0 +1,103 @@
+"""A population on the command line: tuned, its winner's schedule shown and written, and followed in one training."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from whet import Float, Space, Study
+from whet.tune.schedule.population import Population
+
+LIVE = "space = Space(lr=Float(1e-3, 1.0, log=True, live=True), weight_decay=Float(1e-5, 1e-1, log=True, live=True), decay=Float(0, 1))"
+TUNE = ("--schedule", "population", "--search", "random", "--workers", "1", "--plain")
+
+
+@pytest.fixture
+def population(whet, task):
+    """A study whose best trial comes from others."""
+    task("space = Space(lr=Float(1e-3, 1e-1, log=True), decay=Float(0, 1))", LIVE + '\n    goal = "min loss"')
+    said = whet("tune", "tiny.py", *TUNE, "--epochs", "6", "--budget", "48epochs", "--seed", "1")
+    assert said.code == 0, said
+    shown = json.loads(whet("study", "show", "tiny", "--json").out)
+    child = max((t for t in shown["trials"] if t["parent"] and t["step"] == 6), key=lambda t: t["id"])
+    return child
+
+
+def test_the_schedule_is_shown_written_and_followed_to_the_same_curve(whet, population, tmp_path):
+    id = population["id"]
+    said = whet("study", "schedule", "tiny", id, "--out", "best.json")
+    assert said.code == 0, said
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert "each from the weights of the one before" in " ".join(said.out.split())
+    assert "whet train tiny.py --schedule best.json" in said.out
+    assert "decay=" in said.out  # what never changes
+    found = json.loads(whet("study", "schedule", "tiny", id, "--json").out)
+    assert {"lr", "weight_decay"} >= set(found["changes"]) != set()
+    assert found["torn"] == []
+    assert [s["trial"] for s in found["stretches"]][-1] == id
+    assert found["stretches"][-2]["trial"] == population["parent"][0]
+    assert [p["step"] for p in found["curve"]] == list(range(1, 7))
+    said = whet("train", "tiny.py", "--schedule", "best.json", "--seed", "1", "--json")
+    assert said.code == 0, said
+    again = json.loads(said.out)
+    assert again["curve"] == found["curve"]
+    assert again["params"] == found["stretches"][-1]["params"]
+    other = whet("train", "tiny.py", "--schedule", "best.json", "--plain")
+    assert other.code == 0, other
+    assert "with --seed 1 the curve is" in " ".join(other.out.split())
+    # what was trained of one schedule does not go on under another
+    said = whet("train", "tiny.py", "--seed", "1", "--epochs", "6", "--resume")
+    assert said.code == 2, said
+    assert "was made with" in said.err
+
+
+def test_the_best_of_a_population_is_to_be_done_again_by_its_schedule(whet, tmp_path):
+    def objective(params, run):
+        state = run.load() or {"x": 1.0}
+        for _ in run:
+            state["x"] *= 1 - 0.3 * params["rate"]
+            run.report(state["x"] + 0.3 * params["rate"], state)
+
+    space, store = Space(rate=Float(0.01, 1.0, log=True, live=True)), tmp_path / "runs" / "whet.db"
+    (tmp_path / "runs").mkdir()
+    with Study(space, search="random", schedule=Population(6), steps=20, seed=3, store=store, name="p") as study:
+        study.run(objective, budget="120epochs")
+        best = study.best
+    assert best.parent is not None
+    said = whet("study", "best", "p")
+    assert said.code == 0, said
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert f"went on from trial {best.parent[0]} at epoch {best.parent[1]}" in " ".join(said.out.split())
+    assert "whet study schedule p --out p.json" in said.out
+    assert said.out.splitlines()[-1].strip() == "whet train TASK --schedule p.json"
+    assert "--set" not in said.out
+    shown = " ".join(whet("study", "show", "p", best.id).out.split())
+    assert f"goes on from trial {best.parent[0]} at epoch {best.parent[1]}" in shown
+    assert f"replaces {best.origin['population']['replaces']}" in shown
+
+
+def test_a_trial_that_comes_from_none_has_one_stretch(whet, population):
+    found = json.loads(whet("study", "schedule", "tiny", "0", "--json").out)
+    assert len(found["stretches"]) == 1
+    assert found["changes"] == []
+    assert "it comes from no other trial" in whet("study", "schedule", "tiny", "0").out
+
+
+def test_what_makes_no_sense_is_refused(whet, refused, task, population):
+    whet("study", "schedule", "tiny", "--out", "s.json")
+    refused("study", "schedule", "tiny", "--out", "s.json", needed=("--out s.json", "exists", "--force"))
+    refused("study", "schedule", "tiny", "999", needed=("trial 999", "no such trial"))
+    refused("train", "tiny.py", "--schedule", "none.json", needed=("--schedule none.json", "cannot be read"))
+    refused("train", "tiny.py", "--schedule", "s.json", "--set", "lr=0.1", needed=("--set",))
+    refused("train", "tiny.py", "--schedule", "s.json", "--watch", needed=("--watch", "--schedule"))
+    refused("train", "tiny.py", "--schedule", "s.json", "--workers", "2", needed=("--workers",))
+    refused("train", "digits", "--schedule", "s.json", needed=("--schedule s.json", "epochs 1 to", "another task"))
+    refused("train", "tiny.py", "--schedule", "s.json", "--resume", needed=("--resume",))
+
+
+def test_a_space_without_live_domains_is_refused_with_the_names(refused, task):
+    task()
+    refused(
+        "tune", "tiny.py", *TUNE, "--budget", "9epochs", needed=("no domain is marked live", "lr, decay", "live=True")
+    )
