@@ -28,10 +28,6 @@ from whet.tune.compare.studies import Through, inline
 from whet.tune.search.grid import Grid
 
 CASES = ((2, 1, 8), (2, 2, 8), (3, 1, 4), (3, 3, 4), (4, 1, 3), (4, 2, 3), (4, 4, 3), (6, 1, 2), (6, 2, 2), (6, 6, 2))
-REAL = whet.Space(
-    lr=whet.Float(1e-5, 1.0, log=True), width=whet.Int(32, 256, log=True), weight_decay=whet.Float(1e-9, 1e-3, log=True),
-    dropout=whet.Float(0.0, 0.3),
-)  # fmt: skip
 
 
 def distance(d: int, k: int) -> Callable[[int], Callable[[Any], float]]:
@@ -51,25 +47,10 @@ def expected(k: int, points: int) -> float:
 
 def trained(seed: int) -> Callable[..., Any]:
     """Return the objective of each seed: the validation loss of a network on the digits after 2 epochs."""
-    import torch
-    from sklearn.datasets import load_digits
-    from torch import nn
-
+    from digits_mlp import DigitsMlp
     from whet.tune.worker import train_task
 
-    x, y = load_digits(return_X_y=True)
-
-    class Digits(whet.Task):
-        space, goal, steps = REAL, "min loss", 2
-
-        def data(self, params: Any) -> whet.Data:
-            return whet.Data.from_arrays(torch.tensor(x / 16, dtype=torch.float32), torch.tensor(y), seed=self.seed)
-
-        def model(self, params: Any) -> nn.Module:
-            width = params["width"]
-            return nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Dropout(params["dropout"]), nn.Linear(width, 10))
-
-    task = Digits()
+    task = DigitsMlp()
     task.seed = seed
     return lambda params, run: train_task(task, params, run)
 
@@ -118,7 +99,9 @@ def main() -> None:
             found = held(space, points, distance(d, k), seeds, steps=1, store=kept / f"{d}-{k}-{points}.db")
             print(row(f"{d}, {k}", found, points**d, f"{expected(k, points):.4f}"), flush=True)
         if real:
-            found = held(REAL, 3, trained, real, steps=2, store=kept / "digits.db")
+            from digits_mlp import DigitsMlp
+
+            found = held(DigitsMlp.space, 3, trained, real, steps=2, store=kept / "digits.db")
             print(row(f"digits, 4 hyperparameters ({real} seeds)", found, 81, ""), flush=True)
 
 

@@ -8,6 +8,7 @@ trials of one made-up task. gp.svg: what a Gaussian process believes of a functi
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
 what is true. front.svg: what a study with two goals trades.
 portfolio.svg: who makes each trial of a portfolio. evolution.svg: who is whose child. Searchers are played without noise, seed 0; nothing is random beside them.
+comparing.svg: strategies on the digits, from figures measured once. portfolio.svg: who makes each trial of a portfolio. Searchers are played without noise, seed 0; nothing is random beside them.
 
 Another processor may round a model otherwise and so propose something else after many trials. So each picture of a searcher holds its
 proposals, and the check makes every one of them again from those before it.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from drawing.believed import believed, sliced
+from drawing.compared import compared, measured
 from drawing.descended import descended, descending
 from drawing.mattering import mattered, weighed
 from drawing.schedulers import brackets, scheduled
@@ -65,6 +67,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "front.svg", traded(trading())
     yield "portfolio.svg", shared(sharing())
     yield "evolution.svg", descended(descending())
+    yield "comparing.svg", compared(measured())
 
 
 def same(a: str, b: str, apart: float = 2.0) -> bool:

@@ -219,7 +219,7 @@ def test_an_objective_that_always_fails_is_said_after_the_first_seed(tmp_path):
         calls.append(p)
         raise ValueError("no such thing")
 
-    with pytest.raises(StudyError, match="no trial of 2 studies had a value.*ValueError: no such thing"):
+    with pytest.raises(StudyError, match=r"no trial of 2 studies had a value.*ValueError: no such thing"):
         compare(broken, SPACE, search="tpe", seeds=10)
     assert len(calls) <= 2 * 30
     with pytest.raises(StudyError, match="no such thing"):
@@ -246,7 +246,7 @@ def test_a_searcher_that_refuses_says_so_before_anything_is_trained(after, tmp_p
     def never(p):
         raise AssertionError("was trained")
 
-    with pytest.raises(StudyError, match="Picky.* cannot search this: picky: a space without a Choice"):
+    with pytest.raises(StudyError, match=r"Picky.* cannot search this: picky: a space without a Choice"):
         compare(never, SPACE, search=["tpe", Picky(after)], store=str(tmp_path / "a.db"))
     assert not list(tmp_path.iterdir())
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whet.recipe.block import Began, Block, Progress
     from whet.recipe.job import Job
     from whet.tune.compare.result import Comparison
+    from whet.tune.compare.strategies import Strategy
     from whet.tune.compare.studies import Plan, Through
 
 __all__ = ["add"]
@@ -98,11 +99,12 @@ def compare(
     )  # fmt: skip
     try_parts(job)
     screen = Screen(plain=plain, quiet=json)
-    from whet.tune.compare.studies import Through
+    from whet.tune.compare.studies import Through, begun
 
     through = Through(plan)
+    left = begun(plan, through)
     with interruptible("finishing this epoch of each study, then showing what is whole", screen.notice) as asked:
-        screen.show(_going(job, plan, through, workers=workers, stopping=asked.is_set))
+        screen.show(_going(job, left, through, workers=workers, stopping=asked.is_set))
     found = through.result
     page = _page(found, job, plan)
     if not json:
@@ -157,7 +159,7 @@ def _about(job: Job) -> Callable[[int], dict[str, Any]]:
 
 
 def _going(
-    job: Job, plan: Plan, through: Through, *, workers: int, stopping: Callable[[], bool]
+    job: Job, left: Sequence[tuple[Strategy, int]], through: Through, *, workers: int, stopping: Callable[[], bool]
 ) -> Generator[Began | Progress | Block, None, None]:
     """Go on with the studies; yield how far they are."""
     from whet.execute import place
@@ -167,29 +169,31 @@ def _going(
     from whet.tasks import reference
     from whet.tune.compare.crowd import crowd
 
+    plan = through.plan
     known, total, began = reference(job.task), len(plan.each), time.monotonic()
     what = (
         f"{', '.join(s.name for s in plan.strategies)} with {count(len(plan.seeds), 'seed')} each: {count(total, 'study').replace('studys', 'studies')} "
         f"of {plan.limits}, trials of {count(plan.steps, 'epoch')}, over {count(len(plan.space.dims), 'dimension')}"
     )
-    yield Began("compare", what)
-    job.folder.mkdir(parents=True, exist_ok=True)
+    yield Began("compare", what + (f"; {len(left):,} are left" if 0 < len(left) < total else ""))
+    if not left:
+        return
 
     def given(seed: int) -> dict[str, Any]:
         stop = {"stop": job.stop} if job.stop else {}
         return {"ref": "whet.tune.worker:objective", "given": {"reference": {**known, "seed": seed}, **stop}}
 
-    start = place("processes", min(workers, total))
+    start = place("processes", min(workers, len(left)))
     assert start is not None
     with start(log=job.folder / "workers.log") as pool:
         pool.warm(*WARM)
         first: float | None = None
-        for _ in crowd(plan, given, through, pool, stopping=stopping):
+        for _ in crowd(left, given, through, pool, stopping=stopping):
             done = through.share
             first = done if first is None else first
             past = time.monotonic() - began
-            left = past * (1 - done) / (done - first) if done - first > 0.02 else None
-            yield Progress("compare", done, f"{len(through.lines)}", count(total, "study").replace("studys", "studies"), left, best=through.standing)  # fmt: skip
+            rest = past * (1 - done) / (done - first) if done - first > 0.02 else None
+            yield Progress("compare", done, f"{len(through.lines)}", count(total, "study").replace("studys", "studies"), rest, best=through.standing)  # fmt: skip
 
 
 def _page(found: Comparison, job: Job, plan: Plan) -> str:

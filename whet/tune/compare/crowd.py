@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from whet.errors import StoreError, StudyError, UsageError
+from whet.errors import StoreError, StudyError
 from whet.execute import Message, Workers, resolve
 from whet.journal.store import Store
 from whet.tune.budget import Budget
 from whet.tune.compare.strategies import Strategy
-from whet.tune.compare.studies import Plan, Through, begun, carry
+from whet.tune.compare.studies import Through, carry
 from whet.tune.crew import plain
 from whet.tune.failure import commonest, died
 from whet.tune.study import Study
@@ -26,17 +26,15 @@ _DEATHS = 5  # workers that a study may lose one after the other without getting
 
 
 def crowd(
-    plan: Plan, objective: Callable[[int], Mapping[str, Any]], through: Through, pool: Workers, *, stopping: Callable[[], bool] = lambda: False
+    left: Sequence[tuple[Strategy, int]], objective: Callable[[int], Mapping[str, Any]], through: Through, pool: Workers, *,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:  # fmt: skip
-    """Go on with every study in the processes of `pool`; yield now and then. When `stopping` says so the work ends after its step.
+    """Go on with the studies `left` in the processes of `pool`; yield now and then. When `stopping` says so the work ends after its step.
 
-    objective: seed -> {"ref", "given"}, see `whet.tune.crew.Crew`. Raises StudyError for what ends the work of a study.
+    left: as `begun` returned them; objective: seed -> {"ref", "given"}, see `whet.tune.crew.Crew`. Raises StudyError for what ends the
+    work of a study.
     """
-    if plan.store.url is None:
-        raise UsageError(
-            'compare: workers in other processes need a store they can open. Give store="sqlite:///compare.db", or workers=1.'
-        )
-    waiting, busy = deque(begun(plan, through)), dict[int, tuple[Strategy, int]]()
+    plan, waiting, busy = through.plan, deque(left), dict[int, tuple[Strategy, int]]()
     deaths: Counter[str] = Counter()
     seen: dict[str, int] = {}
     stopped = False

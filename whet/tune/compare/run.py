@@ -13,7 +13,7 @@ from whet.tune.budget import Budget
 from whet.tune.compare.crowd import crowd
 from whet.tune.compare.result import Comparison
 from whet.tune.compare.strategies import check, strategies
-from whet.tune.compare.studies import Plan, Through, inline
+from whet.tune.compare.studies import Plan, Through, begun, inline
 from whet.tune.loop import interruptible
 from whet.tune.space import Space
 from whet.tune.strategy import Scheduler, Searcher
@@ -81,8 +81,14 @@ def compare(
             pass
         return through.result
     given = _named(task, objective)
+    if plan.store.url is None:
+        raise UsageError(
+            'compare: workers in other processes need a store they can open. Give store="sqlite:///compare.db", or workers=1.'
+        )
+    if not (left := begun(plan, through)):
+        return through.result
     with start() as pool, interruptible() as asked:
-        for _ in crowd(plan, given, through, pool, stopping=asked.is_set):
+        for _ in crowd(left, given, through, pool, stopping=asked.is_set):
             pass
     if asked.is_set():
         raise KeyboardInterrupt
