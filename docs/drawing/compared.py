@@ -1,4 +1,4 @@
-"""A comparison of strategies, drawn from the figures that `whet compare digits` printed with --json."""
+"""A comparison of strategies, drawn from the figures that `whet compare benchmarks/digits_mlp.py` printed with --json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["compared", "measured"]
 
 FIGURES = Path(__file__).with_name("compare-digits.json")
 COLOURS = ("m", "a", "v", "n", "i")
-SHOWN = (0.94, 0.993)  # accuracies of the axis, by what they lack on a logarithmic scale
+SHOWN = (0.1, 0.4)  # losses of the axis, logarithmic
 
 
 def measured() -> dict[str, Any]:
@@ -30,18 +30,18 @@ def compared(found: dict[str, Any]) -> str:
         return LEFT + PLOT_W * place / found["end"]
 
     def y(value: float) -> float:
-        at = (math.log(1 - low) - math.log(1 - min(max(value, low), high))) / (math.log(1 - low) - math.log(1 - high))
+        at = (math.log(min(max(value, low), high)) - math.log(low)) / (math.log(high) - math.log(low))
         return TOP + PLOT_H * (1 - at)
 
     parts = [
         p
-        for v in (0.94, 0.96, 0.97, 0.98, 0.985, 0.99)
+        for v in (0.1, 0.15, 0.2, 0.3, 0.4)
         for p in (
             f'<path class="tl" fill="none" d="M{LEFT} {y(v):.1f}H{LEFT + PLOT_W}"/>',
             words(LEFT - 8, y(v) + 4, f"{v:g}", "end", "m"),
         )
     ]
-    parts += [words(x(k), TOP + PLOT_H + 17, str(k), "middle", "m") for k in range(0, found["end"] + 1, 30)]
+    parts += [words(x(k), TOP + PLOT_H + 17, str(k), "middle", "m") for k in range(0, found["end"] + 1, 20)]
     curves = [(name, colour, c["mean"]) for (name, c), colour in zip(found["curves"].items(), COLOURS, strict=False)]
     for _, colour, points in curves:
         known = [p for p in points if p[2] is not None]
@@ -55,8 +55,10 @@ def compared(found: dict[str, Any]) -> str:
         parts.append(f'<polyline class="t{colour}" fill="none" stroke-width="2.2" points="{line}"/>')
         at = LEFT + PLOT_W * i / len(curves)
         parts.append(f'<rect class="{colour}" x="{at:.1f}" y="{TOP + PLOT_H + 50}" width="14" height="4"/>')
-        parts.append(words(at + 20, TOP + PLOT_H + 57, f"{name}, rank {ranks[name]:.1f}", "start", "m", size=12))
+        parts.append(words(at + 20, TOP + PLOT_H + 57, f"{name} {ranks[name]:.1f}", "start", "m", size=12))
     parts += framed(
-        "epochs of each study", "best validation accuracy", f"{len(found['seeds'])} seeds each; bands: 95 % of the mean"
+        "epochs of each study",
+        "best validation loss (log scale)",
+        f"{len(found['seeds'])} seeds; bands: 95 % of the mean; numbers: mean rank",
     )
     return page("Strategies compared on the digits", parts, TOP + PLOT_H + 74)

@@ -143,4 +143,4 @@ def test_wrong_words_are_said_in_one_line_and_nothing_is_written(refused, task, 
 def test_wrong_tasks_are_said_before_any_study_is_made(refused, task):
     refused("compare", "nothing.py", "--search", "gp", needed=("nothing.py",))
     task("nn.Linear(4, 16)", "nn.Linear(5, 16)")
-    refused("compare", "tiny.py", "--search", "gp", needed=("tiny.py",))
+    refused("compare", "tiny.py", "--search", "gp", needed=("Tiny.model",))

@@ -70,7 +70,7 @@ def test_the_pictures_mark_what_was_made_by_hand_and_say_so(study):
     by = anytime.figure["data"][0]["customdata"]
     assert [s == "diamond" for s in marker["symbol"][:-1]] == [i in (6, 7) for i in by[:-1]]
     assert "A diamond" in anytime.note
-    assert [b.title for b in section.blocks if isinstance(b, Table)][0] == "Who made the trials"
+    assert next(b.title for b in section.blocks if isinstance(b, Table)) == "Who made the trials"
     page = report.html()
     assert "the middle <b>" not in page
     assert "made by" in page

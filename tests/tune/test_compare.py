@@ -292,3 +292,22 @@ def test_objects_have_names_of_their_own_and_the_seed_of_their_study():
     assert found[2].key == "gp-acquisition-ei-+full"
     assert found[2].seeded(7) == GP(acquisition="ei", seed=7)
     assert found[1].seeded(7) == "gp"
+
+
+def test_a_task_brings_its_space_its_goal_and_a_split_of_each_seed(tmp_path):
+    from whet.tasks import resolve
+
+    task = resolve("diabetes")
+    words = {"search": "sobol", "schedule": "full", "seeds": 2, "budget": "4epochs", "steps": 2}
+    found = compare(task, **words, store=str(tmp_path / "a.db"))
+    assert str(found.goal) == "min rmse"
+    assert found.end == 4
+    values = found.values("sobol")[:, 0]
+    assert values[0] != values[1]
+    with whet.Study.open(str(tmp_path / "a.db"), "sobol+full.1") as study:
+        assert study.space == task.space
+        assert min(p.value for t in study.trials for p in t.curve) == values[1]
+    again = compare(resolve("diabetes"), **words, workers=2, store=str(tmp_path / "b" / "b.db"))
+    assert again.values("sobol").tolist() == found.values("sobol").tolist()
+    with pytest.raises(UsageError, match="has a space of its own"):
+        compare(task, SPACE, search="sobol")

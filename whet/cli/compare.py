@@ -114,7 +114,7 @@ def compare(
     if asked.is_set():
         screen.block("next", ["the same command again goes on from here"])
         return 130
-    screen.block("next", _next(found, o.again(task, target, kind, when)))
+    screen.block("next", _next(found, plan, o.again(task, target, kind, when)))
     return 0
 
 
@@ -224,10 +224,13 @@ def _say(screen: Screen, found: Comparison, through: Through, page: str) -> None
         screen.block("page", [page])
 
 
-def _next(found: Comparison, task: str) -> list[str]:
+def _next(found: Comparison, plan: Plan, task: str) -> list[str]:
     """Return the command that goes on with the best strategy, or that tells more."""
     top = found.rows[0]
     if top.against is not None and top.against.verdict == "better":
-        search, _, schedule = top.name.partition("+")
-        return [f"whet tune {task} --search {search}" + (f" --schedule {schedule}" if schedule else "")]
+        best = next(s for s in plan.strategies if s.name == top.name)
+        return [
+            f"whet tune {task} --search {best.search}"
+            + (f" --schedule {best.schedule}" if best.schedule != "auto" else "")
+        ]
     return [f"--seeds {2 * len(found.seeds)}: the same command with more of them goes on from here"]

@@ -77,15 +77,16 @@ def _table(found: Comparison) -> Table:
         ))  # fmt: skip
     note = (
         f"{found.goal.name}: mean over {count(len(found.seeds), 'seed')} of the best value {_end(found)}. Gain: over {found.baseline} with the same seed. p: Wilcoxon's "
-        f"signed-rank test over seeds, corrected (Holm) for {len(found.lines) - 1}. As good as: {found.by} after which the mean is what {found.baseline} has at the end. "
+        f"signed-rank test over seeds, corrected (Holm) for {len(found.lines) - 1}. On the way: the mean rank over the whole course. Caught up: {found.by} after which the mean is what "
+        f"{found.baseline} has at the end. "
         "Intervals: 95 %, BCa bootstrap over seeds."
     )
     missing = [
         f"{r.name}: {count(r.missing, 'seed')} without any value, last in rank." for r in found.rows if r.missing
     ]
     columns = (
-        "strategy", found.goal.name, "95 %", "rank", "rank 95 %", "rank on the way", "gain", "gain 95 %", "p", f"than {found.baseline}",
-        f"as good as {found.baseline} after",
+        "strategy", found.goal.name, "95 %", "rank", "rank 95 %", "on the way", "gain", "gain 95 %", "p", "verdict",
+        "caught up",
     )  # fmt: skip
     return Table(columns, rows, "At the end, the best rank first", note=" ".join([note, *missing]))
 
@@ -103,10 +104,17 @@ def _course(found: Comparison, drawn: Looks) -> list[Block]:
     if values:
         scale = Scale.of(found.goal, values)
         data = [t for n, c in curves.items() for t in _lines(c, drawn[n], scale)]
-        title = f"Best {found.goal.name} so far: {top.name} is ahead at the end ({show(float(f'{top.value:.4g}'))})"
+        base = next(r for r in found.rows if r.name == found.baseline)
+        other = found.rows[1] if top is base else base
+        ends = [f"{r.name} {'ends at' if r is top else 'at'} {show(float(f'{r.value:.4g}'))}" for r in (top, other)]
+        title = f"Best {found.goal.name} so far: {', '.join(ends)}"
+        axis, cut = scale.axis(), ""
+        if scale.kind == "linear":
+            axis["range"] = _room(curves, found)
+            cut = " What lies outside came early; a double click shows it."
         plots.append(Plot(
-            title, {"data": data, "layout": {"xaxis": x, "yaxis": scale.axis(), **LEGEND}}, _numbers(curves, found, found.goal.name), 380,
-            note="Lines: means over seeds; bands: their 95 % intervals. Bands may overlap where the same seeds still differ one way: see the next picture.",
+            title, {"data": data, "layout": {"xaxis": x, "yaxis": axis, **LEGEND}}, _numbers(curves, found, found.goal.name), 380,
+            note="Lines: means over seeds; bands: their 95 % intervals. Bands may overlap where the same seeds still differ one way: see the next picture." + cut,
         ))  # fmt: skip
     ahead = {n: found.ahead(n) for n in list(found.lines)[1:]}
     data = [t for n, c in ahead.items() for t in _lines(c, drawn[n], None)]
@@ -127,7 +135,7 @@ def _course(found: Comparison, drawn: Looks) -> list[Block]:
     )
     plots.append(Plot(
         f"Held against {found.baseline} seed by seed: {said} at the end",
-        {"data": data, "layout": {"xaxis": x, "yaxis": {"title": {"text": f"{found.goal.name} better than {found.baseline}"}}, "shapes": [zero], **LEGEND}},
+        {"data": data, "layout": {"xaxis": x, "yaxis": {"title": {"text": f"{found.goal.name} better than {found.baseline}"}, "range": _room(ahead, found, 0.0)}, "shapes": [zero], **LEGEND}},
         _numbers(ahead, found, "gain"), 340, half=True, note=f"Above 0: better than {found.baseline} with the same seed. Bands: 95 % of the mean gain.",
     ))  # fmt: skip
     ranks = found.ranks(found.places).mean(1)
@@ -147,6 +155,19 @@ def _course(found: Comparison, drawn: Looks) -> list[Block]:
         Table(("strategy", found.by, "mean rank"), rows), 340, half=True,
     ))  # fmt: skip
     return plots
+
+
+def _room(curves: Mapping[str, Curve], found: Comparison, *also: float) -> list[float] | None:
+    """Return the range that holds all means and bands of the last four fifths of the course; None where there is nothing."""
+    known = list(also)
+    for c in curves.values():
+        late = c.places >= found.end / 5
+        for part in (c.mean, c.low, c.high):
+            known += [float(v) for v in part[late] if math.isfinite(v)]
+    if not known or min(known) == max(known):
+        return None
+    room = 0.05 * (max(known) - min(known))
+    return [min(known) - room, max(known) + room]
 
 
 def _lines(c: Curve, look: dict[str, Any], scale: Scale | None) -> list[dict[str, Any]]:

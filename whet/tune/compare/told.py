@@ -53,18 +53,19 @@ def table(found: Comparison) -> list[str]:
     for r in found.rows:
         a = r.against
         cells.append((
-            r.name, _short(r.value), f"{_short(r.low)} to {_short(r.high)}" if math.isfinite(r.low) else "-",
+            r.name, _short(r.value), f"{r.low:.3g} to {r.high:.3g}" if math.isfinite(r.low) else "-",
             f"{r.rank:.1f}" + (f" ({r.rank_low:.1f}-{r.rank_high:.1f})" if math.isfinite(r.rank_low) else ""),
-            "baseline" if a is None else _signed(a.gain), "" if a is None else f"{a.p:.2g}" if a.p >= 0.0005 else "<0.0005",
+            "baseline" if a is None else _signed(a.gain), "" if a is None else f"{a.p:.2g}" if a.p >= 0.0005 else "<.0005",
         ))  # fmt: skip
     head = ("strategy", found.goal.name[:10], "95 % of mean", "rank (95 %)", "gain", "p")
     widths = [max(len(c[i]) for c in (head, *cells)) for i in range(len(head))]
-    widths[0] = min(widths[0], max(8, _WIDTH - sum(widths[1:]) - 2 * (len(head) - 1)))
+    apart = 2 if 8 + sum(widths[1:]) + 2 * (len(head) - 1) <= _WIDTH else 1
+    widths[0] = min(widths[0], max(8, _WIDTH - sum(widths[1:]) - apart * (len(head) - 1)))
     lines = []
     for name, *rest in (head, *cells):
         name = name if len(name) <= widths[0] else name[: widths[0] - 3] + "..."
         figures = [c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(rest, widths[1:], strict=True))]
-        lines.append("  ".join([name.ljust(widths[0]), *figures]).rstrip())
+        lines.append((" " * apart).join([name.ljust(widths[0]), *figures]).rstrip())
     return lines
 
 
