@@ -311,3 +311,18 @@ def test_a_task_brings_its_space_its_goal_and_a_split_of_each_seed(tmp_path):
     assert again.values("sobol").tolist() == found.values("sobol").tolist()
     with pytest.raises(UsageError, match="has a space of its own"):
         compare(task, SPACE, search="sobol")
+
+
+def test_workers_that_die_change_nothing(tmp_path, monkeypatch):
+    signs = tmp_path / "signs"
+    signs.mkdir()
+    monkeypatch.setenv("WHET_TEST_FLAG", str(signs))
+    words = {"search": "sobol", "schedule": "full", "seeds": 2, "steps": 3, "budget": "12epochs"}
+    found = compare(work("dies_once"), SPACE, **words, workers=2, store=str(tmp_path / "a.db"))
+    assert len(list(signs.iterdir())) == 2
+    assert found.lines == compare(work("bowl"), SPACE, **words).lines
+
+
+def test_a_worker_that_always_dies_is_said(tmp_path):
+    with pytest.raises(StudyError, match="compare: "):
+        compare(work("dies"), SPACE, search="sobol", seeds=2, workers=2, budget="1trials", store=str(tmp_path / "a.db"))
