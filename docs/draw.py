@@ -10,6 +10,7 @@ what is true. front.svg: what a study with two goals trades.
 portfolio.svg: who makes each trial of a portfolio.
 evolution.svg: who is whose child.
 architectures.svg: a recorded search for a network.
+comparing.svg: strategies on the digits, from figures measured once.
 Searchers are played without noise, seed 0; nothing is random beside them.
 
 Another processor may round a model otherwise and so propose something else after many trials. So each picture of a searcher holds its
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from drawing.believed import believed, sliced
+from drawing.compared import compared, measured
 from drawing.descended import descended, descending
 from drawing.grown import growing, grown
 from drawing.mattering import mattered, weighed
@@ -71,6 +73,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "portfolio.svg", shared(sharing())
     yield "evolution.svg", descended(descending())
     yield "architectures.svg", grown(growing())
+    yield "comparing.svg", compared(measured())
 
 
 def same(a: str, b: str, apart: float = 2.0) -> bool:

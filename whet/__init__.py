@@ -19,6 +19,7 @@ __all__ = [
     "Callback",
     "CheckpointError",
     "Choice",
+    "Comparison",
     "Const",
     "Data",
     "DataError",
@@ -54,6 +55,7 @@ __all__ = [
     "Verdict",
     "WhetError",
     "check",
+    "compare",
 ]
 
 _HOMES = {
@@ -68,6 +70,7 @@ _HOMES = {
     "whet.train.callback": "Callback",
     "whet.train.run": "Run",
     "whet.tune.attempt": "Attempt",
+    "whet.tune.compare": "Comparison compare",
     "whet.tune.space": "Choice Const Float Int Ordered Space",
     "whet.tune.strategy": "Proposal Resume Scheduler Searcher Start",
     "whet.tune.study": "Study",
@@ -97,6 +100,8 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors; te
     from whet.train.callback import Callback as Callback
     from whet.train.run import Run as Run
     from whet.tune.attempt import Attempt as Attempt
+    from whet.tune.compare import Comparison as Comparison
+    from whet.tune.compare import compare as compare
     from whet.tune.space import Choice as Choice
     from whet.tune.space import Const as Const
     from whet.tune.space import Float as Float

@@ -221,7 +221,7 @@ def test_one_trial_is_shown_wholly(whet, study):
     failed = whet("study", "show", "demo", "2").out
     assert "error     ValueError: the width is odd" in failed
     assert "\nTraceback (most recent call last):\n  File" in failed  # as Python prints it
-    assert "compare" not in failed  # there is nothing to compare
+    assert "study compare" not in failed  # there is nothing to compare
     assert "no value yet after 0 epochs, FAILED" in failed
     data = json.loads(whet("study", "show", "demo", "0", "--json").out)
     assert data["seconds"] > 0
@@ -271,3 +271,26 @@ def test_a_real_study_is_compared_on_its_validation_examples(whet, task, tmp_pat
     said = json.loads(whet("study", "compare", "tiny", "0", "1", "--json").out)
     assert said["worth"]["source"] != "examples"
     assert said["no_examples"]
+
+
+def test_who_made_each_stands_beside_what_differs(whet, tmp_path):
+    (tmp_path / "runs").mkdir()
+    space = Space(x=Float(0, 1))
+    with Study(space, search="sobol", schedule="full", name="two", store=tmp_path / "runs" / "whet.db") as made:
+        made.enqueue({"x": 0.25})
+        made.run(lambda p: p["x"] ** 2, trials=3)
+    out = lines(whet("study", "compare", "two", "0", "1"))
+    assert any(line.split() == ["made", "by", "a", "person", "sobol"] for line in out.splitlines())
+    assert "made by" not in lines(whet("study", "compare", "two", "1", "2"))
+
+
+def test_other_data_of_the_same_size_are_not_taken_for_those_of_the_study(whet, task):
+    task()
+    words = ("tune", "tiny.py", "--budget", "2trials", "--epochs", "1", "--workers", "1", "--search", "random", "--schedule", "full")  # fmt: skip
+    assert whet(*words).code == 0
+    said = json.loads(whet("study", "compare", "tiny", "0", "1", "--json").out)
+    assert (said["worth"]["source"], said["no_examples"]) == ("examples", "")
+    task(old="manual_seed(6)", new="manual_seed(7)")
+    said = json.loads(whet("study", "compare", "tiny", "0", "1", "--json").out)
+    assert said["worth"]["source"] != "examples"
+    assert said["no_examples"] == "the data changed since"

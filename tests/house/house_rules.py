@@ -28,7 +28,7 @@ LAYERS = (
     "train tune",  # tune.study and what it is made of
     "checks distributed",
     "tasks",
-    "tune.worker squeeze distributed.local distributed.cluster distributed.collective",
+    "tune.worker tune.compare squeeze distributed.local distributed.cluster distributed.collective",
     "deploy report",
     "recipe",
     "testing cli __main__",

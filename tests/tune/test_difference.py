@@ -181,3 +181,18 @@ def test_pairs_that_do_not_fit_are_refused():
         paired("accuracy", np.zeros(2), np.zeros(2), np.zeros(2), kind="regression")
     with pytest.raises(UsageError, match="got 2 and 3 outputs for 2 targets"):
         paired("mae", np.zeros(2), np.zeros(3), np.zeros(2), kind="regression")
+
+
+def test_repetitions_that_happen_to_agree_do_not_mean_that_there_is_no_noise():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 100)
+    outputs = [np.where(rng.random(100) < share, targets, 1 - targets) for share in (0.9, 0.9)]
+    shares = [float((o == targets).mean()) for o in outputs]
+    rows = [trial(0, [shares[0]], x=0.1), trial(1, [shares[1]], x=0.2), trial(2, [shares[1]], x=0.2)]
+    found = study(*rows, goal="max accuracy", steps=1)
+    d = difference(found, 0, 1, outputs=Outputs(*outputs, targets, "classification"))
+    assert shares[0] != shares[1]
+    assert d.worth.source == "examples"
+    assert d.worth.better is None
+    exact = difference(found, 0, 1)  # all that is known: the objective gave the same value again
+    assert (exact.worth.source, exact.worth.low) == ("repeats", exact.worth.high)

@@ -100,9 +100,9 @@ def _interrupted() -> Iterator[None]:
 def _run(words: list[str]) -> int:
     """Run a command, and say in one line how it failed."""
     if not app.registered_commands:
-        from whet.cli import check, look, new, run, simulate, study, train, tune
+        from whet.cli import check, compare, look, new, run, simulate, study, train, tune
 
-        for verb in (run, look, check, train, tune, simulate, study, new):
+        for verb in (run, look, check, train, tune, compare, simulate, study, new):
             verb.add(app)
     try:
         code = app(args=words, prog_name="whet", standalone_mode=False)

@@ -21,6 +21,7 @@ from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
 from whet.tune.budget import Budget, Price
+from whet.tune.guess import START
 from whet.tune.like import ALL, asked, gather
 from whet.tune.space import Params
 from whet.tune.strategy import Scheduler, Searcher
@@ -170,7 +171,7 @@ class Job:
         try:
             self._same(study, {"reference": reference(self.task), "data": fingerprint(data), "source": data.source})
             if not study.trials:
-                study.enqueue(self.first, note="where to start")
+                study.enqueue(self.first, note=START)
         except BaseException:
             study.close()
             raise

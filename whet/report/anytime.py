@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whet.report.block import Plot, Table
+from whet.report.maker import by_hand
 from whet.report.quantity import Id, Seconds, count, show
 from whet.report.scale import Scale
 from whet.tune.trial import State, Trials
@@ -81,13 +82,19 @@ def anytime(trials: Trials, history: History = ()) -> Plot | None:
     name, divisor = unit(clock)
     scale = Scale.of(goal, [s[2] for s in steps])
     values = [scale.place(s[2]) for s in (*steps, last)]
+    mine = [by_hand(trials[s[3]]) for s in steps]
     line: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
         "line": {"shape": "hv", "color": "@accent", "width": 2},
     }
     line |= {
-        "marker": {"size": [5] * len(steps) + [0], "color": "@accent", "line": {"width": 0}},
+        "marker": {
+            "size": [9 if m else 5 for m in mine] + [0],
+            "color": "@accent",
+            "line": {"width": 0},
+            "symbol": ["diamond" if m else "circle" for m in mine] + ["circle"],
+        },
         "customdata": [*(s[3] for s in steps), last[3]],
     }
     line["hovertemplate"] = "%{text}<br><br>then: " + scale.hover + "<extra></extra>"
@@ -126,6 +133,7 @@ def anytime(trials: Trials, history: History = ()) -> Plot | None:
         }
     rows = [(s[0], Seconds(s[1]), s[2], Id(s[3])) for s in steps]
     note = "A step is a new best value of any trial at any epoch."
+    note += " A diamond: by a trial that was made by hand." if any(mine) else ""
     if not told:
         note += " Trials stand in the order of their numbers, as if each had been trained to its end before the next."
     if trials.best is not None and trials.best.value is not None and trials.best.value != last[2]:

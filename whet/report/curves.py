@@ -9,6 +9,7 @@ from typing import Any
 
 from whet.report.block import Plot, Table
 from whet.report.listing import leading, ranked, started, thinned
+from whet.report.maker import by_hand
 from whet.report.quantity import count
 from whet.report.scale import Scale
 from whet.tune.trial import State, Trial, Trials
@@ -52,8 +53,9 @@ def _trace(t: Trial, best: int | None, leaders: set[int], scale: Scale) -> dict[
         line = {"color": "@bad", "width": 1.25, "dash": "dot"}
     else:
         line = {"color": "@accent" if t.id in leaders else "@faint", "width": 1.25}
-    sizes = [0] * (len(kept) - 1) + [9 if t.state is State.FAILED else 7 if t.id == best else 4]
-    symbol = "x-thin" if t.state is State.FAILED else "circle"
+    mine = by_hand(t)
+    sizes = [0] * (len(kept) - 1) + [9 if t.state is State.FAILED or mine else 7 if t.id == best else 4]
+    symbol = "x-thin" if t.state is State.FAILED else "diamond" if mine else "circle"
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -134,6 +136,7 @@ def curves(trials: Trials) -> Plot | None:
         else "Each line is a trial"
     )
     note += "; a dotted line that ends in a cross failed" if any(t.state is State.FAILED for t in chosen) else ""
+    note += "; one that ends in a diamond was made by hand" if any(map(by_hand, chosen)) else ""
     note += "."
     if len(chosen) < len(order):
         note += f" Drawn: {len(chosen):,} of {len(order):,} trials, the best {_CURVES // 3} and others spread evenly over the rest."

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.report.block import Table
+from whet.report.maker import hands, maker, remark
 from whet.report.quantity import Id, show
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["brief", "leading", "ranked", "spent", "started", "thinned", "trial_table", "verbatim"]
+__all__ = ["brief", "leading", "makers", "ranked", "spent", "started", "thinned", "trial_table", "verbatim"]
 
 _ROWS = 1000
 
@@ -117,13 +118,55 @@ def trial_table(trials: Trials) -> Table:
     taken = {name for t in rows for name in t.params}
     names = [n for n in trials.space.names if n in taken]
     names += sorted(taken - set(names))
+    told, noted = any(maker(t) for t in rows), any(remark(t) for t in rows)
     cells = []
     for t in rows:
         value = t.value if t.value is None else float(t.value)
         values = verbatim(t.params)
         head = [Id(t.id), t.state.value.lower(), t.step or None, value, round(t.cost, 2)]
-        cells.append([*head, *(values.get(n) for n in names)])
+        said = [*([maker(t) or None] if told else []), *([remark(t) or None] if noted else [])]
+        cells.append([*head, *said, *(values.get(n) for n in names)])
     note = "" if len(order) <= _ROWS else f"The best {_ROWS:,} of {len(order):,} trials."
     title = "All trials, the best first" if len(order) <= _ROWS else f"The best {_ROWS:,} trials"
-    columns = ("trial", "state", "epochs", trials.goal.name, "seconds", *names)
+    columns = (
+        "trial",
+        "state",
+        "epochs",
+        trials.goal.name,
+        "seconds",
+        *(["made by"] if told else []),
+        *(["note"] if noted else []),
+        *names,
+    )
     return Table(columns, cells, title=title, folded=True, note=note, trials=True)
+
+
+def makers(trials: Trials) -> list[Table]:
+    """Return a table of what each maker came to, the one of the best trial first; none where no person made any.
+
+    >>> from whet.tune.space import Float, Space
+    >>> done = [Trial(i, {"x": v}, State.DONE, value=v, origin={"search": s}) for i, (v, s) in enumerate([(0.3, "enqueue"), (0.1, "gp")])]
+    >>> makers(Trials(done, space=Space(x=Float(0, 1))))[0].rows
+    [('gp', 1, 1, 0, 0.1, 1), ('a person', 1, 1, 0, 0.3, 0)]
+    """
+    if not hands(trials):
+        return []
+    groups: dict[str, list[Trial]] = {}
+    for t in ranked(trials):
+        groups.setdefault(maker(t).partition(":")[0] or "not on record", []).append(t)
+    rows = []
+    for name, own in groups.items():
+        best = next((t for t in own if sound(t)), None)
+        done = sum(t.state is State.DONE for t in own)
+        failed = sum(t.state is State.FAILED for t in own)
+        value = None if best is None or best.value is None else float(best.value)
+        rows.append((name, len(own), done, failed, value, None if best is None else Id(best.id)))
+    columns = ("made by", "trials", "finished", "failed", f"best {trials.goal.name}", "trial")
+    return [
+        Table(
+            columns,
+            rows,
+            "Who made the trials",
+            note="The best one is compared as in the table of all trials: who got further goes first.",
+        )
+    ]

@@ -15,6 +15,7 @@ import numpy as np
 from whet.errors import SpaceError
 from whet.report.block import Plot, Table, label
 from whet.report.listing import leading, ranked, sound, thinned, verbatim
+from whet.report.maker import by_hand
 from whet.report.quantity import clean, shorten, show
 from whet.report.scale import Scale, round_ticks
 from whet.tune.space import Dim, Float, Int
@@ -149,12 +150,17 @@ def parallel(trials: Trials) -> Plot | None:
             "line": {"color": colour, "width": width}, "opacity": opacity,
             "meta": chosen[row][0].id, "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
+        if by_hand(chosen[row][0]):
+            sizes = [0] * len(kept) + [9]
+            data[-1] |= {"mode": "lines+markers", "marker": {"symbol": "diamond", "size": sizes, "color": colour}}
     top = [(scale.height(v), show(v)) for v in scale.ticks()]
     marks = [ticks(dims[i]) for i in kept] + [top]
     names = [axis_name(dims[i].name) for i in kept] + [axis_name(trials.goal.name)]
     layout = _axes(names, marks, [bool((~np.isfinite(encoded[:, i])).any()) for i in kept] + [False])
     note = f"The heavy line is trial {chosen[0][0].id}, lines of its colour are the best {leaders:,} of {sum(map(sound, trials)):,}."
     note += f" The axis of {trials.goal.name} has the better end on top."
+    if any(by_hand(t) for t, _ in chosen):
+        note += " A diamond at its end: made by hand."
     if len(chosen) < sum(map(sound, trials)):
         note += f" Drawn: {len(chosen):,} trials."
     if len(kept) < len(dims):

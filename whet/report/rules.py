@@ -13,7 +13,7 @@ from whet.report.block import Plot, Table, label
 from whet.report.quantity import Id, count, show
 from whet.tune.trial import Point
 
-__all__ = ["Looks", "best", "by_workers", "curves", "looks", "staleness"]
+__all__ = ["LEGEND", "Looks", "best", "by_workers", "curves", "looks", "staleness"]
 
 _COLOURS = ("@accent", "@bad", "@second", "@doubt", "@ink")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
@@ -24,7 +24,7 @@ _AXES = {
     "seconds": "virtual time (seconds; a step of one worker takes about 1)",
 }
 # Above the plot, where it takes as many lines as a narrow window needs.
-_LEGEND = {
+LEGEND = {
     "showlegend": True,
     "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "@ink", "size": 12}},
 }
@@ -32,12 +32,12 @@ _LEGEND = {
 Looks = Mapping[str, dict[str, Any]]
 
 
-def looks(rules: Sequence[str]) -> Looks:
-    """Return how each rule is drawn, in all pictures: no two alike in colour, dash and mark, and the baseline grey."""
+def looks(rules: Sequence[str], plain_one: str = SEQUENTIAL) -> Looks:
+    """Return how each rule is drawn, in all pictures: no two alike in colour, dash and mark, and the baseline, `plain_one`, grey."""
     found: dict[str, dict[str, Any]] = {}
     for rule in dict.fromkeys(rules):
-        i = len(found) - (SEQUENTIAL in found)
-        plain = rule == SEQUENTIAL
+        i = len(found) - (plain_one in found)
+        plain = rule == plain_one
         colour = "@muted" if plain else _COLOURS[i % len(_COLOURS)]
         dash = "dash" if plain else _DASHES[(i // len(_COLOURS)) % len(_DASHES)]
         found[rule] = {
@@ -72,7 +72,7 @@ def curves(
         layout: dict[str, Any] = {
             "xaxis": {"title": {"text": _AXES[axis]}, "rangemode": "tozero"},
             "yaxis": {"title": {"text": metric}},
-            **_LEGEND,
+            **LEGEND,
         }
         if axis == "seconds":  # the baseline takes M times as long: the rest of it is a double click away
             ends = [p.cost for o in outcomes if o.case.rule != SEQUENTIAL for p in o.points[-1:]]
@@ -182,7 +182,7 @@ def staleness(outcomes: Sequence[Outcome], drawn: Looks) -> Plot | None:
             "x": workers - 1, "y": 1, "yref": "paper", "text": "M - 1", "showarrow": False, "xanchor": "left", "yanchor": "top",
             "xshift": 4, "font": {"color": "@muted"},
         }],
-        **_LEGEND,
+        **LEGEND,
     }  # fmt: skip
     return Plot(
         title, {"data": data, "layout": layout}, Table(("rule", "updates between", "pushes", "share"), rows), 360, half=True,
@@ -236,7 +236,7 @@ def by_workers(rows: Sequence[Summary], metric: str, drawn: Looks) -> list[Plot]
         layout = {
             "xaxis": axis,
             "yaxis": {"title": {"text": what}, **({"rangemode": "tozero"} if what == "speed-up" else {})},
-            **_LEGEND,
+            **LEGEND,
         }
         found.append(
             Plot(title, {"data": data, "layout": layout}, Table(("rule", "workers", what), cells), 360, half=True)

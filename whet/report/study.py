@@ -20,13 +20,14 @@ from whet.report.front import front_section
 from whet.report.importance import importance_section, weighed
 from whet.report.landscape import expected
 from whet.report.lineage import lineage_plot
-from whet.report.listing import spent, started, trial_table
+from whet.report.listing import makers, spent, started, trial_table
+from whet.report.maker import hands
 from whet.report.members import members_plot
 from whet.report.model import model
 from whet.report.parallel import parallel
 from whet.report.passes import passes_plot
 from whet.report.quantity import Seconds, count, show
-from whet.tune.trial import Trials
+from whet.tune.trial import State, Trials
 
 if TYPE_CHECKING:
     from whet.metric import Interval
@@ -49,9 +50,11 @@ def happened(trials: Trials, history: History = ()) -> Section:
     blocks: list[Block] = [p for p in plots if p is not None]
     blocks += went(trials)
     if len(trials):
-        blocks.append(trial_table(trials))
+        blocks.extend((*makers(trials), trial_table(trials)))
     epochs, seconds = spent(trials, history)
-    sentence = f"{count(started(trials), 'trial')}, {count(epochs, 'epoch')}" + (
+    mine = hands([t for t in trials if t.state is not State.WAITING])
+    of_them = f", {mine:,} of {'it' if started(trials) == 1 else 'them'} by hand" if mine else ""
+    sentence = f"{count(started(trials), 'trial')}{of_them}, {count(epochs, 'epoch')}" + (
         f" in {show(Seconds(seconds))}." if seconds else "."
     )
     return Section("happened", "What happened", sentence, tuple(blocks))

@@ -18,7 +18,7 @@ from whet.tune.ending import say_used_up
 from whet.tune.failure import died, insist
 from whet.tune.loop import Running, Spending, check_ends, interruptible
 
-__all__ = ["Crew", "run_workers"]
+__all__ = ["Crew", "plain", "run_workers"]
 
 _DEATHS = 4  # of each worker on average, without the study getting further, after which a run gives up
 
@@ -42,7 +42,7 @@ class Crew:
         self.error: str | None = None
         self._bug = ""  # the traceback, when it is no user's mistake
         self._payload = {
-            "store": _plain(study.store), "name": study.name,
+            "store": plain(study.store), "name": study.name,
             "objective": dict(objective), "threads": pool.threads, "memory": pool.memory,
             "trials": limits.trials, "steps": limits.steps, "cost": limits.cost,
         }  # fmt: skip
@@ -188,7 +188,7 @@ def check_store(store: Store, pool: Workers) -> None:
         )
 
 
-def _plain(store: Store) -> dict[str, Any]:
+def plain(store: Store) -> dict[str, Any]:
     """Return the store's fields as JSON."""
     values = {f.name: getattr(store, f.name) for f in fields(store) if f.init}
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}

@@ -168,8 +168,11 @@ def difference(trials: Trials, a: int, b: int, *, outputs: Outputs | None = None
     first, second, goal = trials.get(a), trials.get(b), trials.goal
     values = _value(first, step), _value(second, step)
     curve = tuple((p.step, p.value, q.value) for p in first.curve if (q := second.at(p.step)) is not None)
+    repeats = _repeats(trials, first, second, step)
+    if repeats is not None and repeats.low == repeats.high and outputs is not None:
+        repeats = None  # few repetitions that happen to agree, as shares of few examples do, do not mean that there is no noise
     worth = (
-        _repeats(trials, first, second, step)
+        repeats
         or _examples(goal, values, outputs)
         or _jitter(goal, first, second, values)
         or Worth(

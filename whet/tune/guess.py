@@ -16,7 +16,9 @@ from whet.tune.whole import complete, configuration, covers
 if TYPE_CHECKING:
     from whet.tune.book import Book
 
-__all__ = ["enqueue", "repeats"]
+__all__ = ["START", "enqueue", "repeats"]
+
+START = "where to start"  # the note of a task's own first configuration, which is no person's guess
 
 _LISTED = 100_000  # the largest space in which it is known that a guess leaves nothing new
 

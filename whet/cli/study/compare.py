@@ -91,23 +91,30 @@ def _outputs(study: Study, ids: tuple[int, int], step: int) -> tuple[Outputs | N
         except (CheckpointError, KeyError, IndexError, TypeError):
             return None, f"trial {id} has no checkpoint of epoch {step} with its outputs"
     try:
+        from whet.recipe.job import Job, fingerprint
         from whet.tasks import restore
 
-        data = restore(records[-1]["reference"]).data(dict(study.trials[ids[0]].params))
+        task = restore(records[-1]["reference"])
+        data = task.data(dict(study.trials[ids[0]].params))
+        known, now = records[-1].get("data"), fingerprint(Job(task).data())
     except (WhetError, OSError, ImportError) as e:
         return None, f"the task cannot be loaded: {e}"
     targets = data.valid.targets.numpy()
-    if any(len(f) != len(targets) for f in found):
-        return None, "the validation examples changed since"
+    if (known is not None and known != now) or any(len(f) != len(targets) for f in found):
+        return None, "the data changed since"
     return Outputs(found[0], found[1], targets, data.kind), ""
 
 
 def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[float]) -> None:
+    from whet.report.maker import maker
     from whet.tune.budget import duration
 
     rows = [
         (c.name, cell(c.a) if c.in_a else "(not there)", cell(c.b) if c.in_b else "(not there)") for c in found.changes
     ]
+    made = [maker(study.trials[id]) for id in (found.a, found.b)]
+    if made[0] != made[1]:
+        rows.append(("made by", made[0] or "-", made[1] or "-"))
     rows.append(("cost", cell(found.costs[0]), cell(found.costs[1])))
     if any(seconds):
         rows.append(("time", duration(seconds[0]), duration(seconds[1])))
