@@ -29,7 +29,7 @@ from whet.tune.search import rebuild as rebuild_search
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.telling import Telling, number
-from whet.tune.terms import offer, recorded_terms, settle
+from whet.tune.terms import check_new, offer, recorded_terms, settle
 from whet.tune.trial import Idle, Trial, Trials, Verdict
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class Study:
         self.store = Store.of(store)
         self.name = name or "study"
         earlier = cache(lambda: gather(like, wanted.terms.space, self.store, self.name))
-        if "like" in wanted.terms.asked and self.name not in self.store.names():
-            earlier()  # what is wrong with it is said before there is a study
+        check_new(wanted, self.store, self.name, earlier)  # what is wrong is said before there is a study
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)
