@@ -284,11 +284,16 @@ def test_a_study_that_was_begun_with_it_can_be_opened(tmp_path, monkeypatch):
         assert isinstance(again.scheduler, FreezeThaw)
 
 
-def test_auto_is_asha_when_there_are_several_goals():
-    for goals, steps, made in ((GOALS, 9, Asha), (GOALS, 1, Full), (["min loss", "ms <= 5"], 9, FreezeThaw)):
+def test_auto_is_hyperband_when_there_are_several_goals():
+    for goals, steps, made in (
+        (GOALS, 9, Hyperband),
+        (GOALS, 3, Asha),
+        (GOALS, 1, Full),
+        (["min loss", "ms <= 5"], 9, FreezeThaw),
+    ):
         assert isinstance(scheduler("auto", SPACE, steps, parse_goals(goals)), made)
     with Study(SPACE, goal=GOALS, steps=9) as study:
-        assert isinstance(study.scheduler, Asha)
+        assert isinstance(study.scheduler, Hyperband)
         assert len(targets(study.trials)) == 2
 
 

@@ -42,7 +42,7 @@ class Study:
     """The search for the best configuration of `space`, trial by trial, on record.
 
     goal: "min NAME" or "max NAME" of the reported value, or a list that also has bounds ("latency <= 5"); search and
-    schedule: a name or an object ("auto": `whet.tune.search.auto.Auto`, and by `steps` freeze-thaw, asha or full); steps: the most steps
+    schedule: a name or an object ("auto": `whet.tune.search.auto.Auto`, and by `steps` and goals freeze-thaw, hyperband, asha or full); steps: the most steps
     (epochs) of a trial; store: a URL, a path or a `Store`, None for memory; name: which study in the store; like: earlier
     studies to learn from (names in the same store, studies, or "all" that overlap), kept as they are when this one begins.
 

@@ -2,7 +2,7 @@
 
 | name | what it does |
 |---|---|
-| auto | `freeze-thaw` when a trial has at least 5 steps and the study one goal, `asha` from 2 steps on, else `full`; what it became is recorded |
+| auto | `freeze-thaw` when a trial has at least 5 steps, `hyperband` when there are several goals too, `asha` from 2 steps on, else `full`; what it became is recorded |
 | full | trains every trial to the end |
 | median | stops a trial whose best is worse than the median of the others' running averages |
 | asha | pauses trials at rungs and promotes the best third |
@@ -48,7 +48,7 @@ def scheduler(
 ) -> Scheduler:
     """Return the scheduler that `given` names or records, or `given` itself when it is one.
 
-    "auto" is `freeze-thaw` when there are at least 5 steps, so that a curve has some length to learn from, and one goal; `asha` from 2 steps on, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
+    "auto" is `freeze-thaw` when there are at least 5 steps, so that a curve has some length to learn from; with several goals, which that cannot serve, `hyperband`; `asha` from 2 steps on, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
     name that has one. Raises StudyError when there is no such scheduler.
 
     >>> from whet.tune.space import Float
@@ -63,7 +63,8 @@ def scheduler(
     name = given
     if given == "auto":
         several = sum(isinstance(g, Goal) for g in goals) > 1
-        name = "freeze-thaw" if steps >= _CURVED and not several else "asha" if steps > 1 else "full"
+        long = "hyperband" if several else "freeze-thaw"
+        name = long if steps >= _CURVED else "asha" if steps > 1 else "full"
     return NAMES.make(name, seed=seed)
 
 
