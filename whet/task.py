@@ -37,8 +37,8 @@ class Task:
 
     space: the configurations to search; goal: "max accuracy", "min loss", a list with more goals and bounds such as
     ["max accuracy", "min parameters", "loss <= 0.5"], or "" to go by the kind of data; steps: epochs of a whole training; seed:
-    of the splits; name: what the study and its folder are called; metrics: names of `whet.metric`, or "parameters", how many the
-    model has, () to go by the kind of data;
+    of the splits; name: what the study and its folder are called; metrics: names of `whet.metric`, "parameters", how many the
+    model has, or "latency", the milliseconds of one example, () to go by the kind of data;
     stop: when to end a training early, such as "patience 5" (see `whet.stop.parse`), "" for never; causal: the outputs of
     each step of a sequence must not depend on later steps of the inputs, for `whet check`, which sees by itself when the
     targets are the inputs shifted by one.

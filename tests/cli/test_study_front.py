@@ -163,13 +163,78 @@ def test_a_task_with_several_goals_is_tuned(whet, task, tmp_path):
     assert "The trade-offs" in (tmp_path / "runs" / found["study"] / "report.html").read_text()
     assert "only the first" not in said.err
     said = whet("tune", "sized.py", *SMALL, "--search", "zoom", "--name", "zoomed")
-    assert "zoom: only the first of 2 goals steers it, max accuracy; tpe weighs all." in " ".join(said.out.split())
+    assert "zoom: only the first of 2 goals steers it, max accuracy; tpe and evolution weigh all." in " ".join(
+        said.out.split()
+    )
 
 
 def test_a_goal_that_a_run_does_not_report_is_refused(refused, task, tmp_path):
     text = (tmp_path / task()).read_text()
     (tmp_path / "slow.py").write_text(
-        text.replace("    steps = 3", '    steps = 3\n    goal = ["max accuracy", "latency <= 5"]')
+        text.replace("    steps = 3", '    steps = 3\n    goal = ["max accuracy", "memory <= 5"]')
     )
-    before = ("Tiny.goal 'latency <= 5'", "accuracy", "parameters")
+    before = ("Tiny.goal 'memory <= 5'", "accuracy", "parameters", "latency (milliseconds of one example)")
     refused("tune", "slow.py", "--budget", "2trials", "--workers", "1", needed=before)
+
+
+def test_goals_of_the_command_line_with_a_scheduler_that_stops_early(whet, refused, task):
+    """`--goal` in place of the task's own, a latency among them; the same command goes on, another one is refused; workers know it too."""
+    task()
+    words = (
+        "tune",
+        "tiny.py",
+        "--goal",
+        "max accuracy, min latency",
+        "--goal",
+        "parameters <= 1e6",
+        "--search",
+        "random",
+    )
+    words += ("--schedule", "asha", "--workers", "2", "--epochs", "3", "--json")
+    said = whet(*words, "--budget", "6trials")
+    assert said.code == 0, said
+    shown = json.loads(whet("study", "show", "tiny", "--json").out)
+    trials = [t for t in shown["trials"] if t["curve"]]
+    assert len(trials) == 6
+    for t in trials:
+        times = {p["latency"] for p in t["curve"]}
+        assert len(times) == 1  # measured once, kept while it was paused
+        assert 0 < times.pop() < 1000
+    assert any(t["state"] == "PAUSED" for t in trials)
+    front = json.loads(whet("study", "front", "tiny", "--json").out)
+    assert front["goals"] == ["max accuracy", "min latency", "parameters <= 1e+06"]
+    assert front["trials"]
+    assert whet(*words, "--budget", "7trials").code == 0
+    refused(
+        "tune", "tiny.py", "--budget", "9trials", "--workers", "1", needed=("max accuracy and min latency", "--fresh")
+    )
+    said = whet("study", "enqueue", "tiny", "--set", "lr=0.01")
+    assert "--goal 'max accuracy, min latency, parameters <= 1e+06'" in " ".join(said.out.replace("\\", "").split())
+
+
+def test_goals_that_cannot_be_read_or_served(refused, task):
+    task()
+    few = ("--budget", "2trials", "--workers", "1")
+    refused("tune", "tiny.py", *few, "--goal", "accuracy", needed=("--goal", "accuracy", "max NAME"))
+    refused("tune", "tiny.py", *few, "--goal", "latency <= 5", needed=("--goal", "the first must be"))
+    refused("tune", "tiny.py", *few, "--goal", "max accuracy, min size", needed=("min size", "parameters"))
+    several = ("--goal", "max accuracy, min latency", "--schedule", "freeze-thaw")
+    refused("tune", "tiny.py", *few, *several, needed=("--schedule", "freeze-thaw", "one goal", "asha"))
+    refused("run", "tiny.py", *few, *several, needed=("--schedule", "freeze-thaw", "one goal", "asha"))
+
+
+def test_what_matters_for_another_goal(whet, refused, study):
+    found = json.loads(whet("study", "importance", "two", "--goal", "ms", "--json").out)
+    assert found["goal"] == "min ms"
+    assert found["parts"][0]["name"] == "width"
+    said = whet("study", "importance", "two", "--goal", "ms")
+    assert said.out.startswith("matters   width matters most (")
+    assert "whet study plot two --goal ms" in said.out
+    drawn = json.loads(whet("study", "plot", "two", "--goal", "ms", "--json").out)
+    assert drawn["goal"] == "min ms"
+    assert drawn["dimensions"][0]["name"] == "width"
+    page = whet("study", "plot", "two", "--goal", "ms", "-o", "ms.html")
+    assert page.code == 0, page
+    assert "min ms over 2 dimensions" in (study / "ms.html").read_text()
+    for verb in ("importance", "plot"):
+        refused("study", verb, "two", "--goal", "mb", needed=("--goal mb", "accuracy, ms"))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from whet.data.split import Data
-from whet.errors import DataError, TaskError, UsageError
+from whet.errors import DataError, StudyError, TaskError, UsageError
 from whet.seed import rng
 from whet.task import Task
 from whet.tasks import ImageTask, TableTask, reference, resolve, restore, write_task
@@ -187,6 +187,16 @@ def test_a_reference_makes_the_same_task_elsewhere(tmp_path):
         a, b = task.data({}).train, again.data({}).train
         assert np.array_equal(a.ids, b.ids)
         assert all(torch.equal(x, y) for x, y in zip(a.parts, b.parts, strict=True))
+
+
+def test_goals_in_place_of_its_own_go_with_it():
+    task = resolve("digits", goal=["max accuracy", "min latency", "parameters<=1e5"])
+    again = restore(json.loads(json.dumps(reference(task))))
+    for made in (task, again):
+        assert [str(g) for g in made.goals(made.data({}))] == ["max accuracy", "min latency", "parameters <= 100000"]
+    assert "goal" not in reference(resolve("digits"))
+    with pytest.raises(StudyError, match="must be"):
+        resolve("digits", goal=["latency <= 5"])
 
 
 def test_a_reference_is_absolute_so_another_folder_does_not_matter(tmp_path, monkeypatch):

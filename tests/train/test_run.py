@@ -17,6 +17,7 @@ from whet.seed import key
 from whet.task import Task
 from whet.train.callback import Callback
 from whet.train.checkpoint import pack, unpack
+from whet.train.latency import latency
 from whet.train.predict import predict
 from whet.train.run import Run
 
@@ -218,6 +219,34 @@ def test_the_other_goals_are_reported():
     assert point.metrics["parameters"] == sum(p.numel() for p in run.model.parameters())
     (point,) = list(Run(changed(metrics=("parameters", "error")), {}, steps=1, seed=0))
     assert set(point.metrics) == {"error", "train_loss", "parameters"}
+
+
+def test_latency_is_measured_once_and_outlives_a_pause():
+    """A wider model takes longer; every point says the same, and so does a run that goes on elsewhere; nothing else changes."""
+    task = changed(goal=["max accuracy", "latency <= 5"])
+    run = Run(task, {}, steps=4, seed=0)
+    points = [next(iter(run)), next(iter(run))]
+    state = unpack(pack(run.state()))
+    rest = list(Run(task, {}, steps=4, seed=0, resume=state))
+    assert len({p.metrics["latency"] for p in (*points, *rest)}) == 1
+    assert points[0].metrics["latency"] > 0
+    plain = list(Run(changed(goal="max accuracy"), {}, steps=4, seed=0))
+    assert [p.value for p in plain] == [p.value for p in (*points, *rest)]
+    assert "latency" not in plain[0].metrics
+    assert "latency" not in Run(changed(goal="max accuracy"), {}, steps=4, seed=0).state()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_latency_leaves_the_model_as_it_was(training):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.5))
+    model.train(training)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    split = Split(torch.randn(3, 4), torch.zeros(3))
+    state = torch.random.get_rng_state()
+    assert latency(model, split) > 0
+    assert model.training is training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_regression_reports_real_units():

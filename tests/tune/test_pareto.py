@@ -11,7 +11,7 @@ from whet.journal.store import Store
 from whet.tune.exchange.read import read
 from whet.tune.goal import parse_goals
 from whet.tune.hypervolume import hypervolume
-from whet.tune.pareto import advance, front, reported
+from whet.tune.pareto import advance, front, in_view_of, reported
 from whet.tune.trial import Point, State, Trial, Trials
 
 TWO = ["min loss", "min ms"]
@@ -179,3 +179,34 @@ def test_the_front_of_an_imported_study_is_what_optuna_calls_its_best_trials(tmp
     with read(url).study(Store(f"sqlite:///{tmp_path / 'ours.db'}"), "two") as study:
         assert sorted(ids(study.front)) == sorted(t.number for t in theirs.best_trials)
         assert len(study.front) > 3
+
+
+def test_another_goal_in_view():
+    """Values and curves are what trials said of it; who said nothing has no value; bounds and the other goals stay."""
+    goals = parse_goals(["min loss", "max gain", "loss <= 0.6", "min ms"])
+    points = [Point(1, 0.9, metrics={"gain": 0.1, "ms": 3.0}), Point(2, 0.5, metrics={"ms": 2.0})]
+    said = [
+        Trial(0, {"x": 0.1}, State.DONE, [*points, Point(3, 0.4, metrics={"gain": 0.7, "ms": 1.0})], 0.4),
+        Trial(1, {"x": 0.2}, State.DONE, [Point(3, 0.7, metrics={"gain": 0.9})], 0.7),
+        Trial(2, {"x": 0.3}, State.FAILED),
+        Trial(3, {"x": 0.4}, State.PAUSED, points, 0.5),
+    ]
+    trials = Trials(said, space=Space(x=Float(0, 1)), goals=goals, steps=3)
+    found = in_view_of(trials, "gain")
+    assert [str(g) for g in found.goals] == ["max gain", "min loss", "loss <= 0.6", "min ms"]
+    assert [t.value for t in found] == [0.7, 0.9, None, None]
+    assert [(p.step, p.value) for p in found[0].curve] == [(1, 0.1), (3, 0.7)]
+    assert found.best is not None
+    assert found.best.id == 0  # the other breaks the bound, here as there
+    assert ids(front(found)) == ids(front(trials)) == [0]
+    assert in_view_of(trials, "loss") is trials
+    with pytest.raises(StudyError, match=r"goal gian: is none of this study\. Did you mean 'gain'"):
+        in_view_of(trials, "gian")
+
+
+def test_a_bound_is_read_again_as_it_was_written(tmp_path):
+    goals = ["min loss", "ms <= 1234567.5", "gain >= 0.12345678"]
+    assert [str(g) for g in parse_goals([str(g) for g in parse_goals(goals)])] == goals
+    for _ in range(2):  # opening it again finds the same goals
+        with Study(Space(x=Float(0, 1)), goal=goals, store=tmp_path / "whet.db", name="exact") as study:
+            assert [str(g) for g in study.goals] == goals

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whet.errors import SpaceError, UsageError, nearest
+from whet.errors import SpaceError, StudyError, UsageError, nearest
 from whet.stop import parse
 from whet.tune.budget import Budget, Price
 from whet.tune.domain import same
+from whet.tune.goal import parse_goals
 from whet.tune.space import Params, Space
 
 if TYPE_CHECKING:
@@ -21,16 +22,38 @@ if TYPE_CHECKING:
     from whet.recipe.job import Job
     from whet.task import Task
 
-__all__ = ["check_words", "configuration", "make_job", "make_task", "settings"]
+__all__ = ["check_words", "configuration", "goals", "make_job", "make_task", "settings"]
 
 
-def make_task(text: str, target: Sequence[str] | None, kind: str | None, seed: int, *, time: str | None = None) -> Task:
-    """Return the task that the words name."""
+def make_task(
+    text: str,
+    target: Sequence[str] | None,
+    kind: str | None,
+    seed: int,
+    *,
+    time: str | None = None,
+    goal: Sequence[str] | None = None,
+) -> Task:
+    """Return the task that the words name; goal: words of `--goal`, in place of its own."""
     if seed < 0:
         raise UsageError(f"--seed: must be at least 0, got {seed}.")
     from whet.tasks import resolve
 
-    return resolve(text, target=list(target) if target else None, kind=kind, seed=seed, time=time)
+    return resolve(text, target=list(target) if target else None, kind=kind, seed=seed, time=time, goal=goals(goal))
+
+
+def goals(words: Sequence[str] | None) -> list[str]:
+    """Return the goals that words of `--goal` name, apart at commas; raise UsageError when one cannot be read.
+
+    >>> goals(["max accuracy, min latency", "latency<=5"])
+    ['max accuracy', 'min latency', 'latency <= 5']
+    """
+    if not words:
+        return []
+    try:
+        return [str(g) for g in parse_goals([part for word in words for part in word.split(",")])]
+    except StudyError as e:
+        raise UsageError(f"--{e}") from None
 
 
 def check_words(
@@ -44,10 +67,11 @@ def check_words(
     until: str | None = None,
     price: str | None = None,
     like: Sequence[str] | None = None,
+    goal: Sequence[str] | None = None,
 ) -> None:
     """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
     from whet.tune.like import asked
-    from whet.tune.schedule import scheduler
+    from whet.tune.schedule import refused, scheduler
     from whet.tune.search import searcher
     from whet.tune.space import Float
 
@@ -61,9 +85,11 @@ def check_words(
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
     asked(like or ())
+    aims = parse_goals(goals(goal) or "min loss")
     space = Space(x=Float(0, 1, live=True))
     searcher(search, space, 2)
-    scheduler(schedule, space, 2)
+    if why := refused(scheduler(schedule, space, 2, aims), aims):
+        raise UsageError(f"--{why}")
     store.names()  # what is no database of ours is said now
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from whet.recipe import Block, Job
 
 __all__ = [
-    "Budget", "Durability", "Epochs", "Fresh", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
+    "Budget", "Durability", "Epochs", "Fresh", "Goal", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
     "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
@@ -116,6 +116,14 @@ Like = Annotated[
     list[str] | None,
     typer.Option(
         "--like", metavar="STUDY", help="An earlier study to learn from; may be repeated; all: what overlaps."
+    ),
+]
+Goal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--goal",
+        metavar="TEXT",
+        help='In place of the task\'s: "max accuracy", more goals and bounds after a comma ("min latency, latency <= 5").',
     ),
 ]
 Epochs = Annotated[

@@ -36,6 +36,7 @@ def run(
     stall: o.Stall = None,
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
+    goal: o.Goal = None,
     epochs: o.Epochs = None,
     stop: o.Stop = None,
     until: o.Until = None,
@@ -62,8 +63,9 @@ def run(
 
     kept = place(runs, store, quota=quota, durability=durability)
     check_words(
-        budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price
-    )
+        budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price,
+        goal=goal,
+    )  # fmt: skip
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
     from whet.recipe import recipe
@@ -71,7 +73,7 @@ def run(
 
     one_thread()
     job = make_job(
-        make_task(task, target, kind, seed, time=time), runs=runs, budget=budget, workers=workers, name=name, search=search,
+        make_task(task, target, kind, seed, time=time, goal=goal), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)

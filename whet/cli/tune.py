@@ -30,6 +30,7 @@ def tune(
     stall: o.Stall = None,
     search: o.Search = "auto",
     schedule: o.Schedule = "auto",
+    goal: o.Goal = None,
     like: o.Like = None,
     epochs: o.Epochs = None,
     stop: o.Stop = None,
@@ -57,7 +58,7 @@ def tune(
     kept = place(runs, store, quota=quota, durability=durability)
     check_words(
         budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price,
-        like=like,
+        like=like, goal=goal,
     )  # fmt: skip
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
@@ -66,7 +67,7 @@ def tune(
 
     one_thread()
     job = make_job(
-        make_task(task, target, kind, seed, time=time), runs=runs, budget=budget, workers=workers, name=name, search=search,
+        make_task(task, target, kind, seed, time=time, goal=goal), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
         like=like,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from whet.metric import metric
 from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
+from whet.train.run import OF_MODEL
 from whet.tune.budget import Budget, Price
 from whet.tune.guess import START
 from whet.tune.like import ALL, asked, gather
@@ -137,12 +138,16 @@ class Job:
         """Return the goals as text; raise TaskError when one is about what a run does not report."""
         goals = self.task.goals(data)
         for goal in goals:
-            if goal is not goals[0] and goal.name in ("parameters", "train_loss"):
+            if goal is not goals[0] and goal.name in (*OF_MODEL, "train_loss"):
                 continue
             try:
                 metric(goal.name)
             except WhetError as e:
-                also = "" if goal is goals[0] else " Also parameters (how many the model has) and train_loss."
+                also = (
+                    ""
+                    if goal is goals[0]
+                    else " Also parameters (how many the model has), latency (milliseconds of one example) and train_loss."
+                )
                 raise TaskError(f"{type(self.task).__name__}.goal {str(goal)!r}: {e}{also}") from None
         return [str(g) for g in goals]
 

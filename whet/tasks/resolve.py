@@ -20,6 +20,7 @@ from whet.tasks.image import ImageTask
 from whet.tasks.name import task_name
 from whet.tasks.table import TableTask
 from whet.tune.space import Space
+from whet.tune.trial import parse_goals
 
 __all__ = ["BUILT_IN", "reference", "resolve", "restore"]
 
@@ -34,13 +35,15 @@ def resolve(
     kind: str | None = None,
     seed: int = 0,
     time: str | None = None,
+    goal: Sequence[str] = (),
 ) -> Task:
     """Return the task that `text` names, its data loaded and looked over, its splits drawn by `seed`.
 
     text: `digits` or `diabetes`; a CSV or Parquet file (with `target`, and `kind` "classification" or "regression" to
     override what is inferred, `time` the column that says when, or "none"); a folder of pictures or .txt files, one
     sub-folder a class, or of IDX files; `file.py`, `file.py:Name` or
-    `package.module:Name`. A built-in name goes before a folder of that name: write ./digits for the folder.
+    `package.module:Name`. A built-in name goes before a folder of that name: write ./digits for the folder. goal: in place of the task's own, e.g.
+    ["max accuracy", "min latency"].
 
     Raises DataError for data, and TaskError for code, that cannot be used.
 
@@ -49,8 +52,11 @@ def resolve(
     """
     column = target if isinstance(target, str) or target is None else _only(target)
     task = _find(text, column or None, kind, seed, time)
+    if goal:
+        task.goal = [str(g) for g in parse_goals(goal)]
     full = text if text in BUILT_IN or MODULE.fullmatch(text) else _absolute(text)
     task.__dict__["reference"] = {"task": full, "target": column or None, "kind": kind, "seed": seed} | _when(time)
+    task.__dict__["reference"] |= {"goal": task.goal} if goal else {}
     return task
 
 
@@ -205,4 +211,5 @@ def restore(reference: Mapping[str, Any]) -> Task:
         kind=reference.get("kind"),
         seed=int(reference.get("seed", 0)),
         time=reference.get("time"),
+        goal=reference.get("goal", ()),
     )

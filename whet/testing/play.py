@@ -11,7 +11,7 @@ from whet.tune.space import Params, Space
 from whet.tune.strategy import Proposal, Resume, Scheduler, Searcher, Start
 from whet.tune.trial import Curve, Idle, Log, Point, State, Trial, Trials, Verdict, parse_goals
 
-__all__ = ["Decision", "Play", "bowl", "play"]
+__all__ = ["Decision", "Goals", "Play", "bowl", "play"]
 
 Goals = str | Sequence[str]
 

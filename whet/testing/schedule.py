@@ -7,14 +7,17 @@ import json
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from whet import seed as streams
-from whet.testing.play import Decision, Play, play
+from whet.testing.play import Decision, Goals, Play, bowl, play
 from whet.testing.spaces import SPACES
 from whet.tune import schedule
 from whet.tune.schedule.full import Full
 from whet.tune.search.random import Random
+from whet.tune.space import Params, Space
 from whet.tune.strategy import Resume, Scheduler, Start
-from whet.tune.trial import Idle, State, Verdict
+from whet.tune.trial import Bound, Idle, State, Verdict, parse_goals
 
 __all__ = ["SCHEDULER"]
 
@@ -22,7 +25,7 @@ Make = Callable[[], Scheduler]
 
 
 def _play(
-    make: Make, seed: int, *, steps: int = 9, starts: int = 24, crash: float = 0.03, goal: str = "min loss"
+    make: Make, seed: int, *, steps: int = 9, starts: int = 24, crash: float = 0.03, goal: Goals = "min loss"
 ) -> Play:
     workers = (1, 1, 3)[seed % 3]
     return play(
@@ -35,7 +38,19 @@ def _play(
         crash=crash,
         seed=seed,
         goal=goal,
+        objective=bowl if isinstance(goal, str) else traded_bowl,
     )
+
+
+def traded_bowl(space: Space, params: Params, step: int) -> dict[str, float]:
+    """Return a loss that falls with the steps, a size that does not and is least elsewhere, and a latency that is a little different each time.
+
+    >>> traded_bowl(SPACES["line"], {"x": 0.0}, 1)["size"]
+    0.37
+    """
+    u = space.encode(params)
+    size = round(float(np.abs(u[u == u] - 0.7).mean()), 2)
+    return {"loss": bowl(space, params, step), "size": size, "ms": size * (1.0 + 0.01 * ((7 * step) % 3))}
 
 
 def _of(study: Play, *asked: str) -> list[Decision]:
@@ -174,6 +189,21 @@ def serves_both_directions(make: Make) -> None:
             assert (a.asked, a.said) == (b.asked, b.said), f"{a.asked}: {a.said} to minimise, {b.said} to maximise"
 
 
+def serves_several_goals_or_says_so(make: Make) -> None:
+    """With more goals and bounds it decides the same when rebuilt, and trains something to the end; or it has `one_goal`, and is refused."""
+    goals = parse_goals(["min loss", "min size", "ms <= 0.4", "loss <= 9"])
+    alone = bool(getattr(make(), "one_goal", False))
+    assert bool(schedule.refused(make(), goals)) == alone, "one_goal is not what it is refused by"
+    some = [g for g in goals if not alone or isinstance(g, Bound) or g is goals[0]]
+    for seed in range(3):
+        study = _play(make, seed, goal=[str(g) for g in some])
+        for d in study.decisions:
+            if d.asked != "propose":
+                again = d.redo(make())
+                assert again == d.said, f"{d.asked} with {len(d.trials)} trials: said {d.said}, rebuilt {again}"
+        assert any(t.state is State.DONE and t.step == 9 for t in study.trials), "no trial was trained to the end"
+
+
 def copes_with_gaps_and_bad_ends(make: Make) -> None:
     """Steps that are not reported, trials that fail, stop or are told early, and values of any size do not trouble it."""
     for seed in range(3):
@@ -237,6 +267,7 @@ SCHEDULER: tuple[Callable[[Make], None], ...] = (
     decides_the_same_when_rebuilt,
     serves_any_study_at_any_moment,
     serves_both_directions,
+    serves_several_goals_or_says_so,
     copes_with_gaps_and_bad_ends,
     leaves_trials_alone,
 )

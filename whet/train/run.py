@@ -20,6 +20,7 @@ from whet.task import Task
 from whet.train.batches import batches, sizes
 from whet.train.callback import Callback, hooks
 from whet.train.fit import fit_loss, fit_metrics, fit_model, fit_optimizer
+from whet.train.latency import latency
 from whet.train.loss import Loss
 from whet.train.predict import forward, moved
 from whet.train.stream import stream
@@ -27,8 +28,9 @@ from whet.tune.plan import Plan
 from whet.tune.space import Params
 from whet.tune.trial import Goal, Point
 
-__all__ = ["Run"]
+__all__ = ["OF_MODEL", "Run"]
 
+OF_MODEL = ("parameters", "latency")  # metrics of the model itself, measured when they are asked for
 _LOOK = 128  # steps between looks at the loss; each is a synchronisation on a GPU
 
 
@@ -40,7 +42,8 @@ class Run:
     callbacks: see `whet.train.callback`; resume: what `state` returned.
 
     A point's value is the goal's metric on the whole validation split; its metrics are the task's others and "train_loss",
-    the mean over the epoch's batches of what was minimised. "loss" is the task's loss on the whole validation split,
+    the mean over the epoch's batches of what was minimised. Where the task's metrics or goals name them also "parameters", how many the model has, and "latency",
+    the milliseconds of one example (`whet.train.latency`), measured once. "loss" is the task's loss on the whole validation split,
     without label smoothing. A loss or value that is not finite ends the run with a point whose value is NaN.
 
     Every random stream is keyed by (seed, purpose, epoch), so a run that is paused and resumed takes the same steps as one
@@ -98,7 +101,9 @@ class Run:
                 raise TaskError(f"{name}.data: must return a whet.Data, got {type(data).__name__!r}.")
             self.data = data.visible
         self.goal, self.metrics = measures(task, self.data)
-        self._sized = "parameters" in (*task.measured(self.data), *(g.name for g in task.goals(self.data)[1:]))
+        wanted = (*task.measured(self.data), *(g.name for g in task.goals(self.data)))
+        self._of_model = [name for name in OF_MODEL if name in wanted]
+        self._latency: float | None = None
         self.batch = task.batch(self.params)
         if not isinstance(self.batch, int) or self.batch < 1:
             raise TaskError(f"{name}.batch: must return a whole number >= 1, got {self.batch!r}. Use e.g. 32.")
@@ -159,8 +164,12 @@ class Run:
                     found[name] = float(plain(outputs, self.valid.targets))
             else:
                 found[name] = float(measure.compute(self.outputs, truth))
-        if self._sized:
+        if "parameters" in self._of_model:
             found["parameters"] = float(sum(p.numel() for p in self.model.parameters()))
+        if "latency" in self._of_model:
+            if self._latency is None:  # once: training does not change it, and a goal should not wander
+                self._latency = latency(self.model, self.valid)
+            found["latency"] = self._latency
         return found
 
     def state(self) -> dict[str, Any]:
@@ -173,6 +182,7 @@ class Run:
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "settings": copy.deepcopy(self._built),
             "callbacks": [copy.deepcopy(c.state()) for c in self.callbacks],
+            **({} if self._latency is None else {"latency": self._latency}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -245,6 +255,7 @@ class Run:
             for callback, remembered in zip(self.callbacks, state["callbacks"], strict=True):
                 callback.load(copy.deepcopy(remembered))
             self.step, self.over = int(state["step"]), bool(state["over"])
+            self._latency = state.get("latency", self._latency)
         except (RuntimeError, KeyError, ValueError, TypeError) as e:
             if isinstance(e, WhetError):
                 raise
@@ -264,7 +275,7 @@ def measures(task: Task, data: Data) -> tuple[Goal, dict[str, Metric]]:
     names = dict.fromkeys((goal.name, *task.measured(data), *others))
     found = {}
     for name in names:
-        if name in ("train_loss", "parameters"):
+        if name == "train_loss" or name in OF_MODEL:
             continue
         try:
             found[name] = metric(name)

@@ -139,9 +139,12 @@ def announced(study: Searched) -> str:
     goals = [g for g in study.goals if isinstance(g, Goal)]
     if len(goals) > 1 and not getattr(study.searcher, "every_goal", False):
         name = describe(study.searcher)["name"].rpartition(":")[2]
-        said += (
-            f"{' ' if said else ''}{name}: only the first of {len(goals)} goals steers it, {goals[0]}; tpe weighs all."
-        )
+        said += " " if said else ""
+        if some := getattr(study.searcher, "by_first", ()):
+            goes = f"{' and '.join(some)} {'goes' if len(some) == 1 else 'go'}"
+            said += f"{name}: of its members {goes} by the first of {len(goals)} goals alone, {goals[0]}; the credit goes by all."
+        else:
+            said += f"{name}: only the first of {len(goals)} goals steers it, {goals[0]}; tpe and evolution weigh all."
     return str(said)
 
 

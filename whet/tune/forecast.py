@@ -81,13 +81,16 @@ class Forecast:
     def _clear(self, at: tuple[int, ...]) -> None:
         self.marks = at
         self.stands: dict[int, Stand] = {}
+        self.without: frozenset[int] = frozenset()
         self._dirty = True
 
-    def see(self, trials: Trials) -> None:
-        """Take in what is new."""
+    def see(self, trials: Trials, *, without: frozenset[int] = frozenset()) -> None:
+        """Take in what is new. without: trials, not all of them, that are not counted when it is asked which is the best."""
         again, news = self._follow.news(trials)
         if again:
             self._clear(marks(trials.steps))
+        if without != self.without:
+            self.without, self._dirty = without, True
         for t in news:
             stand = self._stand(t, trials)
             if stand is None:
@@ -148,7 +151,7 @@ class Forecast:
                 break
         self._cases = np.array(rows[:_CASES]).reshape(-1, 5)
         stands = self.stands.values()
-        self._best = min((s.low for s in stands), default=0.0)
+        self._best = min((s.low for id, s in self.stands.items() if id not in self.without), default=0.0)
         early = [s.lows[0] for s in stands if s.lows and s.lows[0] == s.lows[0]] or [s.first for s in stands] or [1.0]
         began = float(np.median(early))
         self._scale = max(began - self._best, 1e-12 * max(1.0, abs(self._best)))

@@ -67,7 +67,8 @@ class Bound:
         return found
 
     def __str__(self) -> str:
-        return f"{self.name} {self.op} {self.limit:g}"
+        short = f"{self.limit:g}"
+        return f"{self.name} {self.op} {short if float(short) == self.limit else repr(self.limit)}"  # read again it is the same
 
 
 def parse_goals(goal: str | Sequence[str]) -> tuple[Goal | Bound, ...]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whet.errors import StudyError
+from whet.errors import StudyError, nearest
+from whet.tune.curve import Curve, Point
 from whet.tune.dominance import ranks, violation
 from whet.tune.hypervolume import gain
 from whet.tune.trial import Bound, Goal, State, Trial, Trials
 
-__all__ = ["Advance", "advance", "front", "reported", "targets"]
+__all__ = ["Advance", "advance", "front", "in_view_of", "reported", "targets"]
 
 
 def targets(trials: Trials) -> tuple[Goal, ...]:
@@ -33,6 +34,44 @@ def reported(trials: Trials, trial: Trial) -> tuple[float | None, ...]:
     said = trials.measured(trial)
     found = [said.get(g.name) for g in targets(trials)]
     return tuple(None if v is None or not math.isfinite(v) else float(v) for v in found)
+
+
+def in_view_of(trials: Trials, name: str) -> Trials:
+    """Return the trials with one of the goals in the first place, by the name of its metric: their values and curves are what they reported of it.
+
+    That is for whatever looks at one number of a trial: what matters for it, what a model expects of it. A report without the metric is left out; a
+    trial that never reported it has no value. The other goals and bounds stay, the one that was first among them. Raises StudyError when it is none of the goals to be small or large.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Space
+    >>> from whet.tune.trial import Point
+    >>> done = [Trial(0, {}, State.DONE, (Point(1, 0.5, metrics={"ms": 9.0}),), 0.5)]
+    >>> found = in_view_of(Trials(done, space=Space(), goals=parse_goals(["min loss", "min ms", "loss <= 1"])), "ms")
+    >>> str(found.goal), found[0].value, dict(found[0].curve[-1].metrics), found.best.id
+    ('min ms', 9.0, {'loss': 0.5}, 0)
+    """
+    aims = targets(trials)
+    goal = next((g for g in aims if g.name == name), None)
+    if goal is None:
+        names = [g.name for g in aims]
+        raise StudyError(f"goal {name}: is none of this study.{nearest(name, names)} Goals: {', '.join(names)}.")
+    first = trials.goal.name
+    if name == first:
+        return trials
+
+    def seen(t: Trial) -> Trial:
+        curve = []
+        for p in t.curve:
+            numbers = {**p.metrics, first: p.value}
+            if math.isfinite(numbers.get(name, math.nan)):
+                curve.append(Point(p.step, numbers.pop(name), p.cost, numbers))
+        value = trials.measured(t).get(name, math.nan) if t.value is not None else math.nan
+        return replace(t, curve=Curve(curve), value=value if math.isfinite(value) else None)
+
+    return Trials(
+        tuple(seen(t) for t in trials), space=trials.space, goals=(goal, *(g for g in trials.goals if g != goal)),
+        steps=trials.steps, seq=trials.seq, name=trials.name,
+    )  # fmt: skip
 
 
 def front(trials: Trials) -> Trials:

@@ -60,7 +60,8 @@ class Resume:
 @runtime_checkable
 class Searcher(Protocol):
     """What to try. May also have `size(space) -> int | None`: how many different proposals it can make; `learns`, False when
-    earlier studies (`Trials.like`) make no difference; and `every_goal`, True when of several goals the first counts no more than the others.
+    earlier studies (`Trials.like`) make no difference; and `every_goal`, True when of several goals the first counts no more than the others. One that
+    asks other searchers may have `by_first`, the names of those for which it counts alone.
     """
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
@@ -70,8 +71,9 @@ class Searcher(Protocol):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """How long to train what is tried. May also have `finish(trials)`, asked in place of a Start when no more may start, and
-    `check(space, steps)`, which raises StudyError for a study that it makes no sense in.
+    """How long to train what is tried. May also have `finish(trials)`, asked in place of a Start when no more may start,
+    `check(space, steps)`, which raises StudyError for a study that it makes no sense in, and `one_goal`, True when it cannot serve a study with several
+    goals, which is then refused.
     """
 
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:

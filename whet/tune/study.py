@@ -29,7 +29,7 @@ from whet.tune.search import rebuild as rebuild_search
 from whet.tune.space import Params, Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.telling import Telling, number
-from whet.tune.terms import offer, recorded_terms, settle
+from whet.tune.terms import check_new, offer, recorded_terms, settle
 from whet.tune.trial import Idle, Trial, Trials, Verdict
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Study:
     """The search for the best configuration of `space`, trial by trial, on record.
 
     goal: "min NAME" or "max NAME" of the reported value, or a list that also has bounds ("latency <= 5"); search and
-    schedule: a name or an object ("auto": `whet.tune.search.auto.Auto`, and by `steps` freeze-thaw, asha or full); steps: the most steps
+    schedule: a name or an object ("auto": `whet.tune.search.auto.Auto`, and by `steps` and goals freeze-thaw, hyperband, asha or full); steps: the most steps
     (epochs) of a trial; store: a URL, a path or a `Store`, None for memory; name: which study in the store; like: earlier
     studies to learn from (names in the same store, studies, or "all" that overlap), kept as they are when this one begins.
 
@@ -74,8 +74,7 @@ class Study:
         self.store = Store.of(store)
         self.name = name or "study"
         earlier = cache(lambda: gather(like, wanted.terms.space, self.store, self.name))
-        if "like" in wanted.terms.asked and self.name not in self.store.names():
-            earlier()  # what is wrong with it is said before there is a study
+        check_new(wanted, self.store, self.name, earlier)  # what is wrong is said before there is a study
         self.journal = self.store.journal(self.name)
         try:
             self._book = Book(self.journal)

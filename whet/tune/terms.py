@@ -9,13 +9,14 @@ from typing import Any
 
 from whet.errors import StudyError
 from whet.journal.event import FORMAT, Journal, Writer
+from whet.journal.store import Store
 from whet.tune.book import Book
 from whet.tune.earlier import recorded
 from whet.tune.history import History, Terms
 from whet.tune.like import ALL, asked
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
-from whet.tune.schedule import scheduler
+from whet.tune.schedule import refused, scheduler
 from whet.tune.search import describe as describe_search
 from whet.tune.search import rebuild as rebuild_search
 from whet.tune.search import searcher
@@ -23,7 +24,7 @@ from whet.tune.space import Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.trial import Trials, parse_goals
 
-__all__ = ["Agreement", "check_same", "offer", "recorded_terms", "settle"]
+__all__ = ["Agreement", "check_new", "check_same", "offer", "recorded_terms", "settle"]
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,24 @@ def offer(
     if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
         raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
     steps, seed, goals = int(steps), int(seed), parse_goals(goal)
-    what, how = searcher(search, space, steps, seed=seed), scheduler(schedule, space, steps, seed=seed)
+    what, how = searcher(search, space, steps, seed=seed), scheduler(schedule, space, steps, goals, seed=seed)
     given = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
     if names := asked(like):
         given["like"] = ",".join(n if isinstance(n, str) else n.name for n in names)
     terms = Terms(space, goals, steps, seed, describe_search(what), describe_schedule(how), given)
     return Agreement(terms, what, how)
+
+
+def check_new(wanted: Agreement, store: Store, name: str, earlier: Callable[[], tuple[Trials, ...]]) -> None:
+    """Raise StudyError when a study that does not exist yet cannot be begun: its scheduler cannot serve its goals, or an earlier study is none.
+
+    One that exists can be opened, as it was begun by a version that did not refuse.
+    """
+    why, like = refused(wanted.scheduler, wanted.terms.goals), "like" in wanted.terms.asked
+    if (why or like) and name not in store.names():
+        if why:
+            raise StudyError(why)
+        earlier()
 
 
 def settle(book: Book, name: str, wanted: Agreement, earlier: Callable[[], tuple[Trials, ...]]) -> Agreement:

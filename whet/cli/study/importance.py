@@ -10,7 +10,7 @@ import typer
 
 from whet.cli import options as o
 from whet.cli.study import shown
-from whet.cli.study.shown import StudyName
+from whet.cli.study.shown import GoalName, StudyName
 
 if TYPE_CHECKING:
     from whet.tune.importance.result import Importance
@@ -23,7 +23,7 @@ _PAGE_CURVES = 12
 
 def add(verbs: typer.Typer) -> None:
     """Add the verb."""
-    epilog = "Examples: whet study importance digits; whet study importance digits --top 0.1 --pairs"
+    epilog = "Examples: whet study importance digits; whet study importance digits --top 0.1 --pairs; whet study importance digits --goal latency"
     verbs.command("importance", epilog=epilog)(importance)
 
 
@@ -32,6 +32,7 @@ def importance(
     top: Annotated[
         float | None, typer.Option("--top", metavar="SHARE", help="What matters among the best share of the trials only, e.g. 0.1.")
     ] = None,
+    goal: GoalName = "",
     pairs: bool = typer.Option(False, "--pairs", help="What two do together, beyond what each does alone."),
     to: Annotated[
         Path | None, typer.Option("-o", "--to", metavar="FILE", help="An .html file with the curves (default: none is written).")
@@ -56,7 +57,7 @@ def importance(
         shown.check_page(to, force)
     with shown.opened(runs, store, study) as opened:
         try:
-            found = measure(opened.trials, top=top, pairs=pairs)
+            found = measure(shown.viewed(opened.trials, goal), top=top, pairs=pairs)
         except StudyError as e:
             raise StudyError(f"study '{study}': {e}") from None
     if to is not None:
@@ -75,7 +76,7 @@ def importance(
         _joint(found)
     if to is not None:
         screen.block("", [str(to)])
-    screen.block("next", [shown.again(f"plot {study}", runs, store)])
+    screen.block("next", [shown.again(f"plot {study}{f' --goal {goal}' if goal else ''}", runs, store)])
     return 0
 
 

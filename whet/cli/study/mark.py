@@ -65,7 +65,11 @@ def enqueue(
         if left:
             screen.block("", [shown.short(f"to be filled in, where it applies: {', '.join(left)}", 70)])
         words = shown.task_words(opened)
-        how = f"whet tune {words}" + ("" if words == study else f" --name {study}") + shown.where(runs, store)
+        how = (
+            f"whet tune {words}{shown.goal_words(opened)}"
+            + ("" if words == study else f" --name {study}")
+            + shown.where(runs, store)
+        )
         if words == "TASK":  # not begun by a recipe: only the code that has the objective can go on with it
             how = shown.in_python(shown.place(runs, store), study)
         screen.block("next", ["a process that works on the study takes it next; else", how])

@@ -10,7 +10,7 @@ import typer
 
 from whet.cli import options as o
 from whet.cli.study import shown
-from whet.cli.study.shown import StudyName
+from whet.cli.study.shown import GoalName, StudyName
 
 if TYPE_CHECKING:
     from whet.journal.store import Store
@@ -38,6 +38,7 @@ def plot(
     around: Annotated[
         str, typer.Option("--around", metavar="TRIAL", help="Whose other values are kept: a trial's number, best, next.")
     ] = "best",
+    goal: GoalName = "",
     to: Annotated[
         Path | None, typer.Option("-o", "--to", metavar="FILE", help="An .html file (default: plot.html beside the report).")
     ] = None,
@@ -59,7 +60,7 @@ def plot(
     if to is not None:
         shown.check_page(to, force)
     with shown.opened(runs, store, study) as opened:
-        found = _fitted(opened, around)
+        found = _fitted(opened, around, goal)
         names = _map(found, x, y)
         slices = found.slices()
         map = found.slice(*names, points=_SIDE) if names else None
@@ -98,14 +99,14 @@ def _beside(kept: Store, study: str) -> Path:
     return folder / "plot.html"
 
 
-def _fitted(study: Study, around: str) -> Landscape:
+def _fitted(study: Study, around: str, goal: str) -> Landscape:
     """Return the model of the study, its own where it has one."""
     from whet import seed
     from whet.errors import StudyError
     from whet.tune.landscape import landscape
     from whet.tune.search.gp import GP
 
-    trials = study.trials
+    trials = shown.viewed(study.trials, goal)
     where: Any = around if around in ("best", "next") else shown.pick(study, around, "next").id
     own = study.searcher if isinstance(study.searcher, GP) else None
     rng = seed.rng(study.seed, len(trials), 0, "propose")  # the study's own for its next trial
@@ -154,5 +155,5 @@ def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slic
     sections.append(Section("trials", "The trials", "", (trial_table(study.trials),)))
     n = count(started(study.trials), "trial")
     return Report(
-        study.name, tuple(sections), f"{study.goals[0]} over {count(len(study.space.dims), 'dimension')}, {n}"
+        study.name, tuple(sections), f"{found.trials.goal} over {count(len(study.space.dims), 'dimension')}, {n}"
     )

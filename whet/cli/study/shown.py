@@ -18,7 +18,7 @@ from whet.errors import harmless, one_line
 if TYPE_CHECKING:
     from whet.journal.store import Store
     from whet.tune.study import Study
-    from whet.tune.trial import Trial
+    from whet.tune.trial import Trial, Trials
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
 TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's number, or best.")]
@@ -31,6 +31,22 @@ def opened(runs: Path, url: str | None, name: str) -> Study:
     from whet.tune.study import Study
 
     return Study.open(place(runs, url), name)
+
+
+GoalName = Annotated[
+    str, typer.Option("--goal", metavar="NAME", help="Of several goals the one it is about (default: the first).")
+]
+
+
+def viewed(trials: Trials, goal: str) -> Trials:
+    """Return the trials with the goal that `--goal` names as the first; raise UsageError when there is none of this name."""
+    from whet.errors import StudyError, UsageError
+    from whet.tune.pareto import in_view_of
+
+    try:
+        return in_view_of(trials, goal) if goal else trials
+    except StudyError as e:
+        raise UsageError(f"--{e}") from None
 
 
 def pick(study: Study, text: str, *also: str) -> Trial:
@@ -80,6 +96,13 @@ def task_words(study: Study) -> str:
     task = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
     target = known.get("target")
     return o.again(task + (f":{name}" if colon else ""), [target] if target else None, known.get("kind"))
+
+
+def goal_words(study: Study) -> str:
+    """Return the option that gives the study's task its goals, "" when they are the task's own."""
+    records = study.records("task")
+    given = records[-1]["reference"].get("goal") if records else None
+    return f" --goal {shlex.quote(', '.join(given))}" if given else ""
 
 
 def continued(words: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 | name | what it does |
 |---|---|
-| auto | `freeze-thaw` when a trial has at least 5 steps, `asha` from 2 on, else `full`; what it became is recorded |
+| auto | `freeze-thaw` when a trial has at least 5 steps, `hyperband` when there are several goals too, `asha` from 2 steps on, else `full`; what it became is recorded |
 | full | trains every trial to the end |
 | median | stops a trial whose best is worse than the median of the others' running averages |
 | asha | pauses trials at rungs and promotes the best third |
@@ -23,7 +23,7 @@ from whet.tune.space import Space
 from whet.tune.strategy import Scheduler
 from whet.tune.trial import Bound, Goal
 
-__all__ = ["NAMES", "describe", "rebuild", "scheduler"]
+__all__ = ["NAMES", "describe", "rebuild", "refused", "scheduler"]
 
 _CURVED = 5  # steps from which on curves are forecast
 
@@ -51,7 +51,7 @@ def scheduler(
 ) -> Scheduler:
     """Return the scheduler that `given` names or records, or `given` itself when it is one.
 
-    "auto" is `freeze-thaw` when there are at least 5 steps, so that a curve has some length to learn from; `asha` from 2 on, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
+    "auto" is `freeze-thaw` when there are at least 5 steps, so that a curve has some length to learn from; with several goals, which that cannot serve, `hyperband`; `asha` from 2 steps on, else `full`. `seed`, the study's, becomes the option `seed` of a scheduler given by
     name that has one. Raises StudyError when there is no such scheduler, or its `check(space, steps)` does.
 
     >>> from whet.tune.space import Float
@@ -65,11 +65,31 @@ def scheduler(
     if not isinstance(given, str):
         made = NAMES.ready(given)
     else:
-        auto = "freeze-thaw" if steps >= _CURVED else "asha" if steps > 1 else "full"
-        made = NAMES.make(auto if given == "auto" else given, seed=seed)
+        name = given
+        if given == "auto":
+            several = sum(isinstance(g, Goal) for g in goals) > 1
+            long = "hyperband" if several else "freeze-thaw"
+            name = long if steps >= _CURVED else "asha" if steps > 1 else "full"
+        made = NAMES.make(name, seed=seed)
     if callable(check := getattr(made, "check", None)):
         check(space, steps)
     return made
+
+
+def refused(made: Scheduler, goals: Sequence[Goal | Bound]) -> str:
+    """Return why a scheduler cannot serve a study with these goals, "" when it can.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> refused(scheduler("freeze-thaw", Space(), 9), parse_goals(["min loss", "min ms", "ms <= 5"]))[:61]
+    "schedule 'freeze-thaw': forecasts one goal, got 2: min loss a"
+    """
+    aims = [g for g in goals if isinstance(g, Goal)]
+    if len(aims) < 2 or not getattr(made, "one_goal", False):
+        return ""
+    return (
+        f"schedule '{describe(made)['name']}': forecasts one goal, got {len(aims)}: {' and '.join(map(str, aims))}. "
+        f'Use asha, hyperband, median or full, or make the others bounds, such as "{aims[-1].name} <= 5".'
+    )
 
 
 def describe(strategy: Scheduler) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from whet.tune.schedule.limits import Limits
 from whet.tune.schedule.rungs import Rank, Rungs, levels
 from whet.tune.strategy import Resume
 from whet.tune.trial import Idle, State, Trial, Trials, Verdict
@@ -35,6 +36,7 @@ class Brackets:
         self.factor, self.first, self.many = factor, first, many
         self._steps: int | None = None
         self._all: list[Rungs] = []
+        self._limits = Limits()  # what is known of a bound is known in every bracket
 
     def pick(self, trials: Trials) -> Resume | None:
         """Return Resume of an interrupted trial, else of the best promotable one in the highest rung; None: of none."""
@@ -74,7 +76,7 @@ class Brackets:
             self._steps = trials.steps
             at = levels(self.first, self.factor, trials.steps)
             n = len(at) if self.many else 1
-            self._all = [Rungs(self.factor, at[b:], _among(b, n)) for b in range(n)]
+            self._all = [Rungs(self.factor, at[b:], _among(b, n), self._limits) for b in range(n)]
         for rungs in self._all:
             rungs.see(trials)
 

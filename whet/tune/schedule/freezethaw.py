@@ -11,6 +11,7 @@ import numpy as np
 from whet.errors import StudyError
 from whet.tune.follow import Follow
 from whet.tune.forecast import Forecast, marks
+from whet.tune.schedule.limits import Limits, said
 from whet.tune.schedule.paused import Standing
 from whet.tune.strategy import Resume, Start
 from whet.tune.trial import Idle, State, Trial, Trials, Verdict
@@ -42,7 +43,8 @@ class FreezeThaw:
       new ones: its steps take their time one after the other. What a new trial is, the searcher says.
 
     At each mark (1, 2, 3, 5, 8, 11, 17 ... steps) the trial that trains is compared with those that wait. One that has got worse
-    than where it began, by three times what the best has gained, is stopped for good.
+    than where it began, by three times what the best has gained, is stopped for good. One that is held to break a bound of the goal
+    (`whet.tune.schedule.limits`) goes on only when all are, and what it has reached is not what others must beat. Several goals it cannot serve: a forecast is of one number.
 
     share: of all steps that are the first of a trial, in (0, 1]; first: how many steps these are for each trial (default: a
     seventeenth of `steps`, at least 1). Raises StudyError when they are not.
@@ -76,8 +78,17 @@ class FreezeThaw:
         return _Basket()
 
     @cached_property
+    def _breaking(self) -> _Breaking:
+        return _Breaking()
+
+    @cached_property
     def _standing(self) -> Standing:
         return Standing()
+
+    @property
+    def one_goal(self) -> bool:
+        """Curves are forecast of the first goal alone, so a study with several is refused."""
+        return True
 
     def pick(self, trials: Trials, rng: np.random.Generator) -> Start | Resume | Idle:
         """Return Resume of an interrupted trial; else Start when new trials have had less than their share, else Resume of the best.
@@ -126,7 +137,7 @@ class FreezeThaw:
         return self._standing.on(trials)
 
     def _see(self, trials: Trials) -> _Basket:
-        self._forecast.see(trials)
+        self._forecast.see(trials, without=self._breaking.held(trials))
         self._basket.see(trials, self.at(trials.steps))
         return self._basket
 
@@ -173,10 +184,39 @@ class FreezeThaw:
     def _foremost(self, ids: set[int]) -> list[int]:
         """Return the best few at each mark: those behind have less to gain in as many steps."""
         groups: dict[int, list[tuple[float, int]]] = {}
-        for i in ids:
+        for i in ids - self._forecast.without or ids:
             s = self._forecast.stands.get(i)
             groups.setdefault(len(s.lows) if s else 0, []).append((s.low if s else np.inf, i))
         return sorted(i for group in groups.values() for _, i in sorted(group)[:_EACH])
+
+
+class _Breaking:
+    """Which trials are held to break a bound."""
+
+    def __init__(self) -> None:
+        self._follow, self._limits = Follow(), Limits()
+        self._over: dict[int, tuple[float, ...]] = {}
+        self._upto: tuple[float, ...] = ()
+        self._held: frozenset[int] = frozenset()
+
+    def held(self, trials: Trials) -> frozenset[int]:
+        """Return their ids; none when all that have reported are among them."""
+        again, news = self._follow.news(trials)
+        self._limits.see(trials)
+        if again:
+            self._over, self._held, self._upto = {}, frozenset(), ()
+        if not self._limits.bounds:
+            return self._held
+        for t in news:
+            if t.curve and t.state is not State.FAILED:
+                self._over[t.id] = self._limits.excesses(said(t.curve[-1], trials.goal.name))
+            else:
+                self._over.pop(t.id, None)
+        if news or self._upto != self._limits.known:
+            self._upto = self._limits.known
+            found = frozenset(id for id, over in self._over.items() if self._limits.beyond(over) > 0)
+            self._held = found if len(found) < len(self._over) else frozenset()
+        return self._held
 
 
 class _Basket:

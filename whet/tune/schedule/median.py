@@ -11,7 +11,9 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.tune.follow import Follow
+from whet.tune.schedule.crowd import Crowd
 from whet.tune.schedule.paused import Paused, Standing
+from whet.tune.schedule.traded import plain
 from whet.tune.strategy import Resume, Start
 from whet.tune.trial import Curve, Goal, Idle, State, Trial, Trials, Verdict
 
@@ -25,6 +27,9 @@ class Median:
     Golovin et al., "Google Vizier", 2017, section 3.2.2. There the others are the completed trials; here they are all
     that reached the step, whatever became of them, but those that failed: were stopped trials left out, only survivors
     would remain to compare with and the rule would grow ever stricter.
+
+    With several goals, or bounds, a trial is stopped when more than half of the others are before it, each with its running averages, the trial with
+    the best it had of every goal: by rank of non-domination, those that are held to break a bound behind all that are not (`whet.tune.schedule.limits`).
 
     grace: steps in which no trial is stopped; least: how many others must have reached the step. Raises StudyError when
     grace is not a whole number >= 0, or least not one >= 1.
@@ -50,6 +55,10 @@ class Median:
         return _Averages()
 
     @cached_property
+    def _crowd(self) -> Crowd:
+        return Crowd()
+
+    @cached_property
     def _standing(self) -> Standing:
         return Standing()
 
@@ -63,6 +72,8 @@ class Median:
         step = trial.step
         if step <= self.grace or step >= trials.steps:
             return Verdict.GO
+        if not plain(trials):
+            return Verdict.STOP if self._crowd.ahead(trials, trial, step, self.least) > 0.5 else Verdict.GO
         others = self._averages.others(trials, trial, step, self.least)
         if others is None:
             return Verdict.GO

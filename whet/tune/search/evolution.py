@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from whet.errors import StudyError
-from whet.tune.search.model.bounds import merit
+from whet.tune.pareto import targets
 from whet.tune.search.model.climb import fingerprint
 from whet.tune.search.model.mutation import Mutation
 from whet.tune.search.model.seen import Seen, View
+from whet.tune.search.model.standing import standing
 from whet.tune.search.sobol import Sobol
 from whet.tune.space import Space
 from whet.tune.strategy import Proposal
@@ -37,7 +38,8 @@ class Evolution:
 
     The first trials are a Sobol sequence, drawn at random in the paper. A child that some trial has already, or that is not allowed, is made again, after 16 times with two
     changes, and so on; in the paper it is trained again. Failed trials have no children and take no place in the population; trials that break a bound of the
-    goal are worse than all that keep them. The parent, and what was changed, are in the origin ("evolution").
+    goal are worse than all that keep them. With several goals the population are the best trials, not the last, since a front is to be kept and
+    not wandered from: by rank of non-domination, and of one rank those with more room around them (Deb et al. 2002, "NSGA-II"; its crossover is left out). The parent, and what was changed, are in the origin ("evolution").
 
     population: how many trials have children, at least 2; sample: how many are drawn, from 1 (chance alone) to `population`; start: how many trials
     have ended before (default: half of `population`); seed: of the Sobol sequence.
@@ -88,14 +90,19 @@ class Evolution:
     def _model(self) -> list[Mutation]:
         return []
 
+    @property
+    def every_goal(self) -> bool:
+        """All goals count: parents are what few others beat in all of them."""
+        return True
+
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return a child that no trial has and the space allows; before `start` trials, or when none is met, the next of an evenly spread design."""
         seen = self._seen
         view = seen.look(trials)
-        members = self._members(trials, view)
+        scores = standing(view)
+        members = self._members(trials, view, scores if len(targets(trials)) > 1 else None)
         if not seen.cube.d or not len(members) or not self._begun(trials, view):
             return self._even(trials, rng, "start")
-        scores = merit(view)
         drawn = members[rng.integers(len(members), size=self.sample)]
         # of equal ones the youngest: on a plateau it is better to wander than to stay
         best = min(drawn.tolist(), key=lambda i: (scores[i], -i))
@@ -111,10 +118,11 @@ class Evolution:
             return Proposal(params, {"search": "evolution", "evolution": said})
         return self._even(trials, rng, "fallback")
 
-    def _members(self, trials: Trials, view: View) -> np.ndarray:
-        """Return the places in `view` of the population, the oldest last."""
+    def _members(self, trials: Trials, view: View, scores: np.ndarray | None) -> np.ndarray:
+        """Return the places in `view` of the population: the latest first, or, when there are scores, the best."""
         found: list[int] = []
-        for i in range(len(view.ids) - 1, -1, -1):
+        latest = np.arange(len(view.ids))[::-1]
+        for i in (latest if scores is None else latest[np.argsort(scores[latest], kind="stable")]).tolist():
             if len(found) == self.population:
                 break
             if trials[int(view.ids[i])].state in _ENDED:

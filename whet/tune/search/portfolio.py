@@ -33,6 +33,9 @@ class Portfolio:
     (Thompson 1933; Agrawal and Goyal 2012). Credit fades with what the same member proposes after it, so that a member which pays off late is found out, and
     one that no longer does is left. A member that made none of the last 1 / least proposals is next whatever was drawn.
 
+    With several goals the rank is by what beats a trial in all of them (`whet.tune.search.model.standing`), so credit goes to who adds to the front, whatever
+    its members go by.
+
     Every member sees all trials, whoever proposed them. The evenly spread first trials of a member that has a model are nobody's merit. A
     member that has nothing left to propose makes way for the next. The member, why it was picked, and what each is believed to be worth are in the
     origin of every trial ("with", "because", "credit").
@@ -97,6 +100,16 @@ class Portfolio:
     @cached_property
     def _paying(self) -> Paying:
         return Paying([name for name, _ in self._made], self.memory)
+
+    @property
+    def every_goal(self) -> bool:
+        """Whether all goals count for every member; they do for the credit."""
+        return not self.by_first
+
+    @property
+    def by_first(self) -> tuple[str, ...]:
+        """The members that only the first of several goals steers."""
+        return tuple(name for name, made in self._made if not getattr(made, "every_goal", False))
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         """Return what the member that is drawn proposes; raise UsedUp when no member has anything left."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from whet.tune.follow import Follow
-from whet.tune.search.model.bounds import merit
 from whet.tune.search.model.seen import Seen
+from whet.tune.search.model.standing import standing
 from whet.tune.trial import Trial, Trials
 
 __all__ = ["Account", "Paying", "worth"]
@@ -73,7 +73,7 @@ class Paying:
                 idle[self._by[id]] = age
                 if (idle < len(self._by)).all():
                     break
-        scores = dict(zip(view.ids.tolist(), merit(view).tolist(), strict=True))
+        scores = dict(zip(view.ids.tolist(), standing(view).tolist(), strict=True))
         scores |= dict.fromkeys(view.failed_ids.tolist(), math.inf)
         ids = np.array(sorted(scores), int)
         values = np.array([scores[i] for i in ids.tolist()], float)
