@@ -163,11 +163,17 @@ def test_the_batches_of_an_epoch_are_each_example_once(batch):
     assert all(len(f) == min(batch, 48) for f in found)
 
 
+class Many(Blobs):
+    """At least an example for each worker."""
+
+    n = 1200
+
+
 @pytest.mark.soak
 def test_a_thousand_workers():
     """Their staleness is what it must be with a thousand of them, too."""
     simulation = Simulation(
-        Blobs(), {**PARAMS, "batch": 1, "lr": 1e-5}, rule=parse_rule("async"), workers=1000, steps=60
+        Many(), {**PARAMS, "batch": 1, "lr": 1e-5}, rule=parse_rule("async"), workers=1000, steps=12
     )
     list(simulation)
     found = simulation.server.staleness
