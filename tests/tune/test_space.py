@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from whet.errors import SpaceError
+from whet.tune.layout import apart
 from whet.tune.space import Choice, Const, Float, Int, Ordered, Space
 
 OPTIONS = st.lists(
@@ -306,3 +307,13 @@ def test_the_size_with_constraints_is_an_upper_bound_only_when_it_is_large():
     large = Space(**{f"x{i}": Int(0, 9) for i in range(6)}).where("x0 == x1")
     assert large.size == 10**6
     assert Space(x=Float(0, 1), y=Int(0, 1)).where("x < 0.5").size is None
+
+
+def test_names_of_columns_are_told_apart_however_alike_their_branches_are():
+    options = {1: Space(m=Float(0, 1)), "1": Space(m=Float(0, 1), k=Int(1, 3))}
+    deep = Choice({o: Space(c=Choice({"x": Space(m=Float(0, 1)), "y": None})) for o in ("s", "t")})
+    assert apart(Space(o=Choice(options)).dims) == ("o", "o.m (1)", 'o.m ("1")', "o.k")
+    found = apart(Space(o=deep, p=deep, z=Int(1, 2)).dims)
+    assert len(set(found)) == len(found) == 11
+    assert found[-1] == "z"
+    assert "p.c.m (t, x)" in found

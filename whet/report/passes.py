@@ -34,28 +34,28 @@ def passes_plot(trials: Trials) -> Plot | None:
     '2 passes narrowed x to 0.25 to 0.5'
     """
     found = passes(trials)
-    named = dict(zip(trials.space.dims, apart(trials.space.dims), strict=True))
-    dims = [d for d in named if not isinstance(d.domain, Choice)]
-    if len(found) < 2 or not dims:
+    named = dict(zip(apart(trials.space.dims), trials.space.dims, strict=True))
+    numbers = [n for n, d in named.items() if not isinstance(d.domain, Choice)]
+    if len(found) < 2 or not numbers:
         return None
-    last = {d: _ends(found[-1][0], d, named[d]) for d in dims}
+    last = {n: _ends(found[-1][0], named[n], n) for n in numbers}
     # those that were narrowed most are the ones to look at
-    width = {d: _width(d, last[d]) for d in dims}
-    shown = sorted(sorted(dims, key=lambda d: width[d])[:_ROWS], key=dims.index)
+    width = {n: _width(named[n], last[n]) for n in numbers}
+    shown = sorted(sorted(numbers, key=lambda n: width[n])[:_ROWS], key=numbers.index)
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"showlegend": False, "margin": {"l": 76, "r": 12, "t": 8, "b": 44}, "shapes": []}
-    for row, dim in enumerate(shown):
-        _draw(trials, (dim, named[dim]), found, row, len(shown), data=data, layout=layout)
-    narrowest = min(dims, key=lambda d: width[d])
+    for row, name in enumerate(shown):
+        _draw(trials, (named[name], name), found, row, len(shown), data=data, layout=layout)
+    narrowest = min(numbers, key=lambda n: width[n])
     title = f"{len(found):,} passes"
     if (ends := last[narrowest]) is not None and width[narrowest] < 1.0:
         low, high = ends
-        title += f" narrowed {label(named[narrowest])} to {show(low)} to {show(high)}"
+        title += f" narrowed {label(narrowest)} to {show(low)} to {show(high)}"
     note = "A band is the range that a pass looks at, a dot a trial, the ring the best of all. Lines stand where a pass begins."
     if any(p.since and p.ranges is None for p, _ in found):
         note += " Where the bands are whole again the search had become as narrow as it gets, and began anew."
-    if len(shown) < len(dims):
-        note += f" Shown: the {len(shown)} of {len(dims)} that were narrowed most."
+    if len(shown) < len(numbers):
+        note += f" Shown: the {len(shown)} of {len(numbers)} that were narrowed most."
     return Plot(
         title, {"data": data, "layout": layout}, _table(trials, found, named), 60 + _ROW * len(shown), note=note
     )
@@ -156,17 +156,17 @@ def _width(dim: Dim, ends: Sequence[Any] | None) -> float:
     return high - low
 
 
-def _table(trials: Trials, found: Sequence[tuple[Pass, tuple[int, ...]]], named: Mapping[Dim, str]) -> Table:
+def _table(trials: Trials, found: Sequence[tuple[Pass, tuple[int, ...]]], named: Mapping[str, Dim]) -> Table:
     rows = []
     for p, ids in found:
         values = [trials[i].value for i in ids if sound(trials[i])]
         best = None
         if values:
             best = min((v for v in values if v is not None), key=trials.goal.score)
-        cells = [_text(d, _ends(p, d, name)) for d, name in named.items()]
+        cells = [_text(d, _ends(p, d, name)) for name, d in named.items()]
         around = None if p.around is None else Id(p.around)
         rows.append((p.number, len(ids), best, around, *cells))
-    return Table(("pass", "trials", f"best {trials.goal.name}", "around trial", *map(clean, named.values())), rows)
+    return Table(("pass", "trials", f"best {trials.goal.name}", "around trial", *map(clean, named)), rows)
 
 
 def _text(dim: Dim, ends: Sequence[Any] | None) -> str:

@@ -89,19 +89,18 @@ def apart(dims: Sequence[Dim]) -> tuple[str, ...]:
     >>> apart(Space(o=Choice({"s": Space(c=inner), "t": Space(c=inner)})).dims)
     ('o', 'o.c (s)', 'o.c.m (s, x)', 'o.c (t)', 'o.c.m (t, x)')
     """
-    found: list[str] = []
-    for dim in dims:
-        same_name = [d for d in dims if d.name == dim.name]
-        if len(same_name) == 1:
-            found.append(dim.name)
-            continue
-        ways = [
-            [str(d.when[-1][1]) for d in same_name],
-            [", ".join(str(option) for _, option in d.when) for d in same_name],
-            [", ".join(json.dumps(option) for _, option in d.when) for d in same_name],
-        ]
+    found = [dim.name for dim in dims]
+    for name in {n for n in found if found.count(n) > 1}:
+        at = [j for j, dim in enumerate(dims) if dim.name == name]
+        options = [[option for _, option in dims[j].when] for j in at]
+        ways = (
+            [str(o[-1]) for o in options],
+            [", ".join(map(str, o)) for o in options],
+            [", ".join(map(json.dumps, o)) for o in options],  # 1 and "1"
+        )
         way = next((w for w in ways if len(set(w)) == len(w)), ways[-1])
-        found.append(f"{dim.name} ({way[same_name.index(dim)]})")
+        for j, said in zip(at, way, strict=True):
+            found[j] = f"{name} ({said})"
     return tuple(found)
 
 
