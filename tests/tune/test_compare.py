@@ -326,3 +326,14 @@ def test_workers_that_die_change_nothing(tmp_path, monkeypatch):
 def test_a_worker_that_always_dies_is_said(tmp_path):
     with pytest.raises(StudyError, match="compare: "):
         compare(work("dies"), SPACE, search="sobol", seeds=2, workers=2, budget="1trials", store=str(tmp_path / "a.db"))
+
+
+def test_studies_of_one_budget_that_came_to_different_ends_are_compared_where_all_were():
+    lines = {
+        "random": tuple(Line((1, 30), (2.0 + s / 9, 0.1), 40, False) for s in range(6)),
+        "gp": tuple(Line((1,), (1.0,), 20 + s, False) for s in range(6)),
+    }
+    found = Comparison(Goal("loss", "min"), "epochs", tuple(range(6)), lines)
+    assert found.end == 20
+    assert found.against["gp"].verdict == "better"
+    assert "after 20 epochs, which every study came to; the furthest came to 40" in found.sentence
