@@ -277,6 +277,20 @@ def test_bad_words(words, said):
         compare(bowl, SPACE, **words)
 
 
+def test_a_schedule_that_refuses_the_space_says_so_before_anything_is_trained(tmp_path):
+    def never(p, run):
+        raise AssertionError("was trained")
+
+    words = {"search": "tpe", "seeds": 2, "steps": 6, "store": str(tmp_path / "a.db")}
+    with pytest.raises(StudyError, match=r"tpe\+population cannot search this: population: no domain is marked live"):
+        compare(never, SPACE, **words, schedule="full,population")
+    assert not list(tmp_path.iterdir())
+    live = whet.Space(x=whet.Float(0.0, 1.0, live=True))
+    found = compare(work("bowl"), live, **words, schedule="full,population", budget="12epochs")
+    assert list(found.lines) == ["random+full", "tpe+full", "tpe+population"]
+    assert found.end == 12
+
+
 def test_bad_objectives():
     with pytest.raises(UsageError, match="needs its space"):
         compare(bowl, search="tpe")
@@ -326,3 +340,29 @@ def test_workers_that_die_change_nothing(tmp_path, monkeypatch):
 def test_a_worker_that_always_dies_is_said(tmp_path):
     with pytest.raises(StudyError, match="compare: "):
         compare(work("dies"), SPACE, search="sobol", seeds=2, workers=2, budget="1trials", store=str(tmp_path / "a.db"))
+
+
+def test_studies_of_one_budget_that_came_to_different_ends_are_compared_where_all_were():
+    lines = {
+        "random": tuple(Line((1, 30), (2.0 + s / 9, 0.1), 40, False) for s in range(6)),
+        "gp": tuple(Line((1,), (1.0,), 20 + s, False) for s in range(6)),
+    }
+    found = Comparison(Goal("loss", "min"), "epochs", tuple(range(6)), lines)
+    assert found.end == 20
+    assert found.against["gp"].verdict == "better"
+    assert "after 20 epochs, which every study came to; the furthest came to 40" in found.sentence
+
+
+@dataclass(frozen=True)
+class Steep:
+    """A searcher that wants the runs of a task to report gradients."""
+
+    gradient: str = "unrolled"
+
+    def propose(self, trials, rng):
+        return Proposal(trials.space.sample(rng))
+
+
+def test_what_a_searcher_wants_of_the_runs_of_a_task_is_asked_of_them():
+    found = strategies([Steep(), "tpe"], "full")
+    assert [s.wants for s in found] == [{}, {"gradient": "unrolled"}, {}]

@@ -179,9 +179,10 @@ def _going(
     if not left:
         return
 
-    def given(seed: int) -> dict[str, Any]:
+    def given(strategy: Strategy, seed: int) -> dict[str, Any]:
         stop = {"stop": job.stop} if job.stop else {}
-        return {"ref": "whet.tune.worker:objective", "given": {"reference": {**known, "seed": seed}, **stop}}
+        own = {"reference": {**known, "seed": seed}, **stop, **strategy.wants}
+        return {"ref": "whet.tune.worker:objective", "given": own}
 
     start = place("processes", min(workers, len(left)))
     assert start is not None

@@ -12,7 +12,7 @@ from whet.journal.store import Store
 from whet.tune.budget import Budget
 from whet.tune.compare.crowd import crowd
 from whet.tune.compare.result import Comparison
-from whet.tune.compare.strategies import check, strategies
+from whet.tune.compare.strategies import Strategy, check, strategies
 from whet.tune.compare.studies import Plan, Through, begun, inline
 from whet.tune.loop import interruptible
 from whet.tune.space import Space
@@ -75,9 +75,7 @@ def compare(
     start = place("auto", workers)
     through = Through(plan)
     if start is None:
-        for _ in inline(
-            plan, (lambda seed: _trained(task, seed)) if task is not None else lambda _: objective, through
-        ):
+        for _ in inline(plan, _trained(task) if task is not None else lambda *_: objective, through):
             pass
         return through.result
     given = _named(task, objective)
@@ -141,29 +139,33 @@ def _middle(task: Any) -> dict[str, Any]:
     return dict(own) if own is not None else dict(task.space.decode([0.5] * len(task.space.dims)))
 
 
-def _trained(task: Any, seed: int) -> Callable[..., Any]:
-    """Return the objective that trains the task with this seed, in this process."""
+def _trained(task: Any) -> Callable[[Strategy, int], Callable[..., Any]]:
+    """Return how this process makes the objective of a strategy and a seed."""
     from whet.tasks import reference, restore
     from whet.tune.worker import train_task
 
-    try:
-        own = restore({**reference(task), "seed": seed})
-    except TaskError:  # one that only this process can make
-        own = copy.copy(task)
-        own.seed = seed
-    own.steps, own.stop = task.steps, task.stop
-    return lambda params, run: train_task(own, params, run, stop=own.stop or "")
+    def made(strategy: Strategy, seed: int) -> Callable[..., Any]:
+        try:
+            own = restore({**reference(task), "seed": seed})
+        except TaskError:  # one that only this process can make
+            own = copy.copy(task)
+            own.seed = seed
+        own.steps, own.stop = task.steps, task.stop
+        wants = strategy.wants
+        return lambda params, run: train_task(own, params, run, stop=own.stop or "", **wants)
+
+    return made
 
 
-def _named(task: Any, objective: Any) -> Callable[[int], Mapping[str, Any]]:
-    """Return how worker processes make the objective of a seed."""
+def _named(task: Any, objective: Any) -> Callable[[Strategy, int], Mapping[str, Any]]:
+    """Return how worker processes make the objective of a strategy and a seed."""
     if task is None:
         ref = refer(objective)
-        return lambda _: {"ref": ref}
+        return lambda *_: {"ref": ref}
     from whet.tasks import reference
 
     known, stop = reference(task), {"stop": task.stop} if task.stop else {}
-    return lambda seed: {
+    return lambda strategy, seed: {
         "ref": "whet.tune.worker:objective",
-        "given": {"reference": {**known, "seed": seed}, **stop},
+        "given": {"reference": {**known, "seed": seed}, **stop, **strategy.wants},
     }

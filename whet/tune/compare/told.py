@@ -41,6 +41,9 @@ def sentence(found: Comparison) -> str:
         beaten = {p.first for p in found.pairs if p.second == top.name and p.verdict == "better"}
         if near := [p.second for p in better[1:] if p.second not in beaten]:
             text += f" That {top.name} comes before {_listed(near)} may be chance."
+    most = max(x.spent for own in found.lines.values() for x in own)
+    if most > 1.05 * found.end:
+        text += f" They are compared after {found.end:,} {found.by}, which every study came to; the furthest came to {most:,}."
     least = enough(len(found.lines) - 1)
     if len(found.seeds) < least:
         text += f" With {len(found.seeds)} seeds no difference can pass for more than noise here: {least} are needed."
