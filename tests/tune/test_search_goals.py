@@ -120,8 +120,8 @@ def test_it_is_said_when_only_the_first_goal_steers(name, capfd):
     space = Space(x=Float(0, 1), n=Int(1, 3))
     for goals in (["min loss", "min ms"], ["min loss", "ms <= 5"]):
         with Study(space, goal=goals, search=name, schedule="full") as study:
-            study.run(lambda p: {"loss": p["x"], "ms": 1.0}, trials=2)
-            study.run(lambda p: {"loss": p["x"], "ms": 1.0}, trials=3)  # it goes on: nothing is said
+            study.run(lambda p: {"loss": p["x"], "ms": 1.0, "gradient.x": 1.0}, trials=2)
+            study.run(lambda p: {"loss": p["x"], "ms": 1.0, "gradient.x": 1.0}, trials=3)  # it goes on: nothing is said
         line = f"{name}: only the first of 2 goals steers it, min loss; tpe weighs all."
         alone = name not in ("random", "sobol", "grid", "tpe", "auto") and "min ms" in goals
         assert capfd.readouterr().err.count(line) == alone
