@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from whet.errors import TaskError, UsageError
 from whet.task import Task
 from whet.train.hypergradient.implicit import implicit
 from whet.train.hypergradient.lifted import Lifted, real_names
 from whet.train.hypergradient.outer import outer
-from whet.train.hypergradient.unrolled import Recorder, unrolled
+from whet.train.hypergradient.unrolled import Recorder, size_of, unrolled
 from whet.train.run import Run
 from whet.tune.space import Params
 from whet.units import show_bytes
@@ -24,7 +23,6 @@ from whet.units import show_bytes
 __all__ = ["METHODS", "Hypergradient", "Tape", "hypergradient"]
 
 METHODS = ("unrolled", "implicit")
-_BACK = 5.0  # epochs of training that going back through one costs (measured 3.5 to 6)
 _SOLVED = 6.0  # epochs that an implicit gradient costs, whatever the training's length
 _MEMORY = 2**30  # bytes of states that a training keeps
 
@@ -71,15 +69,15 @@ class Tape:
         """Add the state after the next epoch, or after an earlier one that was gone back to; the first go when there are too many."""
         self.drop(state["step"] - 1)
         self.states.append(state)
-        self._bytes += _size(state)
+        self._bytes += size_of(state)
         while len(self.states) > 2 and self._bytes > self.memory:
-            self._bytes -= _size(self.states.popleft())
+            self._bytes -= size_of(self.states.popleft())
             self.full = True
 
     def drop(self, step: int) -> None:
         """Forget what came after epoch `step`."""
         while self.states and self.states[-1]["step"] > step:
-            self._bytes -= _size(self.states.pop())
+            self._bytes -= size_of(self.states.pop())
 
     @property
     def whole(self) -> bool:
@@ -145,7 +143,8 @@ def hypergradient(
             RuntimeWarning,
             stacklevel=2,
         )
-    return Hypergradient(unrolled(run, states, lifted, end), end.of, end.value, epochs, _BACK * epochs + trained)
+    gradient, cost = unrolled(run, states, lifted, end, memory=_MEMORY if tape is None else tape.memory)
+    return Hypergradient(gradient, end.of, end.value, epochs, cost + trained)
 
 
 def _states(run: Run, tape: Tape | None, steps: int) -> tuple[Sequence[Mapping[str, Any]], int]:
@@ -157,11 +156,3 @@ def _states(run: Run, tape: Tape | None, steps: int) -> tuple[Sequence[Mapping[s
     for _ in run:
         new.take(run.state())
     return list(new.states), steps
-
-
-def _size(state: Any) -> int:
-    if isinstance(state, Tensor):
-        return state.numel() * state.element_size()
-    if isinstance(state, Mapping):
-        return sum(_size(v) for v in state.values())
-    return sum(_size(v) for v in state) if isinstance(state, (list, tuple)) else 0

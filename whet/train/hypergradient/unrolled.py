@@ -20,7 +20,9 @@ from whet.train.hypergradient.update import KINDS, updated
 from whet.train.run import Run, generator
 from whet.train.stream import stream
 
-__all__ = ["Recorder", "unrolled"]
+__all__ = ["Recorder", "size_of", "unrolled"]
+
+_BACK = 4.0  # epochs of training that going back through the steps of one costs (measured 1 to 5)
 
 
 @dataclass
@@ -41,35 +43,36 @@ class Recorder(Callback):
 
     def __init__(self) -> None:
         self.steps: list[_Step] = []
-        self.count = 0
-        self.on = False
+        self.wanted = range(0)  # steps of the epoch
         self.again = False  # whether batches are augmented again, for the gradient by its strength
         self._generator: torch.Generator | None = None
         self._order = torch.zeros(0, dtype=torch.int64)
         self._sizes: list[int] = []
-        self._at = 0
+        self._at = self._examples = 0
 
-    def begin(self, run: Run) -> None:
-        """Get ready for the next epoch of `run`."""
-        self.steps, self._at, self.on = [], 0, True
+    def begin(self, run: Run, wanted: range) -> None:
+        """Get ready for the next epoch of `run`; wanted: which of its steps to note."""
+        self.steps, self.wanted, self._at, self._examples = [], wanted, 0, 0
         order = torch.randperm(len(run.train), generator=generator("cpu", run.seed, "order", run.step))
         self._order = order.to(run.device)
         self._sizes = sizes(len(run.train), run.batch, alone=run.alone)
-        self.count = len(self._sizes)
         self._generator = generator(run.device, run.seed, "augment", run.step) if self.again else None
 
     def batch(self, run: Run, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
         """Note what there is before a step."""
-        if not self.on:
+        if self._at >= self.wanted.stop:
             return
         before = None
         if self._generator is not None:
             assert run.augment is not None
             before = self._generator.get_state()
-            raw = run.train.batch(self._order[self._at : self._at + self._sizes[len(self.steps)]])
-            self._at += len(raw[1])
+            raw = run.train.batch(self._order[self._examples : self._examples + self._sizes[self._at]])
+            self._examples += len(raw[1])
             run.augment(*raw, self._generator)  # draws what the run has drawn
-            inputs, targets = raw
+            inputs, targets = run.train.batch(self._order[self._examples - len(raw[1]) : self._examples])
+        self._at += 1
+        if self._at - 1 not in self.wanted:
+            return
         states = {
             n: {k: v.clone() for k, v in run.optimizer.state[p].items() if isinstance(v, Tensor)}
             for n, p in run.model.named_parameters()
@@ -90,31 +93,56 @@ class Recorder(Callback):
         )
 
 
-def unrolled(run: Run, states: Sequence[Mapping[str, Any]], lifted: Lifted, end: Outer) -> dict[str, float]:
-    """Return the gradient of `end` by hyperparameters, through all epochs between `states`, of which it is the last.
+def unrolled(
+    run: Run, states: Sequence[Mapping[str, Any]], lifted: Lifted, end: Outer, *, memory: int
+) -> tuple[dict[str, float], float]:
+    """Return the gradient of `end` by hyperparameters, through all epochs between `states`, of which it is the last; and what it cost, in epochs of training.
 
-    run: whose recorder is its one callback ; states: of a training, after each epoch. Each epoch is trained again from its beginning, to the bit,
-    while every step's beginning is noted; then its steps are gone through backwards. Memory: the states, weights and optimizer of every step of one
-    epoch, and the graph of one step. Time: some five times that of the epochs.
+    run: whose recorder is its one callback; states: of a training, after each epoch. Each epoch is trained again from its beginning, to the bit,
+    while every step's beginning is noted; then its steps are gone through backwards. Memory: `states`; weights, optimizer and examples of every step of one
+    epoch, or of a part of it, when they exceed `memory` bytes, and then an epoch is trained again for each part; the graph of one step. Time: some four times that of the epochs beside training
+    them again.
 
     What `end` depends on through the running averages of batch normalisation is a part of it; initial weights and averages are constants.
     """
     recorder = run.callbacks[0]
     assert isinstance(recorder, Recorder)
     recorder.again = lifted.augment is not None and run.augment is not None
-    back = _Back(run.model, lifted, end)
+    back, cost = _Back(run.model, lifted, end), 0.0
     factor = run.rate or (lambda _: 1.0)
+    count = len(sizes(len(run.train), run.batch, alone=run.alone))
+    each = size_of([states[-1]["model"], states[-1]["optimizer"]]) + size_of(run.train.parts) * run.batch // len(
+        run.train
+    )
+    most = max(1, memory // max(1, each))
+    chance = torch.Generator(run.device)
     for state in reversed(states[:-1]):
-        run.restore({**state, "callbacks": [None]})
-        recorder.begin(run)
-        epoch = run.step
-        next(iter(run))
-        run.model.train()
-        steps, chance = recorder.steps, torch.Generator(run.device)
-        with stream(0, "hypergradient", device=run.device), quietly():
-            for i in reversed(range(len(steps))):
-                back.step(steps.pop(), factor(epoch + i / recorder.count), chance)
-    return back.slopes
+        cost += _BACK
+        for last in range(count, 0, -most):
+            run.restore({**state, "callbacks": [None]})
+            recorder.begin(run, range(max(0, last - most), last))
+            epoch = run.step
+            next(iter(run))
+            run.model.train()
+            cost += 1.0
+            with stream(0, "hypergradient", device=run.device), quietly():
+                for i in reversed(recorder.wanted):
+                    back.step(recorder.steps.pop(), factor(epoch + i / count), chance)
+    recorder.wanted = range(0)
+    return back.slopes, cost
+
+
+def size_of(state: Any) -> int:
+    """Return the bytes of the tensors in a state.
+
+    >>> size_of({"a": torch.zeros(3), "b": [torch.zeros(2), 1]})
+    20
+    """
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, Mapping):
+        return sum(size_of(v) for v in state.values())
+    return sum(size_of(v) for v in state) if isinstance(state, (list, tuple)) else 0
 
 
 class _Back:
