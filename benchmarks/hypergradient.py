@@ -123,7 +123,7 @@ def played(player: str, seed: int, *, trials: int, epochs: int, examples: int, c
         began = time.process_time()
         while len(used) < trials or (used[-1] < cpu and len(used) < MOST * trials):
             with contextlib.suppress(whet.StudyError):  # that all trials failed so far, as when the first one diverges
-                study.run(lambda p, run: train_task(task, p, run, gradient=method), trials=len(used) + 1)
+                study.run(lambda p, run: train_task(task, p, run), trials=len(used) + 1)
             assert len(study.trials) == len(used) + 1
             used.append(time.process_time() - began)
         values = [math.nan if t.value is None or t.state == "FAILED" else t.value for t in study.trials]

@@ -320,6 +320,19 @@ def test_an_objective_reports_its_gradient_with_its_value():
     assert study.best.value == pytest.approx(1 / 3, abs=1e-4)
 
 
+def test_an_objective_can_see_whether_a_gradient_is_wanted():
+    wanted = []
+
+    def objective(params, run):
+        for _ in run:
+            wanted.append(run.gradient)
+            run.report(params["x"], gradient={"x": 1.0})
+
+    for search in ("hypergradient", Hypergradient(method="implicit"), "random"):
+        Study(Space(x=Float(0, 1)), search=search).run(objective, trials=1)
+    assert wanted == ["unrolled", "implicit", ""]
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

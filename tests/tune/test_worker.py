@@ -11,6 +11,7 @@ from torch import nn
 
 from whet import Const, Data, Float, Space, Split, Study, StudyError, Task
 from whet.tune.codec import unpack
+from whet.tune.search.hypergradient import Hypergradient
 from whet.tune.worker import train_task
 
 STEPS = 4
@@ -90,12 +91,12 @@ def sloped(folder, stretches, *, method="unrolled", stop="", goal="max accuracy"
     task.goal = goal
     for k in range(1, stretches + 1):
         with Study(
-            task.space, goal=goal, search="hypergradient", steps=STEPS, store=f"{folder}/{stretches}/s.db"
+            task.space, goal=goal, search=Hypergradient(method=method), steps=STEPS, store=f"{folder}/{stretches}/s.db"
         ) as study:
             if stop and not study.trials:
                 study.enqueue({"lr": 1.0, "weight_decay": 1e-6})  # too large: the loss rises now and then
             study.run(
-                lambda p, run: train_task(task, p, run, gradient=method, stop=stop),
+                lambda p, run: train_task(task, p, run, stop=stop),
                 budget=f"{STEPS * k // stretches}epochs",
             )
             return_value = study.trials[0], study.spent
@@ -120,12 +121,12 @@ def test_a_trial_reports_the_gradient_of_what_it_ends_with(method, tmp_path):
 
 def test_a_trial_that_ends_early_reports_the_gradient_of_its_best_point(tmp_path):
     from whet.train.hypergradient.found import hypergradient
-    from whet.tune.worker import _seed
+    from whet.tune.worker import training_seed
 
     trial, _ = sloped(tmp_path, 1, stop="patience 1", goal="min loss")
     best = next(p.step for p in trial.curve if p.value == trial.value)
     assert 1 < best < STEPS
-    exact = hypergradient(Sloping(), trial.params, steps=best, seed=_seed(Sloping(), 0))
+    exact = hypergradient(Sloping(), trial.params, steps=best, seed=training_seed(Sloping().seed, 0))
     found = {k.removeprefix("gradient."): v for k, v in trial.curve[-1].metrics.items() if k.startswith("gradient.")}
     assert found == pytest.approx(dict(exact.gradient), rel=1e-4)
 
@@ -137,7 +138,7 @@ def test_a_training_on_several_workers_has_no_gradient(tmp_path):
         Study(space, goal="max accuracy", search="hypergradient", steps=STEPS) as study,
         pytest.raises(StudyError) as e,
     ):
-        study.run(lambda p, run: train_task(task, p, run, gradient="unrolled"), trials=1)
+        study.run(lambda p, run: train_task(task, p, run), trials=1)
     assert "a training on several workers has no gradient" in str(e.value)
 
 

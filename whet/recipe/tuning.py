@@ -64,9 +64,7 @@ def tune(
     Raises StudyError when every trial failed, or the workers could not do their work.
     """
     ending.begin(study, job.until)
-    given: dict[str, Any] = {
-        "reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study), "gradient": getattr(study.searcher, "gradient", ""),
-    }  # fmt: skip
+    given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
     objective = {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
     limits, given_up = job.limits, threading.Event()
     crew = Crew(study, objective, limits, pool)

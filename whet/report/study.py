@@ -68,7 +68,13 @@ def went(trials: Trials) -> list[Plot]:
     >>> went(Trials([], space=Space()))
     []
     """
-    plots = (members_plot(trials), passes_plot(trials), descent_plot(trials), downhill_plot(trials), lineage_plot(trials))
+    plots = (
+        members_plot(trials),
+        passes_plot(trials),
+        descent_plot(trials),
+        downhill_plot(trials),
+        lineage_plot(trials),
+    )
     return [p for p in plots if p is not None]
 
 

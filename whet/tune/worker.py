@@ -26,7 +26,7 @@ __all__ = ["objective", "rebuild", "train_task", "training_seed"]
 
 
 def train_task(
-    task: Task, params: Mapping[str, Any], run: Attempt, *, stop: str = "", noise: bool = False, gradient: str = ""
+    task: Task, params: Mapping[str, Any], run: Attempt, *, stop: str = "", noise: bool = False
 ) -> dict[str, float] | None:
     """Train `task` under `params` for the steps of `run`, from its checkpoint when it has one.
 
@@ -34,8 +34,9 @@ def train_task(
     the validation outputs (n, C): what ensembles and intervals are made of. stop: a criterion as text (see
     `whet.stop.parse`); when it says so the trial ends with the model, outputs and value of its best point. noise: report
     the standard error of the last value, from the outputs. A configuration with "rule" and "workers" is trained by so many workers, in
-    the simulator (see `whet.distributed.together`). gradient: how to find that of the last value by the configuration's real numbers, "unrolled" or "implicit", which
-    is reported with it, and what it cost counted, in epochs (see `whet.train.hypergradient.found`).
+    the simulator (see `whet.distributed.together`). When the searcher goes by gradients
+    (`run.gradient`), that of the last value by the configuration's real numbers is reported with it, and what it cost counted, in epochs (see
+    `whet.train.hypergradient.found`).
 
     Raises DivergedError when a `diverged` of the criterion says so.
     """
@@ -49,7 +50,7 @@ def train_task(
     if state is not None and early.why:
         training.outputs = np.asarray(state["outputs"])
         _end(run, early)
-    slopes = _Slopes(task, params, training, gradient) if gradient else None
+    slopes = _Slopes(task, params, training, run.gradient) if run.gradient else None
     points = iter(early)
     for _ in run:
         point = next(points)
@@ -118,9 +119,9 @@ def _standard_error(training: Run | Together) -> float:
 
 
 def objective(
-    reference: Mapping[str, Any], stop: str = "", noise: bool = False, gradient: str = ""
+    reference: Mapping[str, Any], stop: str = "", noise: bool = False
 ) -> Callable[[Mapping[str, Any], Attempt], dict[str, float] | None]:
-    """Return the objective of the task that `reference` describes (see `whet.tasks.reference`); stop, noise, gradient: `train_task`'s.
+    """Return the objective of the task that `reference` describes (see `whet.tasks.reference`); stop, noise: `train_task`'s.
 
     >>> train = objective({"task": "digits", "seed": 0})
     >>> callable(train)
@@ -130,7 +131,7 @@ def objective(
 
     def train(params: Mapping[str, Any], run: Attempt) -> dict[str, float] | None:
         task.steps = run.steps  # what falls with the epochs, such as a cosine's rate, ends with this study's
-        return train_task(task, params, run, stop=stop, noise=noise, gradient=gradient)
+        return train_task(task, params, run, stop=stop, noise=noise)
 
     return train
 
