@@ -13,7 +13,7 @@ from whet import seed as streams
 from whet.errors import UsedUp
 from whet.tune.search import searcher
 from whet.tune.space import Float, Params, Space
-from whet.tune.trial import State, Trial, Trials
+from whet.tune.trial import Point, State, Trial, Trials
 
 __all__ = ["SPACE", "loss", "proposed", "recorded", "searched"]
 
@@ -51,11 +51,24 @@ def proposed(name: str, before: list[Params] | None = None) -> list[Params]:
             break
         out.append(said.params)
         known = before[i] if before and i < len(before) else said.params
-        done.append(Trial(i, known, State.DONE, value=float(loss(*SPACE.encode(known))), origin=said.origin))
+        value = float(loss(*SPACE.encode(known)))
+        curve = (Point(1, value, metrics=sloping(known)),) if name == "hypergradient" else ()
+        done.append(Trial(i, known, State.DONE, curve, value, origin=said.origin))
     if not before or len(before) != len(out):
         return out
     apart = [np.abs(SPACE.encode(a) - SPACE.encode(b)).max() for a, b in zip(before, out, strict=True)]
     return before if np.mean(np.array(apart) > 1e-3) <= 0.1 else out
+
+
+def sloping(params: Params) -> dict[str, float]:
+    """Return the gradient of the loss by the values of a configuration, as a trial reports it: by differences in the unit square."""
+    u, h = SPACE.encode(params), 1e-5
+    found = {}
+    for j, (n, domain) in enumerate(SPACE.items()):
+        low, high = (np.clip(u + s * h * np.eye(2)[j], 0, 1) for s in (-1, 1))
+        by = domain.decode(float(high[j])) - domain.decode(float(low[j]))  # type: ignore[operator]
+        found[f"gradient.{n}"] = float(loss(*high) - loss(*low)) / by
+    return found
 
 
 def searched(name: str, tried: list[Params]) -> str:

@@ -32,6 +32,47 @@ def test_a_grid_says_how_many_points_it_has_before_its_first_trial(whet, task):
     assert said.out.index("grid: 25 points over 2 dimensions (lr 5, decay 5).") < said.out.index("2 trials")
 
 
+def test_the_trials_of_a_task_report_the_gradients_that_a_searcher_goes_by(whet, task):
+    task("steps = 3", 'steps = 2\n    goal = "min loss"')
+    words = ("--search", "hypergradient", "--budget", "7trials", "--workers", "1", "--plain")
+    said = whet("tune", "tiny.py", *words)
+    assert said.code == 0, said
+    trials = json.loads(whet("study", "show", "tiny", "--json").out)["trials"]
+    assert all("gradient.lr" in t["curve"][-1] for t in trials)
+    steps = [t for t in trials if "hypergradient" in t["origin"]]
+    assert len(steps) >= 1
+    assert all(t["params"] != trials[t["origin"]["hypergradient"]["from"]]["params"] for t in steps)
+
+
+def test_a_search_along_gradients_is_refused_where_it_makes_no_sense(refused, whet, task):
+    task()
+    refused(
+        "tune", "tiny.py", "--search", "hypergradient", "--schedule", "asha", "--budget", "2trials", "--plain", out=True,
+        needed=("search 'hypergradient' does not go with schedule 'asha'", "Use full or median"),
+    )  # fmt: skip
+    task(
+        "decay=Float",
+        "drop=Float",
+        more="\n    def optimizer(self, params, model):\n        return torch.optim.Adam(model.parameters())\n",
+    )
+    said = whet(
+        "tune",
+        "tiny.py",
+        "--search",
+        "hypergradient",
+        "--epochs",
+        "1",
+        "--budget",
+        "3trials",
+        "--plain",
+        "--workers",
+        "1",
+    )
+    assert said.code == 2, said
+    assert "reported no gradient of accuracy" in said.err
+    assert len([line for line in said.err.splitlines() if "gradient" in line]) == 1
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("schedule", ["auto", *SCHEDULES.known])
 @pytest.mark.parametrize("search", ["auto", *SEARCHES.known])
@@ -39,6 +80,10 @@ def test_every_searcher_goes_with_every_scheduler(whet, search, schedule):
     said = whet(
         "tune", "digits", "--search", search, "--schedule", schedule, "--budget", "12epochs", "--workers", "1", "--json"
     )
+    if search == "hypergradient" and schedule not in ("auto", "full", "median"):
+        assert said.code == 2
+        assert f"search 'hypergradient' does not go with schedule '{schedule}'" in said.err
+        return
     assert said.code == 0, said
     found = json.loads(said.out)["tune"]
     assert 10 <= found["epochs"] <= 12

@@ -138,6 +138,24 @@ class RemembersTheFirstStudies:
         return Proposal(trials.space.sample(rng), {"search": "sick", "like": self._like[0]})
 
 
+@dataclass(frozen=True)
+class Rambles:
+    def propose(self, trials, rng):
+        return sample(trials, rng)
+
+    def refuses(self, space, steps, schedule):
+        return "no." if schedule == "full" else "first of all:\nno."
+
+
+@dataclass(frozen=True)
+class Hasty:
+    def propose(self, trials, rng):
+        return sample(trials, rng)
+
+    def misses(self, trials):
+        return "" if any(t.value is not None for t in trials) else "nothing was reported."
+
+
 @pytest.mark.parametrize(
     ("clause", "sick"),
     [
@@ -154,6 +172,8 @@ class RemembersTheFirstStudies:
         ("says_how_much_is_left", WrongSize),
         ("learns_from_earlier_studies", TakesWhatLiesElsewhere),
         ("learns_from_earlier_studies", RemembersTheFirstStudies),
+        ("says_why_in_one_line", Rambles),
+        ("says_why_in_one_line", Hasty),
         ("leaves_trials_alone", Scribbles),
     ],
 )

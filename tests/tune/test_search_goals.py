@@ -173,8 +173,8 @@ def test_it_is_said_when_only_the_first_goal_steers(name, capfd):
     space = Space(x=Float(0, 1), n=Int(1, 3))
     for goals in (["min loss", "min ms"], ["min loss", "ms <= 5"]):
         with Study(space, goal=goals, search=name, schedule="full") as study:
-            study.run(lambda p: {"loss": p["x"], "ms": 1.0}, trials=2)
-            study.run(lambda p: {"loss": p["x"], "ms": 1.0}, trials=3)  # it goes on: nothing is said
+            study.run(lambda p: {"loss": p["x"], "ms": 1.0, "gradient.x": 1.0}, trials=2)
+            study.run(lambda p: {"loss": p["x"], "ms": 1.0, "gradient.x": 1.0}, trials=3)  # it goes on: nothing is said
         line = f"{name}: only the first of 2 goals steers it, min loss; tpe and evolution weigh all."
         if name == "portfolio":
             line = "portfolio: of its members gp goes by the first of 2 goals alone, min loss; the credit goes by all."

@@ -22,6 +22,7 @@ from whet.tune.search.evolution import Evolution
 from whet.tune.search.forest import Forest
 from whet.tune.search.gp import GP
 from whet.tune.search.grid import Grid
+from whet.tune.search.hypergradient import Hypergradient
 from whet.tune.search.policy import Policy
 from whet.tune.search.portfolio import Portfolio
 from whet.tune.search.random import Random
@@ -72,6 +73,7 @@ class Loose:
         ("zoom", Zoom(seed=5)),
         ("evolution", Evolution(seed=5)),
         ("policy", Policy(seed=5)),
+        ("hypergradient", Hypergradient(seed=5)),
         ("portfolio", Portfolio(seed=5)),
     ],
 )
@@ -111,7 +113,7 @@ def test_an_object_is_taken_as_it_is():
 def test_unknown_names_say_what_is_allowed_and_near():
     with pytest.raises(
         StudyError,
-        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, cma, evolution, forest, gp, grid, policy, portfolio, random, sobol, tpe, zoom",
+        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, cma, evolution, forest, gp, grid, hypergradient, policy, portfolio, random, sobol, tpe, zoom",
     ):
         searcher("sobel", SPACE, 1)
     with pytest.raises(

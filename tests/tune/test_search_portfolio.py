@@ -15,6 +15,7 @@ from whet import seed as streams
 from whet.errors import UsedUp
 from whet.testing import SEARCHER
 from whet.tune import search
+from whet.tune.schedule import describe as describe_schedule
 from whet.tune.search.cma import CMA
 from whet.tune.search.gp import GP
 from whet.tune.search.model.paying import Account, Paying, worth
@@ -297,3 +298,19 @@ def test_trials_that_are_not_trained_to_the_end_count_as_forecast():
     account = Paying("ab", 1e6).look(Trials([*done, late], space=PLANE, steps=3))
     assert account.weight[1] == 1.0
     assert account.credit[1] < 0.2
+
+
+def test_a_member_that_goes_by_gradients_is_given_them_and_whole_trials():
+    search = Portfolio(["hypergradient", "random"])
+    assert search.gradient == "unrolled"
+    assert Portfolio(["gp", "random"]).gradient == ""
+    space = Space(x=Float(0, 1))
+    assert describe_schedule(Study(space, search=search, steps=9).scheduler)["name"] == "full"
+    with pytest.raises(StudyError, match="portfolio: search 'hypergradient' does not go with schedule 'asha'"):
+        Study(space, search=search, schedule="asha", steps=9)
+    study = Study(space, search=search, steps=1)
+    study.run(lambda p: {"loss": (p["x"] - 0.3) ** 2, "gradient.x": 2 * (p["x"] - 0.3)}, trials=40)
+    steps = [t for t in study.trials if "hypergradient" in t.origin]
+    assert steps
+    assert all(t.origin["with"] == "hypergradient" for t in steps)
+    assert study.best.value < 1e-6

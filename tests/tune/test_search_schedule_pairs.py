@@ -61,7 +61,21 @@ class TwiceSchedule:
 @pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw"])
 @pytest.mark.parametrize(
     "search",
-    ["random", "sobol", "grid", "gp", "forest", "cma", "zoom", "evolution", "policy", "portfolio", "tpe", "auto"],
+    [
+        "random",
+        "sobol",
+        "grid",
+        "gp",
+        "forest",
+        "cma",
+        "zoom",
+        "evolution",
+        "policy",
+        "hypergradient",
+        "portfolio",
+        "tpe",
+        "auto",
+    ],
 )
 def test_a_study(search, schedule):
     space = SPACES["mixed"]

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from whet import Const, Data, Space, Split, Study, Task
+from whet import Const, Data, Float, Space, Split, Study, StudyError, Task
 from whet.tune.codec import unpack
+from whet.tune.search.hypergradient import Hypergradient
 from whet.tune.worker import train_task
 
 STEPS = 4
@@ -74,3 +75,82 @@ def test_broken_off_after_every_epoch_it_ends_with_the_same_bits(kind, tmp_path)
     again, curve_again = final(tmp_path, kind, stretches=STEPS)
     assert curve == curve_again
     assert flat(calm) == flat(again)
+
+
+class Sloping(Two):
+    """The same with a rate and a decay to search."""
+
+    space = Space(lr=Float(1e-3, 1.0, log=True), weight_decay=Float(1e-6, 1e-1, log=True), batch=Const(8))
+
+    def optimizer(self, params, model):
+        return Task.optimizer(self, {**params, "optimizer": "sgd"}, model)
+
+
+def sloped(folder, stretches, *, method="unrolled", stop="", goal="max accuracy"):
+    task = Sloping()
+    task.goal = goal
+    for k in range(1, stretches + 1):
+        with Study(
+            task.space, goal=goal, search=Hypergradient(method=method), steps=STEPS, store=f"{folder}/{stretches}/s.db"
+        ) as study:
+            if stop and not study.trials:
+                study.enqueue({"lr": 1.0, "weight_decay": 1e-6})  # too large: the loss rises now and then
+            study.run(
+                lambda p, run: train_task(task, p, run, stop=stop),
+                budget=f"{STEPS * k // stretches}epochs",
+            )
+            return_value = study.trials[0], study.spent
+    return return_value
+
+
+@pytest.mark.parametrize("method", ["unrolled", "implicit"])
+def test_a_trial_reports_the_gradient_of_what_it_ends_with(method, tmp_path):
+    """However often it is broken off, with its last value alone, and what it cost is counted."""
+    calm, spent = sloped(tmp_path, 1, method=method)
+    again, more = sloped(tmp_path, STEPS, method=method)
+    names = ["gradient(loss).weight_decay"] + ["gradient(loss).lr"] * (method == "unrolled")
+    assert [k for k in sorted(calm.curve[-1].metrics) if k.startswith("gradient")] == sorted(names)
+    assert not any(k.startswith("gradient") for p in calm.curve[:-1] for k in p.metrics)
+    assert calm.curve[-1].metrics == again.curve[-1].metrics
+    assert calm.curve[-1].metrics["loss"] > 0
+    assert [p.cost for p in calm.curve[:-1]] == [1.0] * (STEPS - 1)
+    assert spent.cost == STEPS + (5.0 * STEPS if method == "unrolled" else 6.0)
+    assert more.cost == spent.cost + STEPS  # of a trial that was broken off, trained once more
+    assert spent.steps == more.steps == STEPS
+
+
+def test_a_trial_that_ends_early_reports_the_gradient_of_its_best_point(tmp_path):
+    from whet.train.hypergradient.found import hypergradient
+    from whet.tune.worker import training_seed
+
+    trial, _ = sloped(tmp_path, 1, stop="patience 1", goal="min loss")
+    best = next(p.step for p in trial.curve if p.value == trial.value)
+    assert 1 < best < STEPS
+    exact = hypergradient(Sloping(), trial.params, steps=best, seed=training_seed(Sloping().seed, 0))
+    found = {k.removeprefix("gradient."): v for k, v in trial.curve[-1].metrics.items() if k.startswith("gradient.")}
+    assert found == pytest.approx(dict(exact.gradient), rel=1e-4)
+
+
+def test_a_training_on_several_workers_has_no_gradient(tmp_path):
+    task = Sloping()
+    space = Space(lr=Float(1e-3, 1.0), rule=Const("async"), workers=Const(2), batch=Const(8))
+    with (
+        Study(space, goal="max accuracy", search="hypergradient", steps=STEPS) as study,
+        pytest.raises(StudyError) as e,
+    ):
+        study.run(lambda p, run: train_task(task, p, run), trials=1)
+    assert "a training on several workers has no gradient" in str(e.value)
+
+
+def test_a_gradient_that_is_not_finite_is_reported_as_it_is(tmp_path, monkeypatch):
+    """Else a study whose first trial had none would be told that it reports none."""
+    from whet.train.hypergradient import found
+    from whet.tune import worker
+
+    made = found.Hypergradient({"lr": float("nan"), "weight_decay": float("inf")}, "loss", 0.5, 4, 20.0)
+    monkeypatch.setattr(worker, "hypergradient", lambda *_, **__: made)
+    trial, _ = sloped(tmp_path, 1)
+    assert trial.curve[-1].metrics["gradient(loss).weight_decay"] == float("inf")
+    with Study.open(f"{tmp_path}/1/s.db", "study") as study:
+        assert study.searcher.misses(study.trials) == ""
+        assert study.ask().origin["start"] == "sobol"

@@ -15,6 +15,7 @@ from whet.report.curves import curves
 from whet.report.dataset import Look, dataset
 from whet.report.descent import descent_plot
 from whet.report.document import Report
+from whet.report.downhill import downhill_plot
 from whet.report.ensemble import ensemble
 from whet.report.front import front_section
 from whet.report.importance import importance_section, weighed
@@ -61,13 +62,19 @@ def happened(trials: Trials, history: History = ()) -> Section:
 
 
 def went(trials: Trials) -> list[Plot]:
-    """Return the plots of what a searcher recorded of its way: who proposed, the passes of a zoom, who is whose child; and the lineage of the best.
+    """Return the plots of what a searcher recorded of its way: who proposed, the passes of a zoom, who is whose child, where gradients led; and the lineage of the best.
 
     >>> from whet.tune.space import Space
     >>> went(Trials([], space=Space()))
     []
     """
-    plots = (members_plot(trials), passes_plot(trials), descent_plot(trials), lineage_plot(trials))
+    plots = (
+        members_plot(trials),
+        passes_plot(trials),
+        descent_plot(trials),
+        downhill_plot(trials),
+        lineage_plot(trials),
+    )
     return [p for p in plots if p is not None]
 
 

@@ -26,7 +26,7 @@ class RandomAffine:
     (True, True, [0, 1])
     """
 
-    strength: float
+    strength: float | Tensor
     flip: bool = False
 
     def __call__(

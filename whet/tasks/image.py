@@ -77,7 +77,8 @@ class ImageTask(Task):
 
     def augment(self, params: Params) -> Callable[..., tuple[tuple[Tensor, ...], Tensor]] | None:
         """Return random moves of the strength `augment`, None at 0."""
-        strength = float(params.get("augment", 0.0) or 0.0)
+        given: Any = params.get("augment", 0.0) or 0.0
+        strength = given if isinstance(given, Tensor) else float(given)  # a tensor when its gradient is wanted
         return RandomAffine(strength, self.flip) if strength > 0 else None
 
     @property

@@ -211,6 +211,19 @@ def _reshaped(space: Space) -> Space:
     return Space(**{n: space[n] for n in names[: max(1, len(names) // 2)]}, extra=Float(0.0, 1.0))
 
 
+def says_why_in_one_line(make: Make) -> None:
+    """Its optional `refuses` and `misses` return text of one line, "" when all is well; a study that has not begun misses nothing."""
+    made = make()
+    for name, space in SPACES.items():
+        for schedule in ("full", "median", "asha", "somewhere:Else"):
+            why = getattr(made, "refuses", lambda *_: "")(space, 9, schedule)
+            assert isinstance(why, str), f"{name}, {schedule}: refuses returned {why!r}"
+            assert len(why.splitlines()) <= 1, f"{name}, {schedule}: {why!r} is not one line"
+        study = Play(space)
+        study.ask()
+        assert getattr(made, "misses", lambda _: "")(study.trials) == "", f"{name}: it misses something before a trial"
+
+
 def leaves_trials_alone(make: Make) -> None:
     """Nothing it is shown is changed, and later changes to a proposal do not reach it."""
     made, study = make(), Play(SPACES["branches"])
@@ -240,5 +253,6 @@ SEARCHER: tuple[Callable[[Make], None], ...] = (
     says_how_much_is_left,
     learns_from_earlier_studies,
     serves_goals_with_bounds,
+    says_why_in_one_line,
     leaves_trials_alone,
 )

@@ -58,7 +58,10 @@ def optimizer(params: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimi
             )
     options = {**defaults, **branch}
     if "beta1" in options or "beta2" in options:
-        options["betas"] = (options.pop("beta1", 0.9), options.pop("beta2", 0.999))
+        betas = options.pop("beta1", 0.9), options.pop("beta2", 0.999)
+        if any(isinstance(b, torch.Tensor) for b in betas):  # PyTorch wants both alike
+            betas = torch.as_tensor(betas[0], dtype=torch.float64), torch.as_tensor(betas[1], dtype=torch.float64)
+        options["betas"] = betas
     if options.get("nesterov") and not options["momentum"]:
         options["nesterov"] = False  # without momentum the two are the same, and PyTorch refuses the pair
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whet import seed as streams
-from whet.errors import UsedUp
+from whet.errors import StudyError, UsedUp
 from whet.journal.event import Writer
 from whet.tune.book import Book
 from whet.tune.budget import Budget
@@ -62,6 +62,8 @@ class Asking:
                 if isinstance(decision, Resume):
                     begun = self._resume(decision.id, moment.seq, by)
                 else:
+                    if decision is not _GUESS and decision.params is None:
+                        self._insist(moment)
                     begun = self._start(decision, moment.seq, budget, begun_before)
                 if begun is not None:
                     if isinstance(decision, Resume):
@@ -73,6 +75,11 @@ class Asking:
         if self._book.history.waiting and self._room(budget, moment):
             return _GUESS
         return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
+
+    def _insist(self, moment: Trials) -> None:
+        """Raise StudyError when trials that ended did not report what the searcher goes by."""
+        if why := getattr(self._searcher, "misses", lambda _: "")(moment):
+            raise StudyError(f"study '{self._book.journal.name}': {why}")
 
     def _room(self, budget: Budget, moment: Trials, start: Start = _GUESS) -> bool:
         """Return whether one more trial may be started; one whose configuration is given needs none that is new."""

@@ -44,7 +44,7 @@ class Attempt:
     Iterate it: it yields the numbers of the steps to train, from where the trial stands until the verdict is no longer
     GO. `load` returns the state of the last checkpoint, or None when the trial starts afresh; `report` records the
     value after the current step, with a state to go on from; `curve` has the points so far, and `end` closes the trial
-    before its last step, for criteria of `whet.stop`. Without states a trial that was paused or interrupted
+    before its last step, for criteria of `whet.stop`. `gradient` says whether the searcher wants one. Without states a trial that was paused or interrupted
     starts again at step 1: the points it already has stand, and the cost of repeating them is counted.
 
     >>> import whet
@@ -76,6 +76,11 @@ class Attempt:
     def id(self) -> int:
         """The trial's number."""
         return self.trial.id
+
+    @property
+    def gradient(self) -> str:
+        """How a task's run is to find the gradient that the searcher goes by, "" when it goes by none: then there is none to report."""
+        return str(getattr(getattr(self._desk, "searcher", None), "gradient", ""))
 
     @property
     def steps(self) -> int:

@@ -60,8 +60,10 @@ class Resume:
 @runtime_checkable
 class Searcher(Protocol):
     """What to try. May also have `size(space) -> int | None`: how many different proposals it can make; `learns`, False when
-    earlier studies (`Trials.like`) make no difference; and `every_goal`, True when of several goals the first counts no more than the others. One that
-    asks other searchers may have `by_first`, the names of those for which it counts alone.
+    earlier studies (`Trials.like`) make no difference; `every_goal`, True when of several goals the first counts no more than the others (one that
+    asks other searchers may have `by_first`, the names of those for which it counts alone);
+    `whole`, True when it wants trials trained to their end; `refuses(space, steps, schedule) -> str`: why a study with it makes no sense; and
+    `misses(trials) -> str`: what it needs that trials which ended did not report. Both say "" when all is well, else the line of the error.
     """
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:

@@ -57,11 +57,15 @@ def offer(
     if not isinstance(seed, (int, Integral)) or isinstance(seed, bool):
         raise StudyError(f"study: seed must be a whole number, got {seed!r}.")
     steps, seed, goals = int(steps), int(seed), parse_goals(goal)
-    what, how = searcher(search, space, steps, seed=seed), scheduler(schedule, space, steps, goals, seed=seed)
+    what = searcher(search, space, steps, seed=seed)
+    whole = schedule == "auto" and getattr(what, "whole", False)
+    how = scheduler("full" if whole else schedule, space, steps, goals, seed=seed)
     given = {k: v if isinstance(v, str) else "" for k, v in (("search", search), ("schedule", schedule))}
     if names := asked(like):
         given["like"] = ",".join(n if isinstance(n, str) else n.name for n in names)
     terms = Terms(space, goals, steps, seed, describe_search(what), describe_schedule(how), given)
+    if why := getattr(what, "refuses", lambda *_: "")(space, steps, terms.schedule["name"]):
+        raise StudyError(why)
     return Agreement(terms, what, how)
 
 

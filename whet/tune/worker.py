@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 from torch import nn
 
 from whet.distributed.together import Together, rule_in
-from whet.errors import DivergedError
+from whet.errors import DivergedError, TaskError
 from whet.metric import interval
 from whet.seed import key
 from whet.stop.gain import NOISE
 from whet.task import Task
 from whet.tasks import restore
 from whet.train.early import Early
+from whet.train.hypergradient.found import Tape, hypergradient
 from whet.train.run import Run
 from whet.tune.attempt import Attempt
 from whet.tune.trial import Trial, Verdict
@@ -32,7 +34,9 @@ def train_task(
     the validation outputs (n, C): what ensembles and intervals are made of. stop: a criterion as text (see
     `whet.stop.parse`); when it says so the trial ends with the model, outputs and value of its best point. noise: report
     the standard error of the last value, from the outputs. A configuration with "rule" and "workers" is trained by so many workers, in
-    the simulator (see `whet.distributed.together`).
+    the simulator (see `whet.distributed.together`). When the searcher goes by gradients
+    (`run.gradient`), that of the last value by the configuration's real numbers is reported with it, and what it cost counted, in epochs (see
+    `whet.train.hypergradient.found`).
 
     Raises DivergedError when a `diverged` of the criterion says so.
     """
@@ -46,13 +50,20 @@ def train_task(
     if state is not None and early.why:
         training.outputs = np.asarray(state["outputs"])
         _end(run, early)
+    slopes = _Slopes(task, params, training, run.gradient) if run.gradient else None
     points = iter(early)
     for _ in run:
         point = next(points)
         metrics: dict[str, Any] = dict(point.metrics)
+        now = training.state()
+        if slopes is not None:
+            slopes.take(now)
+            if point.step == run.steps and not early.why and math.isfinite(point.value):
+                metrics |= slopes.found(point.step)
+                metrics["cost"] = 1.0 + slopes.cost
         if noise and point.step == run.steps:
             metrics[NOISE] = _standard_error(training)
-        state = {**training.state(), "outputs": training.outputs}
+        state = {**now, "outputs": training.outputs}
         if stop:
             state["early"] = early.state()
         run.report(point.value, state, **metrics)
@@ -61,8 +72,36 @@ def train_task(
     best = early.best
     if not run.ended or best is None:
         return None
-    told = {**best.metrics, training.goal.name: best.value}
+    told = {**best.metrics, training.goal.name: best.value, **({} if slopes is None else slopes.found(best.step))}
     return {**told, NOISE: _standard_error(training)} if noise else told
+
+
+class _Slopes:
+    """The gradient of what a trial ends with: the states of its training are kept, so that it need not be trained again."""
+
+    def __init__(self, task: Task, params: Mapping[str, Any], training: Run | Together, method: str) -> None:
+        if not isinstance(training, Run):
+            raise TaskError(
+                "hypergradient: a training on several workers has no gradient. Take rule and workers out of the space, or use another searcher."
+            )
+        self._task, self._params, self._training, self._method = task, params, training, method
+        self._tape = Tape()
+        self._tape.take(training.state())
+        self.cost = 0.0
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Keep the state after an epoch."""
+        self._tape.take(state)
+
+    def found(self, step: int) -> dict[str, float]:
+        """Return the metrics of the gradient of the value after epoch `step`."""
+        run = self._training
+        self._tape.drop(step)
+        made = hypergradient(
+            self._task, self._params, steps=step, seed=run.seed, device=run.device, method=self._method, tape=self._tape
+        )  # fmt: skip
+        self.cost = made.cost
+        return made.metrics(run.goal.name)
 
 
 def _end(run: Attempt, early: Early[Run | Together]) -> None:

@@ -13,6 +13,7 @@
 | zoom | coarse-to-fine passes over narrower and narrower ranges |
 | evolution | children of the best recent trials, each with one change |
 | policy | draws from a controller that is trained by policy gradient |
+| hypergradient | down the gradient that trials report, from several starts |
 | portfolio | several of these; who proposes next is drawn by what their proposals were worth |
 
 Other packages add names as entry points of the group `whet.search`.
@@ -45,6 +46,7 @@ NAMES = Names(
         "zoom": "whet.tune.search.zoom:Zoom",
         "evolution": "whet.tune.search.evolution:Evolution",
         "policy": "whet.tune.search.policy:Policy",
+        "hypergradient": "whet.tune.search.hypergradient:Hypergradient",
         "portfolio": "whet.tune.search.portfolio:Portfolio",
     },
 )

@@ -97,6 +97,21 @@ class Portfolio:
             found.append((NAMES.describe(made)["name"], made))
         return found
 
+    @property
+    def gradient(self) -> str:
+        """How the runs of a task are to find the gradient that a member goes by, "" when none does."""
+        return next((g for _, m in self._made if (g := getattr(m, "gradient", ""))), "")
+
+    @property
+    def whole(self) -> bool:
+        """Whether a member wants trials that are trained to their end."""
+        return any(getattr(m, "whole", False) for _, m in self._made)
+
+    def refuses(self, space: Space, steps: int, schedule: str) -> str:
+        """Return why a study makes no sense with one of the members, "" when it does."""
+        said = (getattr(m, "refuses", lambda *_: "")(space, steps, schedule) for _, m in self._made)
+        return next((f"portfolio: {why}" for why in said if why), "")
+
     @cached_property
     def _paying(self) -> Paying:
         return Paying([name for name, _ in self._made], self.memory)
