@@ -64,7 +64,7 @@ def held(
         space, "min loss", steps, search=["random", grid], schedule="full", seeds=seeds, budget=f"{grid.size(space)}trials", store=str(store),
     )  # fmt: skip
     through = Through(plan)
-    for _ in inline(plan, lambda _, seed: objective(seed), through):
+    for _ in inline(plan, objective, through):
         pass
     return through.result
 

@@ -353,16 +353,14 @@ def test_studies_of_one_budget_that_came_to_different_ends_are_compared_where_al
     assert "after 20 epochs, which every study came to; the furthest came to 40" in found.sentence
 
 
-@dataclass(frozen=True)
-class Steep:
-    """A searcher that wants the runs of a task to report gradients."""
+def test_a_search_along_gradients_gets_them_and_says_first_where_there_are_none(tmp_path):
+    from whet.tasks import resolve
 
-    gradient: str = "unrolled"
-
-    def propose(self, trials, rng):
-        return Proposal(trials.space.sample(rng))
-
-
-def test_what_a_searcher_wants_of_the_runs_of_a_task_is_asked_of_them():
-    found = strategies([Steep(), "tpe"], "full")
-    assert [s.wants for s in found] == [{}, {"gradient": "unrolled"}, {}]
+    words = {"search": "hypergradient", "seeds": 2, "budget": "6epochs", "steps": 2}
+    found = compare(resolve("diabetes"), **words, schedule="full", store=str(tmp_path / "a.db"))
+    assert found.end == 6
+    with whet.Study.open(str(tmp_path / "a.db"), "hypergradient+full.0") as study:
+        assert any(k.startswith("gradient") for t in study.trials for p in t.curve for k in p.metrics)
+    whole = whet.Space(k=whet.Int(1, 3), c=whet.Choice(["a", "b"]))
+    with pytest.raises(StudyError, match=r"hypergradient cannot search this: .*no Float"):
+        compare(bowl, whole, search="hypergradient", seeds=2)

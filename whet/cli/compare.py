@@ -179,9 +179,9 @@ def _going(
     if not left:
         return
 
-    def given(strategy: Strategy, seed: int) -> dict[str, Any]:
+    def given(seed: int) -> dict[str, Any]:
         stop = {"stop": job.stop} if job.stop else {}
-        own = {"reference": {**known, "seed": seed}, **stop, **strategy.wants}
+        own = {"reference": {**known, "seed": seed}, **stop}
         return {"ref": "whet.tune.worker:objective", "given": own}
 
     start = place("processes", min(workers, len(left)))

@@ -26,12 +26,12 @@ _DEATHS = 5  # workers that a study may lose one after the other without getting
 
 
 def crowd(
-    left: Sequence[tuple[Strategy, int]], objective: Callable[[Strategy, int], Mapping[str, Any]], through: Through, pool: Workers, *,
+    left: Sequence[tuple[Strategy, int]], objective: Callable[[int], Mapping[str, Any]], through: Through, pool: Workers, *,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:  # fmt: skip
     """Go on with the studies `left` in the processes of `pool`; yield now and then. When `stopping` says so the work ends after its step.
 
-    left: as `begun` returned them; objective: (strategy, seed) -> {"ref", "given"}, see `whet.tune.crew.Crew`. Raises StudyError for what ends the
+    left: as `begun` returned them; objective: seed -> {"ref", "given"}, see `whet.tune.crew.Crew`. Raises StudyError for what ends the
     work of a study.
     """
     plan, waiting, busy = through.plan, deque(left), dict[int, tuple[Strategy, int]]()
@@ -42,7 +42,7 @@ def crowd(
     def call(worker: int, strategy: Strategy, seed: int) -> None:
         busy[worker] = strategy, seed
         payload = {
-            "store": plain(plan.store), "name": f"{strategy.key}.{seed}", "objective": dict(objective(strategy, seed)),
+            "store": plain(plan.store), "name": f"{strategy.key}.{seed}", "objective": dict(objective(seed)),
             "threads": pool.threads, "limits": asdict(plan.limits),
         }  # fmt: skip
         pool.call(worker, "whet.tune.compare.crowd:work", payload)

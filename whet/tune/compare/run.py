@@ -12,7 +12,7 @@ from whet.journal.store import Store
 from whet.tune.budget import Budget
 from whet.tune.compare.crowd import crowd
 from whet.tune.compare.result import Comparison
-from whet.tune.compare.strategies import Strategy, check, strategies
+from whet.tune.compare.strategies import check, strategies
 from whet.tune.compare.studies import Plan, Through, begun, inline
 from whet.tune.loop import interruptible
 from whet.tune.space import Space
@@ -75,7 +75,7 @@ def compare(
     start = place("auto", workers)
     through = Through(plan)
     if start is None:
-        for _ in inline(plan, _trained(task) if task is not None else lambda *_: objective, through):
+        for _ in inline(plan, _trained(task) if task is not None else lambda _: objective, through):
             pass
         return through.result
     given = _named(task, objective)
@@ -139,33 +139,41 @@ def _middle(task: Any) -> dict[str, Any]:
     return dict(own) if own is not None else dict(task.space.decode([0.5] * len(task.space.dims)))
 
 
-def _trained(task: Any) -> Callable[[Strategy, int], Callable[..., Any]]:
-    """Return how this process makes the objective of a strategy and a seed."""
-    from whet.tasks import reference, restore
-    from whet.tune.worker import train_task
+def _trained(task: Any) -> Callable[[int], Callable[..., Any]]:
+    """Return how this process makes the objective of a seed: as workers do, for a task that they can make again."""
+    from whet.tasks import reference
+    from whet.tune.worker import objective, train_task
 
-    def made(strategy: Strategy, seed: int) -> Callable[..., Any]:
-        try:
-            own = restore({**reference(task), "seed": seed})
-        except TaskError:  # one that only this process can make
-            own = copy.copy(task)
-            own.seed = seed
-        own.steps, own.stop = task.steps, task.stop
-        wants = strategy.wants
-        return lambda params, run: train_task(own, params, run, stop=own.stop or "", **wants)
+    stop = task.stop or ""
+    try:
+        known = reference(task)
+    except TaskError:  # one that only this process can make
+        pass
+    else:
+        return lambda seed: objective({**known, "seed": seed}, stop=stop)
+
+    def made(seed: int) -> Callable[..., Any]:
+        own = copy.copy(task)
+        own.seed = seed
+
+        def train(params: Any, run: Any) -> Any:
+            own.steps = run.steps
+            return train_task(own, params, run, stop=stop)
+
+        return train
 
     return made
 
 
-def _named(task: Any, objective: Any) -> Callable[[Strategy, int], Mapping[str, Any]]:
-    """Return how worker processes make the objective of a strategy and a seed."""
+def _named(task: Any, objective: Any) -> Callable[[int], Mapping[str, Any]]:
+    """Return how worker processes make the objective of a seed."""
     if task is None:
         ref = refer(objective)
-        return lambda *_: {"ref": ref}
+        return lambda _: {"ref": ref}
     from whet.tasks import reference
 
     known, stop = reference(task), {"stop": task.stop} if task.stop else {}
-    return lambda strategy, seed: {
+    return lambda seed: {
         "ref": "whet.tune.worker:objective",
-        "given": {"reference": {**known, "seed": seed}, **stop, **strategy.wants},
+        "given": {"reference": {**known, "seed": seed}, **stop},
     }

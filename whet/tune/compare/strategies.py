@@ -39,12 +39,6 @@ class Strategy:
     search: str | Searcher
     schedule: str | Scheduler
 
-    @property
-    def wants(self) -> dict[str, Any]:
-        """What the runs of a task are to do for the searcher: options of `whet.tune.worker.objective`."""
-        method = getattr(searcher(self.search, _SPACE, 2), "gradient", "")
-        return {"gradient": method} if isinstance(method, str) and method else {}
-
     def seeded(self, seed: int) -> str | Searcher:
         """Return the searcher of the study with this seed: an object with an option `seed` gets that of the study, as a name does."""
         if isinstance(self.search, str) or "seed" not in {f.name for f in dataclasses.fields(self.search)}:  # type: ignore[arg-type]

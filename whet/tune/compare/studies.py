@@ -203,13 +203,13 @@ def begun(plan: Plan, through: Through) -> list[tuple[Strategy, int]]:
     return left
 
 
-def inline(plan: Plan, objective: Callable[[Strategy, int], Callable[..., Any]], through: Through) -> Iterator[None]:
+def inline(plan: Plan, objective: Callable[[int], Callable[..., Any]], through: Through) -> Iterator[None]:
     """Go on with every study in this process, one after the other; yield after each. Ctrl-C ends it after the current step."""
     left = begun(plan, through)
     with loop.interruptible() as asked:
         for strategy, seed in left:
             with plan.study(strategy, seed) as study:
-                if not carry(study, objective(strategy, seed), plan.limits, asked.is_set):
+                if not carry(study, objective(seed), plan.limits, asked.is_set):
                     break
                 through.take(strategy, seed, list(study.journal.read()), commonest(study.trials))
             yield
