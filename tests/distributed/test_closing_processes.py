@@ -51,7 +51,7 @@ def strike(training, which, number):
         if not struck and training.look().get("merged") == 15:
             struck = True
             time.sleep(0.3)
-            os.kill(training._pool.pids()[which], number)
+            os.kill(training._crew.pool.pids()[which], number)
     assert struck
     return points
 

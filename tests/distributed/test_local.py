@@ -39,7 +39,7 @@ def killer(training, which, seed, *, number=signal.SIGKILL):
             time.sleep(0.005)
         time.sleep(random.Random(seed).uniform(0, 1.0))
         try:
-            os.kill(training._pool.pids()[which], number)
+            os.kill(training._crew.pool.pids()[which], number)
         except (OSError, AttributeError):
             return  # all was over before
 
@@ -237,7 +237,7 @@ def test_a_worker_that_was_refused_for_good_trains_again_after_a_resume(tmp_path
     with Training(task("Ill"), params, workers=2, **given) as training:
         for _ in training.events(0.05):
             if training.status and not ill.exists():
-                ill.write_text(str(training._pool.pids()[1]))
+                ill.write_text(str(training._crew.pool.pids()[1]))
             if training.look().get("refused", {}).get("quarantine"):
                 training.halt()
     assert training.status["refused"] == {"nan": 2, "quarantine": 1}

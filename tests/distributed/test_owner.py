@@ -44,22 +44,22 @@ LATE = {"why": "late", "code": -9, "trace": ""}
 
 def test_what_is_lost_with_servers_is_counted_once_and_dismissed_workers_work_again():
     with training(deadline=7.0) as owner:
-        owner._pool = Pool(3, threads=1)
+        owner._crew.pool = Pool(3, threads=1)
         counts = owner._region["counts"]
         begins(owner, 0)
         counts[0] = 50
         list(owner._heard(Message(1, "result", {"updates": 9, "epoch": 0})))  # the server was about to end
-        assert (owner._idle, owner._due) == ({0}, {})
+        assert (owner._crew.idle, owner._crew.due) == ({0}, {})
         owner._replace(0, DIED)
-        assert owner._idle == set()
-        assert set(owner._due) == {0, 1}
+        assert owner._crew.idle == set()
+        assert set(owner._crew.due) == {0, 1}
         begins(owner, 30)
         owner._replace(0, DIED)
         begins(owner, 30)  # again, before anything was merged
         assert owner.lost == 20
-        owner._due.clear()
+        owner._crew.due.clear()
         list(owner._heard(Message(2, "result", {"updates": 9, "epoch": 1})))  # heard late: that server is gone
-        assert set(owner._due) == {2}
+        assert set(owner._crew.due) == {2}
         for _ in range(5):
             owner._replace(2, LATE)
         with pytest.raises(TaskError, match=r"worker 1: died 6 times in a row \(no answer within 7 seconds\)\. If its"):
@@ -68,10 +68,10 @@ def test_what_is_lost_with_servers_is_counted_once_and_dismissed_workers_work_ag
 
 def test_a_process_that_does_not_begin_or_a_server_that_does_not_answer_is_ended():
     with training(deadline=0.0) as owner:
-        owner._pool = Pool(3, threads=1)
-        before = owner._pool.pids()
-        owner._due[2] = 0.0
-        owner._end(1, process=before[1] + 1)  # of one that was replaced meanwhile
+        owner._crew.pool = Pool(3, threads=1)
+        before = owner._crew.pool.pids()
+        owner._crew.due[2] = 0.0
+        owner._crew.end(1, process=before[1] + 1)  # of one that was replaced meanwhile
         owner._began = 0.0
         with listen(socket_path(owner._place.meet)):
             owner._contact.reach()
@@ -80,7 +80,7 @@ def test_a_process_that_does_not_begin_or_a_server_that_does_not_answer_is_ended
         found = {}
         until = time.monotonic() + 60
         while len(found) < 2 and time.monotonic() < until:
-            message = owner._pool.get(1.0)
+            message = owner._crew.pool.get(1.0)
             if message is not None and message.kind == "exit":
                 found[message.worker] = message.data["why"]
         assert found == {0: "late", 2: "late"}

@@ -254,7 +254,7 @@ def test_a_process_that_is_killed_in_the_round_before_the_last_is_a_member_of_th
             if due is None and training.look().get("merged", 0) >= 32:
                 due = now + part * 6 * 0.25
             if due is not None and now > due:
-                os.kill(training._pool.pids()[3], signal.SIGKILL)
+                os.kill(training._crew.pool.pids()[3], signal.SIGKILL)
                 due = math.inf
     assert training.deaths == {"worker 2": 1}
     assert [w for w, _ in training.models] == [0, 1, 2, 3]

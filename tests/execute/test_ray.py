@@ -86,7 +86,8 @@ def cluster(tmp_path_factory):
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster
-    assert not ray.is_initialized(), "a study has not left the cluster"
+    stayed = ray.is_initialized()
+    ray.shutdown()
     cluster.shutdown()
     shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
     del os.environ["WHET_TEST_FLAG"]
@@ -95,6 +96,7 @@ def cluster(tmp_path_factory):
     left = set(psutil.Process().children(recursive=True)) - others
     _, left = psutil.wait_procs(left, timeout=10)
     assert not left
+    assert not stayed, "a study has not left the cluster"
 
 
 @pytest.mark.ray

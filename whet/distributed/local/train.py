@@ -16,6 +16,7 @@ from whet.distributed.fit import check_run
 from whet.distributed.flat import Flat
 from whet.distributed.keeper import workers_in
 from whet.distributed.local.contact import Contact
+from whet.distributed.local.crew import SERVER, Crew, name
 from whet.distributed.local.frames import Frame, Kind, most_tickets
 from whet.distributed.local.job import Job
 from whet.distributed.local.layout import socket_path
@@ -24,9 +25,7 @@ from whet.distributed.member import member_size
 from whet.distributed.rule import Local, Rule
 from whet.distributed.shares import crew
 from whet.errors import TaskError, UsageError
-from whet.execute.forkserver import ForkServer
-from whet.execute.process import died_of
-from whet.execute.processes import Message, Pool
+from whet.execute.processes import Message
 from whet.task import Task
 from whet.tasks import reference
 from whet.train.run import Run
@@ -35,10 +34,7 @@ from whet.tune.trial import Point
 
 __all__ = ["Training"]
 
-_SERVER = 0  # its number in the pool; worker w is w + 1
 _ANSWER = 0.25  # seconds in which a server that is not busy says how it stands
-_TRIES = 5  # deaths of one process in a row, without an epoch between, that are taken for bad luck
-_BEGIN = 600.0  # seconds a process may take to begin: torch, the data, the checkpoint
 _TURN = 1.0  # seconds between looks whether the processes are well, at most
 
 
@@ -71,11 +67,6 @@ class Training:
         self._resume, self._epoch, self._acknowledged = resume, 0, 0
         self._began: float | None = None  # when the first server was there
         self._first: float | None = None  # when the first worker took its first step
-        self._row: Counter[int] = Counter()
-        self._due: dict[int, float] = {}  # process -> by when it has to begin
-        self._idle: set[int] = set()  # workers that were told that all is done
-        self._forks: ForkServer | None = None
-        self._pool: Pool | None = None
         if resume and (folder is None or not (folder / CHECKPOINT).exists()):
             where = folder / CHECKPOINT if folder is not None else "no folder"
             raise UsageError(f"resume: nothing to go on from at {where}. Leave resume out to begin.")
@@ -97,6 +88,7 @@ class Training:
         self.job = replace(
             job, folder=str(place.meet), checkpoint=str(place.checkpoint), temporary=tuple(map(str, place.temporary))
         )
+        self._crew = Crew(self.job, self.deaths)
 
     def __iter__(self) -> Iterator[Point]:
         """Start the processes and go on until every epoch's batches are merged."""
@@ -104,25 +96,22 @@ class Training:
 
     def events(self, seconds: float = 1.0) -> Iterator[Point | None]:
         """Do as iterating does, and yield None about once in `seconds` as well: its owner's turn to look, to halt or to leave."""
-        if self._pool is None and not self._ended:
+        if self._crew.pool is None and not self._ended:
             if not self._resume:  # what another training left there is nothing that a server may begin at
                 Path(self.job.checkpoint).unlink(missing_ok=True)
-            if self._forks is None:
-                self._forks = ForkServer("whet.distributed.local.children:prepare", {"job": self.job.json()})
-            while not self._forks.ready(seconds):
+            while not self._crew.ready(seconds):
                 yield None
                 if self._halting:
                     return
-            self._pool = Pool(self.workers + 1, threads=None, forks=self._forks)
+            self._crew.begin()
             self._serve()
             for w in range(self.workers):
-                self._work(w)
+                self._crew.work(w)
         due = time.monotonic() + seconds
         while not self._ended and not (
             self._halting and self._began is None
         ):  # halted before there was anything to save
-            assert self._pool is not None
-            message = self._pool.get(max(0.0, min(_TURN, due - time.monotonic())))
+            message = self._crew.get(max(0.0, min(_TURN, due - time.monotonic())))
             if message is None:
                 self._look_after()
             else:
@@ -132,47 +121,37 @@ class Training:
                 due = time.monotonic() + seconds
 
     def _serve(self) -> None:
-        assert self._pool is not None
         known = self._began is not None or self.run.step > 0
-        spent = 0.0 if self._first is None else time.monotonic() - self._first
-        payload = {
-            "job": self.job.json(), "epoch": self._epoch, "resume": self._resume, "shown": self.run.step if known else None,
-            "spent": spent, "threads": self._pool.threads,
-        }  # fmt: skip
-        self._due[_SERVER] = time.monotonic() + _BEGIN
-        self._pool.call(_SERVER, "whet.distributed.local.children:serve", payload)
-
-    def _work(self, worker: int) -> None:
-        assert self._pool is not None
-        payload = {"job": self.job.json(), "worker": worker, "threads": self._pool.threads}
-        self._due[worker + 1] = time.monotonic() + _BEGIN
-        self._pool.call(worker + 1, "whet.distributed.local.children:work", payload)
+        self._crew.serve(
+            epoch=self._epoch, resume=self._resume, shown=self.run.step if known else None,
+            spent=0.0 if self._first is None else time.monotonic() - self._first,
+        )  # fmt: skip
 
     # -- what processes say
 
     def _heard(self, message: Message) -> Iterator[Point]:
         i, data = message.worker, message.data
         if message.kind == "error":
-            raise TaskError(f"{_name(i)}: {data['error'] if isinstance(data, dict) else data}")
+            raise TaskError(f"{name(i)}: {data['error'] if isinstance(data, dict) else data}")
         if message.kind == "exit":
             self._replace(i, data)
-        elif message.kind == "result" and i == _SERVER:
+        elif message.kind == "result" and i == SERVER:
             self.status, self._ended = data, True
         elif (
             message.kind == "result" and data["epoch"] < self._epoch
         ):  # who said that all is done was lost with what it had
-            self._work(i - 1)
+            self._crew.work(i - 1)
         elif message.kind == "result":
-            self._idle.add(i - 1)
+            self._crew.idle.add(i - 1)
         elif message.kind == "event" and "ready" in data:
-            self._due.pop(i, None)
+            self._crew.due.pop(i, None)
         elif message.kind == "event" and "late" in data:
-            self._end(data["late"] + 1, data["process"])
+            self._crew.end(data["late"] + 1, data["process"])
         elif message.kind == "event" and "listening" in data:
             self._listens(data)
         elif message.kind == "event" and "epoch" in data:
             self._know(data)
-            self._row.clear()
+            self._crew.further()
             self._take(data["models"])
             self._contact.say(Frame(Kind.SEEN, a=int(data["epoch"])))
             if data["epoch"] > self.run.step and not self.run.over:
@@ -181,7 +160,7 @@ class Training:
     def _listens(self, data: dict[str, Any]) -> None:
         """Take in how a server begins."""
         first, self._resume = self._began is None, True
-        self._due.pop(_SERVER, None)
+        self._crew.due.pop(SERVER, None)
         self.lost += max(0, self._acknowledged - int(data["version"]))
         self._acknowledged = 0
         self._contact.reach()
@@ -222,48 +201,27 @@ class Training:
 
     def _replace(self, i: int, end: dict[str, Any]) -> None:
         """Put another process in the place of one that ended, unless its work cannot be done."""
-        assert self._pool is not None
-        who, late = _name(i), end["why"] == "late"
-        self.deaths[who] += 1
-        self._row[i] += 1
-        if self._row[i] > _TRIES:
-            how = f"no answer within {self.job.deadline:g} seconds" if late else died_of(end["code"])
-            hint = "If its steps take longer than that, give a longer deadline." if late else end["trace"][-400:]
-            raise TaskError(f"{who}: died {self._row[i]} times in a row ({how}). {hint}")
-        if i == _SERVER:  # another one counts from its checkpoint on
+        if i == SERVER:  # another one counts from its checkpoint on
             counts = self._region["counts"]
             self._acknowledged = max(self._acknowledged, int(counts[0]))
             counts[0] = 0
-        self._pool.restart(i)
-        if i != _SERVER:
-            self._work(i - 1)
-            return
-        self._epoch += 1
-        self._contact.close()
-        self._serve()
-        for worker in self._idle:
-            self._work(worker)
-        self._idle.clear()
+        self._crew.replace(i, end)
+        if i == SERVER:
+            self._epoch += 1
+            self._contact.close()
+            self._serve()
+            self._crew.rouse()
 
     def _look_after(self) -> None:
         """Ask the server how it is now and then; end processes that have not answered in their time."""
-        assert self._pool is not None
         now, contact = time.monotonic(), self._contact
         self._know(contact.hear())
         if contact.asked is not None and now - contact.asked > self.job.deadline:
             contact.asked = None
-            self._end(_SERVER)
-        elif self._began is not None and _SERVER not in self._due:
+            self._crew.end(SERVER)
+        elif self._began is not None and SERVER not in self._crew.due:
             contact.ask()
-        for i in [i for i, until in self._due.items() if now > until]:
-            self._end(i)
-
-    def _end(self, i: int, process: int | None = None) -> None:
-        """End a process that is late, unless another one than `process` has its place by now; its end is told then."""
-        assert self._pool is not None
-        if process in (None, self._pool.pids()[i]):
-            self._due.pop(i, None)
-            self._pool.end(i, "late")
+        self._crew.overdue()
 
     # -- words to the server
 
@@ -283,12 +241,7 @@ class Training:
         """End the processes and remove what they shared."""
         self._ended = True
         self._contact.close()
-        if self._pool is not None:
-            self._pool.kill()
-            self._pool = None
-        if self._forks is not None:
-            self._forks.close()
-            self._forks = None
+        self._crew.close()
         self._place.clear()
 
     def __enter__(self) -> Training:
@@ -296,7 +249,3 @@ class Training:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _name(i: int) -> str:
-    return "server" if i == _SERVER else f"worker {i - 1}"
