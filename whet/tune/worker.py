@@ -17,6 +17,7 @@ from whet.task import Task
 from whet.tasks import restore
 from whet.train.early import Early
 from whet.train.run import Run
+from whet.train.scored import goal_metric
 from whet.tune.attempt import Attempt
 from whet.tune.trial import Trial, Verdict
 
@@ -51,7 +52,7 @@ def train_task(
         point = next(points)
         metrics: dict[str, Any] = dict(point.metrics)
         if noise and point.step == run.steps:
-            metrics[NOISE] = _standard_error(training)
+            metrics[NOISE] = _standard_error(task, params, training)
         state = {**training.state(), "outputs": training.outputs}
         if stop:
             state["early"] = early.state()
@@ -62,7 +63,7 @@ def train_task(
     if not run.ended or best is None:
         return None
     told = {**best.metrics, training.goal.name: best.value}
-    return {**told, NOISE: _standard_error(training)} if noise else told
+    return {**told, NOISE: _standard_error(task, params, training)} if noise else told
 
 
 def _end(run: Attempt, early: Early[Run | Together]) -> None:
@@ -71,11 +72,12 @@ def _end(run: Attempt, early: Early[Run | Together]) -> None:
     run.end(early.why)
 
 
-def _standard_error(training: Run | Together) -> float:
+def _standard_error(task: Task, params: Mapping[str, Any], training: Run | Together) -> float:
     """Return the standard error of the goal's metric on the validation split, from its 95 % interval."""
     data = training.data
     assert training.outputs is not None
-    found = interval(training.goal.name, training.outputs, data.valid.targets.numpy(), kind=data.kind)
+    measure = goal_metric(task, params, data, training.outputs)
+    found = interval(measure, training.outputs, data.valid.targets.numpy(), kind=data.kind)
     return (found.high - found.low) / (2 * 1.959964)
 
 
