@@ -47,13 +47,13 @@ KINDS: dict[str, tuple[str, str, str, str, int, int, int]] = {
     "digits, 300 examples": ("digits", "accuracy", "random", "full", 1, 60, 300),
     "waves": ("waves", "accuracy", "random", "full", 1, 60, 100),
     "waves, loss, tpe": ("waves", "loss", "tpe", "full", 1, 60, 100),
-    "waves, auc": ("waves", "auc", "random", "full", 1, 60, 100),
-    "waves, f1": ("waves", "f1", "random", "full", 1, 60, 100),
     "nothing": ("nothing", "accuracy", "random", "full", 1, 60, 100),
     "friedman": ("friedman", "rmse", "random", "full", 1, 60, 60),
     "friedman, tpe": ("friedman", "rmse", "tpe", "full", 1, 60, 60),
     "digits, asha": ("digits", "accuracy", "random", "asha", 9, 60, 100),
     "digits, epochs": ("digits", "accuracy", "random", "full", 9, 30, 100),
+    "waves, f1": ("waves", "f1", "random", "full", 1, 60, 100),
+    "waves, auc": ("waves", "auc", "random", "full", 1, 60, 100),
 }
 CLASSES = whet.Space(
     model=whet.Choice(
@@ -150,7 +150,7 @@ def searched(kind: str, seed: int) -> tuple[dict[int, np.ndarray], int, np.ndarr
         run.load()
         best, here = -1.0, None
         for step in run:
-            fitted[run.id] = net.partial_fit(x, y, np.arange(10))
+            fitted[run.id] = net.partial_fit(x, y, classes=np.arange(10))
             found = said(net, xv)
             value = m.compute(found, yv)
             run.report(value, {"step": step})
