@@ -46,7 +46,7 @@ def test_it_is_what_plain_loops_say(name: str, seed: int) -> None:
     outputs, y = some(seed)
     found = optimism(outputs, y, name, kind="classification", splits=40, seed=seed)
     draw = rng(seed, "optimism")
-    (inside,) = drawn(len(y), 40, 50 if METRICS[name].each is None else 40, draw)
+    (inside,) = drawn(len(y), 30, 50 if METRICS[name].each is None else 40, draw)
     luck, wins = plainly(outputs, y, METRICS[name], inside)
     assert found.luck == pytest.approx(luck, abs=1e-12)
     assert {i: pytest.approx(s, abs=1e-4) for i, s in found.wins} == wins
@@ -126,7 +126,10 @@ def test_equal_trials_have_what_they_are_all_worth(name: str) -> None:
         y = draw.integers(0, 2, 400_000)
         truth = m.compute(y + draw.normal(size=len(y)), y)
     error = float(np.std(left)) / math.sqrt(len(left))
-    assert abs(np.mean(left) - truth) < 3.5 * error
+    root = (
+        0.01 if numbers else 0.0
+    )  # the mean of a root is below the root of the mean, by 1 / (4 n) for n normal errors
+    assert abs(np.mean(left) - truth) < 3.5 * error + root
     assert abs(np.mean(raw) - truth) > 6 * float(np.std(raw)) / math.sqrt(len(raw))
 
 

@@ -21,7 +21,7 @@ def choices_plot(found: Optimism) -> Plot:
     >>> from whet.metric import Interval
     >>> same = Interval(0.9, 0.8, 0.95, 50)
     >>> choices_plot(Optimism(3, "accuracy", 9, same, same, same, ((3, 0.6), (1, 0.4)), 0.8)).title
-    'Trial 3 is the best on 60 % of the parts of the validation examples'
+    'Trial 3 is the best on 60 % of the halves of the validation examples'
     """
     rows = [(Id(i), Share(share)) for i, share in found.wins]
     shown = found.wins[:_SHOWN]
@@ -35,10 +35,10 @@ def choices_plot(found: Optimism) -> Plot:
     ]  # fmt: skip
     layout = {
         "xaxis": {"type": "category", "fixedrange": True},
-        "yaxis": {"title": {"text": "share of the parts"}, "tickformat": ".0%", "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "share of the halves"}, "tickformat": ".0%", "rangemode": "tozero"},
     }
     note = "" if len(found.wins) <= _SHOWN else f"{len(found.wins) - _SHOWN} more win now and then; the table has them."
-    title = f"Trial {found.winner} is the best on {own:.0%} of the parts of the validation examples".replace("%", " %")
+    title = f"Trial {found.winner} is the best on {own:.0%} of the halves of the validation examples".replace("%", " %")
     return Plot(title, {"data": data, "layout": layout}, Table(("trial", "wins"), rows), 260, note=note)
 
 

@@ -1,12 +1,12 @@
 """How much of the best trial's score is luck: choosing the best of many by one set of examples flatters it. NumPy only.
 
-The choice is made again and again on a part of the validation examples, and the trial that wins there is scored on the
-others, which had no say. This is the idea of Bootstrap Bias Corrected CV (Tsamardinos, Greasidou and Borboudakis 2018),
-with two changes. A bootstrap sample holds 63 % of the examples, but some of them several times, so that a mean over it is as
-noisy as one over half of them: the choice is made with half the evidence, is worse than the real one, and the
-correction too large. Here parts are drawn without repetition, two thirds by default: less pessimistic, and still exact where it
-matters most: with trials that are all equally good, the winner's expected score on the rest is what they are all worth. A larger
-part has less of this bias but more variance (the larger part chooses the same trial nearly always, and then one example decides). And what is
+The choice is made again and again on a half of the validation examples, and the trial that wins there is scored on the other half, which
+had no say. This is the idea of Bootstrap Bias Corrected CV (Tsamardinos, Greasidou and Borboudakis 2018), with two
+changes. A bootstrap sample holds 63 % of the examples, but some of them several times, so that a mean over it is as
+noisy as one over half of them, and 37 % remain to score on. Halves are drawn without repetition: the same evidence for the choice, and more to
+score on. A choice on half of the examples is worse than the real one, which makes the correction a little too large; on larger parts
+nearly every one chooses the same trial, and the correction rests on few examples (`benchmarks/winner.py` has the figures). Where it matters
+most any part is exact: with trials that are all equally good, the winner's expected score on the rest is what they are all worth. And what is
 reported is the winner's own score less what choosing costs on the same rest, so that a winner by far keeps its score to the digit, and
 metrics that have another mean on fewer examples (ECE, F1) are not taken for luck.
 
@@ -95,8 +95,8 @@ class Optimism:
         found = []
         if self.overfitted:
             found.append(
-                f"the search over-fitted the {self.raw.n:,} validation examples: {self.luck:.2g} of the best {self.metric} is luck. "
-                "Use more of them, or fewer trials"
+                f"{self.luck:.2g} of the best {self.metric} is luck, more than its standard error ({self.noise:.2g}): the search over-fitted "
+                f"the {self.raw.n:,} validation examples. Use more of them, or fewer trials"
             )
         if self.shaky:
             rest = [i for i in self.rivals if i != self.winner]
@@ -125,7 +125,7 @@ def optimism(
     *,
     kind: str,
     winner: int | None = None,
-    part: float = 2 / 3,
+    part: float = 0.5,
     splits: int = SPLITS,
     seed: int = 0,
 ) -> Optimism:
