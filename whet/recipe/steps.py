@@ -13,6 +13,7 @@ from whet.recipe.begin import check_block, data_block, like_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, left, squeeze, still_good, test_block
 from whet.recipe.job import Job
+from whet.recipe.rerace import rerace
 from whet.recipe.summary import report_block
 from whet.recipe.tuning import over, spent_enough, tune, tune_block
 from whet.tune import ending
@@ -160,6 +161,8 @@ def _search(
     if pool is not None:
         _wait_until_warm(pool)
         yield from tune(job, study, data, pool, stopping=stopping)
+        if job.rerace and not stopping() and study.trials.best is not None:
+            yield from rerace(job, study, data, pool, stopping=stopping)
     if study.trials.best is not None:
         yield tune_block(job, study, data)
     elif stopping():

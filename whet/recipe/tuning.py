@@ -14,7 +14,7 @@ from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
-from whet.recipe.winner import outputs_of, told, worth
+from whet.recipe.winner import latest, outputs_of, told, worth
 from whet.recipe.words import configured, count, number, size, strategy, traded
 from whet.report.importance import in_short
 from whet.task import Task
@@ -27,7 +27,7 @@ from whet.tune.failure import commonest, hopeless, insist
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["over", "score", "spent_enough", "tune", "tune_block"]
+__all__ = ["Picture", "over", "score", "spent_enough", "training", "tune", "tune_block"]
 
 _EVERY = 0.25  # seconds between two pictures of how far things are
 _OPEN = (State.WAITING, State.RUNNING)
@@ -50,6 +50,12 @@ def over(study: Study, job: Job) -> bool:
     return spent_enough(study, job.limits) or ending.stands(study, job.until)
 
 
+def training(job: Job, study: Study) -> dict[str, Any]:
+    """Return the objective of the job's task, as workers take it."""
+    given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
+    return {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
+
+
 def _covers(known: Budget, budget: Budget) -> bool:
     pairs = ((getattr(known, f.name), getattr(budget, f.name)) for f in fields(Budget))
     return all(most is None or (now is not None and now <= most) for most, now in pairs)
@@ -63,11 +69,10 @@ def tune(
     Raises StudyError when every trial failed, or the workers could not do their work.
     """
     ending.begin(study, job.until)
-    given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
-    objective = {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
-    limits, given_up = job.limits, threading.Event()
+    objective = training(job, study)
+    limits, given_up = job.searching, threading.Event()
     crew = Crew(study, objective, limits, pool)
-    picture = _Picture(job, study, data)
+    picture = Picture(job, study, data)
     last = 0.0
     for _ in crew.watch(stopping=lambda: stopping() or given_up.is_set()):
         if time.monotonic() - last >= _EVERY:
@@ -83,7 +88,7 @@ def tune(
         study.record("searched", {"limits": asdict(limits)})
 
 
-class _Picture:
+class Picture:
     """How far the search is; remembers what it knew, so that looking often stays cheap."""
 
     def __init__(self, job: Job, study: Study, data: Data) -> None:
@@ -164,11 +169,13 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
         lines += textwrap.wrap(commonest(trials), WIDTH)
     lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
     lines.append(f"validation {study.goals[0].name} {value}")
-    lines += [piece for line in told(honest, trials) for piece in textwrap.wrap(line, WIDTH)]
+    raced = latest(study)
+    said = [*told(honest, trials), *([] if raced is None else raced["lines"])]
+    lines += [piece for line in said for piece in textwrap.wrap(line, WIDTH)]
     matters = in_short(trials)
     lines += textwrap.wrap(matters, WIDTH)
-    if said := traded(trials):
-        lines += textwrap.wrap(f"front: {said}", WIDTH)
+    if trade := traded(trials):
+        lines += textwrap.wrap(f"front: {trade}", WIDTH)
     return Block(
         "tune",
         tuple(lines),
@@ -179,7 +186,8 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
             "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study), "used_up": ending.used_up(study) or None,
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
             "matters": matters or None, "honest": None if honest is None else honest.json(),
-            **({"front": [t.id for t in study.front]} if said else {}),
+            **({} if raced is None else {"rerace": raced["found"]}),
+            **({"front": [t.id for t in study.front]} if trade else {}),
         },
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they bring torch, and who only shows what is on record wait
     from whet.task import Task
     from whet.tune.study import Study
 
-__all__ = ["known", "outputs_of", "passed", "told", "worth"]
+__all__ = ["known", "latest", "outputs_of", "passed", "told", "worth"]
 
 _TOPIC = "winner"
 
@@ -64,6 +64,12 @@ def known(study: Study) -> Optimism | None:
     if not records or records[-1]["of"] != _key(trials):
         return None
     return Optimism.of(records[-1]["found"])
+
+
+def latest(study: Study) -> Mapping[str, Any] | None:
+    """Return what the last re-race found ("lines" and "found"), or None when there was none."""
+    known = study.records("raced")
+    return known[-1] if known else None
 
 
 def _key(trials: Trials) -> list[list[int]]:
