@@ -115,7 +115,8 @@ def rerace(
     """
     found = worth(study, data, job.task)
     racers = [] if found is None else found.rivals[:_MOST]
-    racers = _apart(study.trials, racers)
+    # what went on from another trial's weights is more than its configuration, and cannot be run again by that
+    racers = _apart(study.trials, [i for i in racers if study.trials[i].parent is None])
     if len(racers) > 1:
         study.record("race", {"on": True, "of": racers})
         try:

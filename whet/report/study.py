@@ -114,9 +114,8 @@ def study_report(
     honest = Optimism.of(found) if (found := last("winner")) else None
     chosen_of = honest is not None and honest.trials > 1
     if honest is not None and chosen_of and (seen := scores.get("validation")) is not None:
-        if math.isclose(
-            seen.value, honest.raw.value, rel_tol=1e-9
-        ):  # not of another trial, as an ensemble's best may be
+        # an ensemble's best single trial may be another one
+        if math.isclose(seen.value, honest.raw.value, rel_tol=1e-9):
             test = scores.pop("test", None)  # it stays the last row
             scores = {**scores, "corrected": honest.corrected, **({} if test is None else {"test": test})}
     members = list((squeezed or {}).get("members") or ())
