@@ -7,6 +7,7 @@ search-NAME.svg: the first 40 proposals of each searcher on one function of two 
 trials of one made-up task (a population has one of its own, with weights to share). gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
 what is true. front.svg: what a study with two goals trades. front-stopping.svg: which of its trials are trained to the end.
+winner.svg: the best of a study as trials come in, raw and less the luck of choosing.
 portfolio.svg: who makes each trial of a portfolio.
 evolution.svg: who is whose child.
 architectures.svg: a recorded search for a network.
@@ -29,6 +30,7 @@ from drawing.believed import believed, sliced
 from drawing.compared import compared, measured
 from drawing.descended import descended, descending
 from drawing.grown import growing, grown
+from drawing.lucky import lucky, trying
 from drawing.mattering import mattered, weighed
 from drawing.populated import populated
 from drawing.schedulers import brackets, scheduled
@@ -72,6 +74,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "importance.svg", weighed(mattered())
     yield "front.svg", traded(trading())
     yield "front-stopping.svg", stopped(stopping("min error"), stopping("min error", "min ms"))
+    yield "winner.svg", lucky(trying())
     yield "portfolio.svg", shared(sharing())
     yield "evolution.svg", descended(descending())
     yield "architectures.svg", grown(growing())

@@ -15,6 +15,7 @@ from whet.tune.schedule.freezethaw import FreezeThaw
 from whet.tune.schedule.full import Full
 from whet.tune.schedule.hyperband import Hyperband
 from whet.tune.schedule.median import Median
+from whet.tune.schedule.race import Race
 from whet.tune.search import searcher
 from whet.tune.search.auto import Auto
 from whet.tune.search.cma import CMA
@@ -92,6 +93,7 @@ def test_searchers_by_name(name, made):
         ("auto", 5, FreezeThaw()),
         ("asha", 1, Asha()),
         ("median", 9, Median()),
+        ("race", 9, Race()),
         ("full", 9, Full()),
         ("hyperband", 9, Hyperband()),
         ("freeze-thaw", 9, FreezeThaw()),

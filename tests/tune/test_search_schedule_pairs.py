@@ -58,7 +58,7 @@ class TwiceSchedule:
         return self._both("keep", trials)
 
 
-@pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw"])
+@pytest.mark.parametrize("schedule", ["full", "median", "asha", "hyperband", "freeze-thaw", "race"])
 @pytest.mark.parametrize(
     "search",
     [

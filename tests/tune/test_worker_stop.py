@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from whet import Data, Float, Space, Study, Task
-from whet.recipe.tuning import outputs_of
+from whet.recipe.winner import outputs_of
 from whet.stop.gain import NOISE
 from whet.train.predict import predict
 from whet.tune import ending

@@ -109,6 +109,7 @@ def make_job(
     until: str | None = None,
     price: str | None = None,
     like: Sequence[str] | None = None,
+    rerace: float = 0.0,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job
@@ -116,7 +117,7 @@ def make_job(
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
         steps=epochs, start=start, store=store, stop=stop, until=until, price=price,
-        like=tuple(like or ()), command=shlex.join(["whet", *sys.argv[1:]]),
+        like=tuple(like or ()), rerace=rerace, command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget", "Durability", "Epochs", "Fresh", "Goal", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
-    "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_place",
+    "Rerace", "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
 
@@ -61,6 +61,14 @@ Stop = Annotated[
         metavar="TEXT",
         envvar="WHET_STOP",
         help='When to end one training: "target 0.98 | patience 5", diverged, steps, time, cost; "never".',
+    ),
+]
+Rerace = Annotated[
+    float,
+    typer.Option(
+        "--rerace",
+        metavar="SHARE",
+        help="The share of the budget kept to run the best configurations again, on fresh seeds, e.g. 0.2.",
     ),
 ]
 Until = Annotated[

@@ -40,6 +40,7 @@ def run(
     epochs: o.Epochs = None,
     stop: o.Stop = None,
     until: o.Until = None,
+    rerace: o.Rerace = 0.0,
     price: o.Price = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
@@ -74,7 +75,7 @@ def run(
     one_thread()
     job = make_job(
         make_task(task, target, kind, seed, time=time, goal=goal), runs=runs, budget=budget, workers=workers, name=name, search=search,
-        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
+        schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept, rerace=rerace,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     how = "finishing this epoch, then reporting"

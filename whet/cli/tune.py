@@ -35,6 +35,7 @@ def tune(
     epochs: o.Epochs = None,
     stop: o.Stop = None,
     until: o.Until = None,
+    rerace: o.Rerace = 0.0,
     price: o.Price = None,
     seed: o.Seed = 0,
     runs: o.Runs = Path("runs"),
@@ -69,7 +70,7 @@ def tune(
     job = make_job(
         make_task(task, target, kind, seed, time=time, goal=goal), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
-        like=like,
+        like=like, rerace=rerace,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
     with interruptible("finishing this epoch, then reporting", screen.notice) as asked:

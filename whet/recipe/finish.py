@@ -18,12 +18,13 @@ from whet.errors import StudyError, WhetError
 from whet.metric import interval
 from whet.recipe.block import WIDTH, Block
 from whet.recipe.job import Job
-from whet.recipe.tuning import outputs_of
+from whet.recipe.winner import outputs_of
 from whet.recipe.words import size
 from whet.squeeze import Average, greedy
 from whet.task import Task
 from whet.tasks import reference
 from whet.train.predict import predict
+from whet.train.scored import goal_metric
 from whet.tune.study import Study
 from whet.tune.trial import State
 from whet.tune.worker import rebuild
@@ -63,7 +64,7 @@ def left(study: Study) -> bool:
     return any(outputs_of(study, t.id) is not None for t in able)
 
 
-def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
+def squeeze(job: Job, study: Study, data: Data) -> tuple[Block, Chosen]:
     """Choose the ensemble of the best trials, or the single best where more do not pay."""
     outputs, states = {}, {}
     for trial in study.trials:
@@ -81,11 +82,13 @@ def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
         )
         raise StudyError(f"study '{study.name}': no trial left a checkpoint to go on from{why}. Give {how}.")
     targets, goal = data.valid.targets.numpy(), study.goals[0].name
-    ensemble = greedy(outputs, targets, goal, kind=data.kind, seed=study.seed)
+    first = min(outputs)
+    measure = goal_metric(job.task, study.trials[first].params, data, outputs[first])
+    ensemble = greedy(outputs, targets, measure, kind=data.kind, seed=study.seed)
     members = tuple((i, int(states[i]["step"]), w) for i, w in ensemble.members)
     chosen = Chosen(members, ensemble.outputs, {i: states[i] for i, _, _ in members})
-    score = interval(goal, ensemble.outputs, targets, kind=data.kind)
-    single = interval(goal, outputs[ensemble.single], targets, kind=data.kind)
+    score = interval(measure, ensemble.outputs, targets, kind=data.kind)
+    single = interval(measure, outputs[ensemble.single], targets, kind=data.kind)
     if ensemble.size > 1:
         who = ", ".join(f"{i} ({w:.0%})" for i, w in ensemble.members)
         lines = textwrap.wrap(f"ensemble of {ensemble.size} of {len(outputs)} trials: {who}", WIDTH)
@@ -104,7 +107,7 @@ def squeeze(study: Study, data: Data) -> tuple[Block, Chosen]:
     return Block("squeeze", tuple(lines), data_), chosen
 
 
-def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None, *, why: str) -> Block:
+def test_block(job: Job, study: Study, data: Data, chosen: Chosen, *, model: nn.Module | None, why: str) -> Block:
     """Open the sealed test split, recorded first, and score the chosen model on it.
 
     The same model is not scored twice: what was found before is shown again and the split stays closed.
@@ -118,8 +121,9 @@ def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None
     assert model is not None
     split = data.unseal(study, why)
     outputs = predict(model, split)
-    score = interval(goal, outputs, split.targets.numpy(), kind=data.kind)
-    valid = interval(goal, chosen.outputs, data.valid.targets.numpy(), kind=data.kind)
+    measure = goal_metric(job.task, study.trials[chosen.members[0][0]].params, data, chosen.outputs)
+    score = interval(measure, outputs, split.targets.numpy(), kind=data.kind)
+    valid = interval(measure, chosen.outputs, data.valid.targets.numpy(), kind=data.kind)
     times = len(study.records("unsealed"))
     opened = "opened once" if times == 1 else f"opened {times} times: trust the first score most"
     lines: tuple[str, ...] = (
@@ -128,7 +132,7 @@ def test_block(study: Study, data: Data, chosen: Chosen, model: nn.Module | None
     last = last_values(data, split)
     rule = None
     if last is not None:  # what a model of a series has to beat
-        rule = interval(goal, last.astype(np.float32)[:, None], split.targets.numpy(), kind=data.kind)
+        rule = interval(measure, last.astype(np.float32)[:, None], split.targets.numpy(), kind=data.kind)
         lines = (*lines[:2], f"the last value again {rule}", *lines[2:])
     block = Block(
         "test",

@@ -41,7 +41,7 @@ class Job:
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
     None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again;
     stop: when to end a trial early, as text, the task's when None; until: when to end the search, as text; price: of an
-    hour, an epoch or a trial, what a budget in cost is paid with; like: names of earlier studies of the store to learn from, or "all".
+    hour, an epoch or a trial, what a budget in cost is paid with; like: names of earlier studies of the store to learn from, or "all"; rerace: the share of the budget that is kept to run the best again.
 
     >>> from whet.tasks import resolve
     >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
@@ -63,6 +63,7 @@ class Job:
     until: str | None = None
     price: Price | str | None = None
     like: Sequence[str] = ()
+    rerace: float = 0.0
     _seen: Look | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,14 @@ class Job:
         self.stop = self._criterion()
         self.price = None if self.price is None else Price.of(self.price)
         self.budget = self.budget.priced(self.price)
+        if not 0 <= self.rerace <= 0.9:
+            raise UsageError(
+                f"--rerace: must be a share of the budget from 0 to 0.9, got {self.rerace:g}. Use e.g. 0.2."
+            )
+        if self.rerace and self.until:
+            raise UsageError(
+                "--rerace: takes a share of the budget, which --until ends at no time that is known. Leave one out."
+            )
 
     def _criterion(self) -> str:
         """Return when to end a trial early, "" for never; raise TaskError when the task's own cannot be read."""
@@ -98,6 +107,14 @@ class Job:
         """What the search may spend: the budget less the time that is kept for the ensemble."""
         seconds = self.budget.seconds
         return self.budget if seconds is None else replace(self.budget, seconds=seconds * (1 - SQUEEZING))
+
+    @property
+    def searching(self) -> Budget:
+        """What the search may spend before the best are run again."""
+        left, b = 1 - self.rerace, self.limits
+        trials, steps = (None if v is None else max(1, int(v * left + 1e-9)) for v in (b.trials, b.steps))
+        seconds, cost = (None if v is None else v * left for v in (b.seconds, b.cost))
+        return Budget(trials, steps, seconds, cost)
 
     @property
     def first(self) -> dict[str, Any]:

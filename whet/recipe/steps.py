@@ -13,6 +13,7 @@ from whet.recipe.begin import check_block, data_block, like_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, left, squeeze, still_good, test_block
 from whet.recipe.job import Job
+from whet.recipe.rerace import rerace
 from whet.recipe.summary import report_block
 from whet.recipe.tuning import over, spent_enough, tune, tune_block
 from whet.tune import ending
@@ -87,7 +88,7 @@ def tuned(
             yield from _search(job, study, pool, stopping)
         if study.trials.best is not None:
             yield Began("report")
-            yield report_block(job, study, data, squeeze(study, data)[1] if left(study) else None)
+            yield report_block(job, study, data, squeeze(job, study, data)[1] if left(study) else None)
     finally:
         study.close()
 
@@ -160,8 +161,10 @@ def _search(
     if pool is not None:
         _wait_until_warm(pool)
         yield from tune(job, study, data, pool, stopping=stopping)
+        if job.rerace and not stopping() and study.trials.best is not None:
+            yield from rerace(job, study, data, pool, stopping=stopping)
     if study.trials.best is not None:
-        yield tune_block(study, data, job.price)
+        yield tune_block(job, study, data)
     elif stopping():
         yield Block(
             "tune",
@@ -192,7 +195,7 @@ def _wait_until_warm(pool: Workers) -> None:
 def _finish(job: Job, study: Study, *, interrupted: bool) -> Iterator[Began | Block]:
     data = job.data()
     yield Began("squeeze")
-    block, chosen = squeeze(study, data)
+    block, chosen = squeeze(job, study, data)
     known = study.records("squeeze")
     if not known or known[-1]["data"]["members"] != chosen.key:
         study.record("squeeze", block.json())
@@ -209,9 +212,8 @@ def _ship(job: Job, study: Study, chosen: Chosen) -> Iterator[Began | Block]:
     tested = any(r["data"].get("members") == chosen.key for r in study.records("test"))
     model = None if made is not None and tested else chosen.model(job.task, study, data)
     yield Began("test")
-    test = test_block(
-        study, data, chosen, model, why=f"final score of {len(chosen.members)} members after {job.budget}"
-    )
+    why = f"final score of {len(chosen.members)} members after {job.budget}"
+    test = test_block(job, study, data, chosen, model=model, why=why)
     yield test
     yield Began("export")
     if made is None:

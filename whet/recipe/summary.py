@@ -20,11 +20,13 @@ from whet.recipe.block import Block
 from whet.recipe.finish import Chosen
 from whet.recipe.job import Job, environment
 from whet.recipe.tuning import score
+from whet.recipe.winner import known
 from whet.report import Report, study_report, write_html
 from whet.report.dataset import Look
 from whet.report.gallery import Gallery
 from whet.report.judged import Judged
 from whet.report.suspects import exhibits
+from whet.train.scored import goal_metric
 from whet.tune.study import Study
 from whet.tune.worker import rebuild
 
@@ -58,13 +60,14 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
     scores: dict[str, Interval] = {}
     targets = data.valid.targets.numpy()
     best = trials.best
-    if chosen is None and best is not None and (found := score(study, best, data)) is not None:
+    if chosen is None and best is not None and (found := score(study, best, data, job.task)) is not None:
         scores["validation"] = found
     judged = None
     positions = data.kind == "classification" and targets.ndim > 1  # a class each: the plots are of one an example
     if chosen is not None:
         several = len(chosen.members) > 1
-        mine = interval(study.goals[0].name, chosen.outputs, targets, kind=data.kind)
+        measure = goal_metric(job.task, trials[chosen.members[0][0]].params, data, chosen.outputs)
+        mine = interval(measure, chosen.outputs, targets, kind=data.kind)
         scores["ensemble" if several else "validation"] = mine
         if not positions:
             pictures = [s.picture for s in _pictured(data)]
@@ -87,7 +90,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         health=_health(records["check"][-1]["data"]) if records["check"] else None, judged=judged,
         squeezed=_members(squeezed) if squeezed else None,
         records={
-            "unsealed": records["unsealed"], "export": [_exported(r["data"]) for r in records["export"]],
+            "winner": [honest.json()] if (honest := known(study)) is not None else [], "unsealed": records["unsealed"], "export": [_exported(r["data"]) for r in records["export"]],
             "environment": [{**environment(), "seed": study.seed, "workers": job.workers}],
         },
         commands={"The same again": job.command, "More of it": f"whet study show {study.name} --runs {job.runs}"},

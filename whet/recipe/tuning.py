@@ -5,30 +5,29 @@ from __future__ import annotations
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
-import numpy as np
-
 from whet.data.split import Data
-from whet.errors import CheckpointError
 from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
 from whet.recipe.job import Job
+from whet.recipe.winner import latest, outputs_of, told, worth
 from whet.recipe.words import configured, count, number, size, strategy, traded
 from whet.report.importance import in_short
+from whet.task import Task
 from whet.tasks import reference
+from whet.train.scored import goal_metric
 from whet.tune import ending
 from whet.tune.budget import Budget, Price, duration
-from whet.tune.codec import unpack
 from whet.tune.crew import Crew
 from whet.tune.failure import commonest, hopeless, insist
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["outputs_of", "over", "spent_enough", "tune", "tune_block"]
+__all__ = ["Picture", "over", "score", "spent_enough", "training", "tune", "tune_block"]
 
 _EVERY = 0.25  # seconds between two pictures of how far things are
 _OPEN = (State.WAITING, State.RUNNING)
@@ -51,6 +50,12 @@ def over(study: Study, job: Job) -> bool:
     return spent_enough(study, job.limits) or ending.stands(study, job.until)
 
 
+def training(job: Job, study: Study) -> dict[str, Any]:
+    """Return the objective of the job's task, as workers take it."""
+    given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
+    return {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
+
+
 def _covers(known: Budget, budget: Budget) -> bool:
     pairs = ((getattr(known, f.name), getattr(budget, f.name)) for f in fields(Budget))
     return all(most is None or (now is not None and now <= most) for most, now in pairs)
@@ -64,11 +69,10 @@ def tune(
     Raises StudyError when every trial failed, or the workers could not do their work.
     """
     ending.begin(study, job.until)
-    given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
-    objective = {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
-    limits, given_up = job.limits, threading.Event()
+    objective = training(job, study)
+    limits, given_up = job.searching, threading.Event()
     crew = Crew(study, objective, limits, pool)
-    picture = _Picture(study, data, limits)
+    picture = Picture(job, study, data)
     last = 0.0
     for _ in crew.watch(stopping=lambda: stopping() or given_up.is_set()):
         if time.monotonic() - last >= _EVERY:
@@ -84,11 +88,11 @@ def tune(
         study.record("searched", {"limits": asdict(limits)})
 
 
-class _Picture:
+class Picture:
     """How far the search is; remembers what it knew, so that looking often stays cheap."""
 
-    def __init__(self, study: Study, data: Data, limits: Budget) -> None:
-        self._study, self._data, self._limits = study, data, limits
+    def __init__(self, job: Job, study: Study, data: Data) -> None:
+        self._study, self._data, self._task, self._limits = study, data, job.task, job.limits
         self._began = time.monotonic()
         spent = study.spent
         self._trials, self._steps, self._seconds = spent.trials or 0, spent.steps or 0, spent.seconds or 0.0
@@ -131,38 +135,29 @@ class _Picture:
         if best is None:
             return ""
         if self._best[0] != (best.id, best.step):
-            found = score(self._study, best, self._data)
+            found = score(self._study, best, self._data, self._task)
             value = f"{best.value:.4g}" if found is None else f"{found.value:.4g} +- {(found.high - found.low) / 2:.2g}"
             self._best = ((best.id, best.step), f"{value} (trial {best.id})")
         return self._best[1]
 
 
-def outputs_of(study: Study, trial: int) -> tuple[Mapping[str, Any], np.ndarray] | None:
-    """Return the state of a trial's last whole checkpoint and its validation outputs, or None when there is none."""
-    for _, name in reversed(study.checkpoints(trial)):
-        try:
-            state = unpack(study.keeping.load(name))
-            return state, np.asarray(state["outputs"])
-        except (CheckpointError, KeyError):
-            continue
-    return None
-
-
-def score(study: Study, trial: Trial, data: Data) -> Interval | None:
+def score(study: Study, trial: Trial, data: Data, task: Task) -> Interval | None:
     """Return a trial's validation score with its interval, or None when its outputs are gone."""
     found = outputs_of(study, trial.id)
     if found is None:
         return None
-    return interval(study.goals[0].name, found[1], data.valid.targets.numpy(), kind=data.kind)
+    measure = goal_metric(task, trial.params, data, found[1])
+    return interval(measure, found[1], data.valid.targets.numpy(), kind=data.kind)
 
 
-def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Block:
-    """Return what the search found; price: what it was paid with."""
+def tune_block(job: Job, study: Study, data: Data) -> Block:
+    """Return what the search found."""
+    price = job.price
     trials, best, spent = study.trials, study.best, study.spent
     states = {s: sum(t.state is s for t in trials) for s in State}
     counts = f"{count(spent.trials or 0, 'trial')}, {states[State.DONE]} finished, {states[State.FAILED]} failed"
     how = f"{strategy(study.searcher)} over {count(len(study.space.dims), 'dimension')}, {strategy(study.scheduler)}"
-    found = score(study, best, data)
+    found, honest = score(study, best, data, job.task), worth(study, data, job.task)
     value = f"{best.value:.4g}" if found is None else str(found)
     lines = [f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}", how]
     paid = None if price is None else Price.of(price).spent(spent)
@@ -174,10 +169,13 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
         lines += textwrap.wrap(commonest(trials), WIDTH)
     lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
     lines.append(f"validation {study.goals[0].name} {value}")
+    raced = latest(study)
+    said = [*told(honest, trials), *([] if raced is None else raced["lines"])]
+    lines += [piece for line in said for piece in textwrap.wrap(line, WIDTH)]
     matters = in_short(trials)
     lines += textwrap.wrap(matters, WIDTH)
-    if said := traded(trials):
-        lines += textwrap.wrap(f"front: {said}", WIDTH)
+    if trade := traded(trials):
+        lines += textwrap.wrap(f"front: {trade}", WIDTH)
     return Block(
         "tune",
         tuple(lines),
@@ -187,8 +185,9 @@ def tune_block(study: Study, data: Data, price: Price | str | None = None) -> Bl
             "interval": None if found is None else [found.low, found.high], "metric": study.goals[0].name,
             "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study), "used_up": ending.used_up(study) or None,
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
-            "matters": matters or None,
-            **({"front": [t.id for t in study.front]} if said else {}),
+            "matters": matters or None, "honest": None if honest is None else honest.json(),
+            **({} if raced is None else {"rerace": raced["found"]}),
+            **({"front": [t.id for t in study.front]} if trade else {}),
         },
     )  # fmt: skip
 

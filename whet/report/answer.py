@@ -53,7 +53,8 @@ def interval_plot(scores: Mapping[str, Interval], goal: Goal) -> Plot | None:
         return None
     names = list(drawn)
     rows = [(n, float(i.value), float(i.low), float(i.high), i.n) for n, i in drawn.items()]
-    test, seen = drawn.get("test"), drawn.get("ensemble", drawn.get("validation"))
+    promised = ("ensemble", "corrected", "validation")
+    test, seen = drawn.get("test"), next((drawn[n] for n in promised if n in drawn), None)
     if test is None or seen is None:
         title = f"{goal.name.capitalize()} with its 95 % intervals"
     elif agree(test, seen):
@@ -97,7 +98,10 @@ def _sentence(trials: Trials, scores: Mapping[str, Interval]) -> str:
         text = f"{name.capitalize()} {point(test)} on the sealed test split ({span(test)}; {count(test.n, 'example')})"
         return text + (f", against {point(valid)} on validation." if valid is not None else ".")
     if valid is not None:
-        return f"{name.capitalize()} {point(valid)} on validation ({span(valid)}); the test split was not opened."
+        left = scores.get("corrected") if "ensemble" not in scores else None
+        less = "" if left is None else f", {point(left)} less the luck of choosing ({span(left)})"
+        said = f"{name.capitalize()} {point(valid)} on validation" + (less or f" ({span(valid)})")
+        return f"{said}; the test split was not opened."
     if best is not None:
         return (
             f"{name.capitalize()} {show(best.value)} on validation, by trial {best.id}; the test split was not opened."
@@ -142,7 +146,8 @@ def answer(
 ) -> Section:
     """Return the first section.
 
-    scores: by name: "test", "validation" (the best single trial), "ensemble" (on validation), others as they are;
+    scores: by name: "test", "validation" (the best single trial), "corrected" (the same without the luck of choosing), "ensemble" (on
+    validation), others as they are;
     export: the record of the exported model, or None; history: see `whet.report.anytime`, for the time it took; lead: the trial
     whose configuration to show, the best by default.
 
@@ -162,6 +167,7 @@ def answer(
         "test": f"test {name}",
         "ensemble": f"validation {name}, ensemble",
         "validation": f"validation {name}, best trial",
+        "corrected": "the same, less the luck of choosing",
     }
     for key in (*(k for k in named if k in scores), *(k for k in scores if k not in named)):
         i = scores[key]

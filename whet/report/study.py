@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from whet.report.model import model
 from whet.report.parallel import parallel
 from whet.report.passes import passes_plot
 from whet.report.quantity import Seconds, count, show
+from whet.report.winner import winner
+from whet.tune.optimism import Optimism
 from whet.tune.trial import State, Trials
 
 if TYPE_CHECKING:
@@ -97,7 +100,7 @@ def study_report(
     trial), "ensemble" (on validation), "test". history: (trial, step, seconds since the start) of every report, in the
     order they came; without it the anytime curve takes one trial after the other. health: what the checks found.
     look: the data. judged: the model's outputs on validation. squeezed: the ensemble, see `whet.report.ensemble`.
-    records: the journal's records by topic, of which "unsealed" (every one), "export" and "environment" (the last) are
+    records: the journal's records by topic, of which "unsealed" (every one), "export", "environment" and "winner" (the last; how much of the best trial's score is luck) are
     read. commands: what a command does -> the command.
 
     >>> from whet.tune.space import Float, Space
@@ -114,16 +117,26 @@ def study_report(
     def last(topic: str) -> Mapping[str, Any]:
         return next(reversed(every(topic)), {})
 
+    scores = dict(scores or {})
+    honest = Optimism.of(found) if (found := last("winner")) else None
+    chosen_of = honest is not None and honest.trials > 1
+    if honest is not None and chosen_of and (seen := scores.get("validation")) is not None:
+        # an ensemble's best single trial may be another one
+        if math.isclose(seen.value, honest.raw.value, rel_tol=1e-9):
+            test = scores.pop("test", None)  # it stays the last row
+            scores = {**scores, "corrected": honest.corrected, **({} if test is None else {"test": test})}
     members = list((squeezed or {}).get("members") or ())
     alone = members[0].get("trial") if len(members) == 1 and isinstance(members[0], Mapping) else None
     lead = trials[alone] if isinstance(alone, int) and 0 <= alone < len(trials) else trials.best
     sections = [
-        answer(trials, scores or {}, last("export"), history=history, lead=lead),
+        answer(trials, scores, last("export"), history=history, lead=lead),
         belief(trials, health, every("unsealed")),
         happened(trials, history),
     ]
     if (traded := front_section(trials)) is not None:
         sections.insert(2, traded)
+    if honest is not None and chosen_of:
+        sections.append(winner(honest, trials.goal))
     environment = last("environment")
     seed = environment.get("seed")
     matter = weighed(trials)

@@ -74,6 +74,8 @@ class Asking:
     def _decide(self, moment: Trials, budget: Budget) -> Start | Resume | Idle:
         if self._book.history.waiting and self._room(budget, moment):
             return _GUESS
+        if self._book.history.racing:  # nothing but what is run again, see `whet.recipe.rerace`
+            return Idle.DONE
         return self._scheduler.pick(moment, streams.rng(self._seed, moment.seq, "pick"))
 
     def _insist(self, moment: Trials) -> None:

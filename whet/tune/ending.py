@@ -53,6 +53,8 @@ def begin(study: Recorded, stop: Stop | str | None) -> None:
 
     Raises UsageError when the text cannot be read, or the criterion cannot be written as text.
     """
+    if (races := study.records("race")) and races[-1]["on"]:  # one that was cut off: the search goes on
+        study.record("race", {"on": False})
     if stop is None:
         if stopped(study) is not None:
             study.record(_UNTIL, {"text": ""})

@@ -16,10 +16,12 @@ from whet.tune.whole import complete, configuration, covers
 if TYPE_CHECKING:
     from whet.tune.book import Book
 
-__all__ = ["START", "enqueue", "repeats"]
+__all__ = ["RERACE", "START", "enqueue", "repeats"]
 
 START = "where to start"  # the note of a task's own first configuration, which is no person's guess
-
+RERACE = (
+    "rerace"  # the tag of a trial that is run again to know its configuration better: no schedule stops or pauses it
+)
 _LISTED = 100_000  # the largest space in which it is known that a guess leaves nothing new
 
 

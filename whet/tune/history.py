@@ -49,7 +49,7 @@ class History:
     trials: as frozen values; progress: the same with what is known beside (`Draft`); started: how many trials were
     given to workers; steps, cost: what all of them spent; open: the ids of trials that a worker has or should have;
     waiting: those that a person put in the queue; keys: when (seq) each configuration was first proposed; promised: when a complete guess of it came; unproposed: how many trials have no configuration yet;
-    stored: the bytes of each checkpoint that exists, by name.
+    stored: the bytes of each checkpoint that exists, by name; racing: whether nothing but guesses is started.
     """
 
     def __init__(self) -> None:
@@ -58,6 +58,7 @@ class History:
         self.progress: list[Draft] = []
         self.trials: Sequence[Trial] = Frozen(self.progress)
         self.records: list[tuple[str, Mapping[str, Any]]] = []
+        self.racing = False
         self.open: set[int] = set()
         self.waiting: list[int] = []
         self.keys: dict[str, int] = {}
@@ -103,6 +104,8 @@ class History:
                 self.terms = Terms.of(data)
             elif kind == "recorded":
                 self.records.append((data["topic"], data["data"]))
+                if data["topic"] == "race":
+                    self.racing = bool(data["data"]["on"])
             elif kind == "collected":
                 self._gone(data["names"])
             else:

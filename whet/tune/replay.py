@@ -14,6 +14,7 @@ from typing import Any
 from whet import seed as streams
 from whet.errors import StudyError, WhetError, one_line
 from whet.journal.event import Event
+from whet.tune.guess import RERACE
 from whet.tune.history import History, Terms, with_point
 from whet.tune.legal import Difference, breaches, filled, same
 from whet.tune.propose import propose
@@ -236,8 +237,8 @@ class Replay:
         history, data = self._history, filled(self._history, event)
         assert event.trial is not None
         verdict = Verdict.GO
-        if data["step"] < self._terms.steps:
-            now = history.trials[event.trial]
+        now = history.trials[event.trial]
+        if data["step"] < self._terms.steps and RERACE not in now.tags:
             cost = data.get("cost", float(data["step"] - now.step))
             judged = with_point(now, Point(data["step"], data["value"], cost, data.get("metrics", {})))
             moment = history.moment(instead=judged)

@@ -14,6 +14,7 @@ from whet.tune import claim
 from whet.tune.book import Book
 from whet.tune.draft import Draft
 from whet.tune.failure import describe
+from whet.tune.guess import RERACE
 from whet.tune.history import with_point
 from whet.tune.keeping import Keeping, Saved
 from whet.tune.strategy import Scheduler
@@ -92,7 +93,7 @@ class Telling:
                 return Verdict.STOP
             verdict = Verdict.GO
             judged = with_point(now.trial, Point(step, value, paid, numbers))
-            if step < steps:
+            if step < steps and RERACE not in judged.tags:
                 verdict = self._scheduler.judge(judged, self._book.history.moment(instead=judged))
             # what has its usual value is left out: a study of millions of reports is read quicker (see `Event`)
             data: dict[str, Any] = {"step": step, "value": value, "seconds": seconds}

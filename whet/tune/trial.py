@@ -203,8 +203,8 @@ class Trials(Sequence[Trial]):
         return all(b.holds(said) for b in bounds)
 
     @property
-    def best(self) -> Trial | None:
-        """The best value among trials not failed at the highest step any of them reached; None when there is none.
+    def contenders(self) -> list[Trial]:
+        """The trials that `best` is chosen from: not failed, at the highest step any of them reached, in order of id.
 
         With bounds among the goals these are the trials whose last report keeps all of them, unless none does.
         """
@@ -212,10 +212,13 @@ class Trials(Sequence[Trial]):
         if any(isinstance(g, Bound) for g in self.goals):
             sound = [t for t in sound if self.keeps(t)] or sound
         top = max((self.reach(t) for t in sound), default=0)
+        return [t for t in sound if self.reach(t) == top]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best value among the `contenders`, the first of equals; None when there is none."""
         score = self.goal.score
-        return min(
-            (t for t in sound if self.reach(t) == top), key=lambda t: (score(t.value or 0.0), t.id), default=None
-        )
+        return min(self.contenders, key=lambda t: (score(t.value or 0.0), t.id), default=None)
 
     def __len__(self) -> int:
         return self._n

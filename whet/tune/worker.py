@@ -19,6 +19,7 @@ from whet.tasks import restore
 from whet.train.early import Early
 from whet.train.hypergradient.found import Tape, hypergradient
 from whet.train.run import Run
+from whet.train.scored import goal_metric
 from whet.tune.attempt import Attempt
 from whet.tune.trial import Trial, Verdict
 
@@ -62,7 +63,7 @@ def train_task(
                 metrics |= slopes.found(point.step)
                 metrics["cost"] = 1.0 + slopes.cost
         if noise and point.step == run.steps:
-            metrics[NOISE] = _standard_error(training)
+            metrics[NOISE] = _standard_error(task, params, training)
         state = {**now, "outputs": training.outputs}
         if stop:
             state["early"] = early.state()
@@ -73,7 +74,7 @@ def train_task(
     if not run.ended or best is None:
         return None
     told = {**best.metrics, training.goal.name: best.value, **({} if slopes is None else slopes.found(best.step))}
-    return {**told, NOISE: _standard_error(training)} if noise else told
+    return {**told, NOISE: _standard_error(task, params, training)} if noise else told
 
 
 class _Slopes:
@@ -110,11 +111,12 @@ def _end(run: Attempt, early: Early[Run | Together]) -> None:
     run.end(early.why)
 
 
-def _standard_error(training: Run | Together) -> float:
+def _standard_error(task: Task, params: Mapping[str, Any], training: Run | Together) -> float:
     """Return the standard error of the goal's metric on the validation split, from its 95 % interval."""
     data = training.data
     assert training.outputs is not None
-    found = interval(training.goal.name, training.outputs, data.valid.targets.numpy(), kind=data.kind)
+    measure = goal_metric(task, params, data, training.outputs)
+    found = interval(measure, training.outputs, data.valid.targets.numpy(), kind=data.kind)
     return (found.high - found.low) / (2 * 1.959964)
 
 

@@ -236,12 +236,13 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
     Of several goals it is the best in the first; `whet study front` has the trade-offs.
     """
     from whet.cli.screen import Screen, emit_json
+    from whet.recipe.winner import known, told
     from whet.recipe.words import count, traded
 
     with shown.opened(runs, store, study) as opened:
-        top = opened.best
+        top, honest = opened.best, known(opened)
         if json:
-            emit_json(trial_json(top))
+            emit_json({**trial_json(top), **({} if honest is None else {"honest": honest.json()})})
             return 0
         screen = Screen()
         goal = opened.goals[0].name
@@ -249,6 +250,7 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
             f"trial {top.id}",
             [f"{goal} {cell(top.value)} on validation after {count(top.step, 'epoch')}, {top.state}"],
         )
+        screen.block("", [piece for line in told(honest, opened.trials) for piece in textwrap.wrap(line, 70)])
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
         if said := traded(opened.trials):
@@ -270,7 +272,19 @@ def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
     spent = opened.spent
     records = {
         topic: opened.records(topic)
-        for topic in ("task", "check", "until", "stopped", "ended", "squeeze", "unsealed", "test", "export", "imported")
+        for topic in (
+            "task",
+            "check",
+            "until",
+            "stopped",
+            "ended",
+            "winner",
+            "squeeze",
+            "unsealed",
+            "test",
+            "export",
+            "imported",
+        )
     }
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,

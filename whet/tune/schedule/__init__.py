@@ -9,6 +9,7 @@
 | hyperband | the same in several brackets, with later and later first rungs |
 | freeze-thaw | forecasts the curves, and goes on with the trial that is most worth it |
 | population | members share weights: poor ones copy a good one's and go on with other rates |
+| race | a step is a fold: stops a trial that is worse than the best on the same folds, by a paired test |
 
 Other packages add names as entry points of the group `whet.schedule`.
 """
@@ -37,6 +38,7 @@ NAMES = Names(
         "hyperband": "whet.tune.schedule.hyperband:Hyperband",
         "freeze-thaw": "whet.tune.schedule.freezethaw:FreezeThaw",
         "population": "whet.tune.schedule.population:Population",
+        "race": "whet.tune.schedule.race:Race",
     },
 )
 

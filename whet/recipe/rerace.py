@@ -1,0 +1,195 @@
+"""The best run again: the configurations that the examples do not tell apart, on fresh seeds, until a test does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from whet.data.split import Data
+from whet.execute import Workers
+from whet.metric import Metric
+from whet.recipe.block import Progress
+from whet.recipe.job import Job
+from whet.recipe.tuning import Picture, spent_enough, training
+from whet.recipe.winner import outputs_of, worth
+from whet.seed import rng
+from whet.train.scored import goal_metric
+from whet.tune.crew import Crew
+from whet.tune.guess import RERACE
+from whet.tune.parts import drawn, scorer
+from whet.tune.study import Study
+from whet.tune.trial import State, Trials
+from whet.tune.whole import configuration
+
+__all__ = ["Standing", "rerace", "standings"]
+
+_MOST = 6  # configurations in a race
+_ROUNDS = 10
+_ALPHA = 0.05
+_HALVES = 200
+_OPEN = (State.WAITING, State.RUNNING, State.PAUSED)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a configuration did on fresh seeds: trial, the first that had it; runs on other seeds; their mean score, its standard
+    error over examples and seeds; behind: the chance that it is no worse than the leader, None for the leader and where
+    nothing is known; out: whether it is out of the race.
+
+    >>> Standing(3, 0, None, None, None, False).out
+    False
+    """
+
+    trial: int
+    runs: int
+    score: float | None
+    error: float | None
+    behind: float | None
+    out: bool
+
+
+def standings(
+    runs: Mapping[int, Sequence[np.ndarray]], y: np.ndarray, goal: Metric, *, kind: str, seed: int = 0
+) -> list[Standing]:
+    """Return how configurations stand, the leader first.
+
+    runs: by the trial that first had a configuration, its outputs on the examples for every fresh seed; that trial's own
+    are left out: it was chosen for them. A configuration is out when it is worse than the leader by a t-test, alpha = 5 % over all
+    comparisons (Bonferroni). The variance of a difference is that over examples (both saw the same; from random halves, whose
+    difference to the whole is as large as the error of the whole: McCarthy 1969) and that over seeds, pooled over the configurations.
+
+    >>> y = np.repeat([0, 1], 50)
+    >>> good, bad = [np.where(np.arange(100) % 10 == k, 1 - y, y) for k in (0, 1)], [np.zeros(100, int)] * 2
+    >>> from whet.metric import metric
+    >>> [(s.trial, s.score, s.out) for s in standings({4: bad, 7: good}, y, metric("accuracy"), kind="classification")]
+    [(7, 0.9, False), (4, 0.5, True)]
+    """
+    run = {i: list(o) for i, o in runs.items() if len(o)}
+    none = [Standing(i, 0, None, None, None, False) for i in sorted(runs) if i not in run]
+    if not run:
+        return none
+    ids = sorted(run)
+    scores = scorer(goal, [o for i in ids for o in run[i]], y, kind)
+    mean = np.zeros((sum(map(len, run.values())), len(ids)))  # (all runs, configurations)
+    at = 0
+    for j, i in enumerate(ids):
+        mean[at : at + len(run[i]), j] = 1 / len(run[i])
+        at += len(run[i])
+    whole = scores(np.ones((1, len(y))))[0]
+    halves = np.concatenate([scores(h) @ mean for h in drawn(len(y), len(y) // 2, _HALVES, rng(seed, "rerace"))])
+    values, counts = whole @ mean, np.array([len(run[i]) for i in ids])
+    freedom = int((counts - 1).sum())
+    seeds = float(((whole - mean @ np.diag(counts) @ values) ** 2).sum()) / freedom if freedom else math.nan
+    lead = int(np.argmin(values))
+    sign = 1.0 if goal.better == "min" else -1.0
+    found = []
+    for j, i in enumerate(ids):
+        spread = float((halves[:, j] - halves[:, lead]).std())
+        p = None
+        if j != lead and freedom:
+            error = math.sqrt(spread**2 + seeds * (1 / counts[j] + 1 / counts[lead]))
+            p = _chance(float(values[j] - values[lead]), error, freedom)
+        own = math.sqrt(float(halves[:, j].std()) ** 2 + (seeds / counts[j] if freedom else 0.0))
+        out = p is not None and p < _ALPHA / max(1, len(runs) - 1)
+        found.append(Standing(i, int(counts[j]), sign * float(values[j]), own, p, out))
+    return sorted(found, key=lambda s: (s.trial != ids[lead], s.out, sign * (s.score or 0.0))) + none
+
+
+def _chance(behind: float, error: float, freedom: int) -> float:
+    from scipy.special import stdtr
+
+    if not error > 0:
+        return 0.0 if behind > 0 else 0.5
+    return float(1 - stdtr(freedom, behind / error))
+
+
+def rerace(
+    job: Job, study: Study, data: Data, pool: Workers, *, stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Progress]:
+    """Run the configurations again that win on at least 5 % of the halves of the examples; yield how far the budget is spent.
+
+    Each round is one more seed of each that is not out. It ends when one is left, after ten rounds, or with the budget.
+    """
+    found = worth(study, data, job.task)
+    racers = [] if found is None else found.rivals[:_MOST]
+    # what went on from another trial's weights is more than its configuration, and cannot be run again by that
+    racers = _apart(study.trials, [i for i in racers if study.trials[i].parent is None])
+    if len(racers) > 1:
+        study.record("race", {"on": True, "of": racers})
+        try:
+            yield from _rounds(job, study, data, pool, racers, stopping)
+        finally:
+            study.record("race", {"on": False})
+        where = _standings(job, study, data, racers)
+        study.record("raced", {"found": [asdict(s) for s in where], "lines": _lines(where, study)})
+    if not stopping() and not spent_enough(study, job.limits):
+        study.record("searched", {"limits": asdict(job.limits)})
+
+
+def _rounds(
+    job: Job, study: Study, data: Data, pool: Workers, racers: list[int], stopping: Callable[[], bool]
+) -> Iterator[Progress]:
+    picture = Picture(job, study, data)
+    while not stopping():
+        standing = [s for s in _standings(job, study, data, racers) if not s.out]
+        spent, limits = study.spent, job.limits
+        started, steps = spent.trials or 0, spent.steps or 0
+        # what a run that was cut off left: it comes first, and is not asked for again
+        left = [t for t in study.trials if RERACE in t.tags and t.state in _OPEN]
+        asked, waiting = {configuration(t.params) for t in left}, sum(t.state is State.WAITING for t in left)
+        todo = [s for s in standing if s.runs < _ROUNDS and configuration(study.trials[s.trial].params) not in asked]
+        whole = started + waiting + len(todo)
+        room = (limits.trials is None or whole <= limits.trials) and (
+            limits.steps is None or steps + (len(left) + len(todo)) * study.steps <= limits.steps
+        )
+        if len(standing) < 2 or not (todo or left) or not room or spent_enough(study, limits):
+            return
+        for s in todo:
+            note = f"trial {s.trial} again, fresh seed {s.runs + 1}"
+            study.enqueue(study.trials[s.trial].params, note=note, tags=(RERACE,), again=True)
+        crew = Crew(study, training(job, study), replace(limits, trials=whole), pool)
+        for _ in crew.watch(stopping=stopping):
+            yield picture.progress(crew.spending.update())
+        crew.check()
+        if any(RERACE in t.tags and t.state in _OPEN for t in study.trials):
+            return  # the time was up
+
+
+def _apart(trials: Trials, ids: Sequence[int]) -> list[int]:
+    """Return the first trial of each configuration among `ids`, in their order."""
+    first: dict[str, int] = {}
+    for t in trials:
+        if t.params and t.state is not State.WAITING:
+            first.setdefault(configuration(t.params), t.id)
+    return list(dict.fromkeys(first[configuration(trials[i].params)] for i in ids))
+
+
+def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> list[Standing]:
+    """Return how the configurations of `racers` stand, by the trials that had them again and came to their end."""
+    trials = study.trials
+    runs: dict[int, list[np.ndarray]] = {i: [] for i in racers}
+    of = {configuration(trials[i].params): i for i in racers}
+    for t in trials:
+        first = of.get(configuration(t.params)) if t.params else None
+        if first is None or t.id == first or t.state is not State.DONE:
+            continue
+        if (found := outputs_of(study, t.id)) is not None:
+            runs[first].append(found[1])
+    some = next((o for os in runs.values() for o in os), None)
+    y = data.valid.targets.numpy()
+    if some is None:
+        return [Standing(i, 0, None, None, None, False) for i in racers]
+    goal = goal_metric(job.task, trials[racers[0]].params, data, some)
+    return standings(runs, y, goal, kind=data.kind, seed=study.seed)
+
+
+def _lines(where: Sequence[Standing], study: Study) -> list[str]:
+    name, lead = study.goals[0].name, where[0]
+    if lead.score is None or lead.error is None:
+        return []
+    said = f"run again on {lead.runs} fresh seeds, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
+    rest = [f"trial {s.trial} {s.score:.4g}{' (out)' if s.out else ''}" for s in where[1:] if s.score is not None]
+    return [said, *([f"beside it {', '.join(rest)}"] if rest else [])]
