@@ -26,7 +26,6 @@ LEAST = 8  # trials with a value below which nothing is said
 _GOOD = 4  # of them that must be better than the bound of `top`
 _TREES = 64
 _DEALT = 8  # times that values are dealt out anew, each to a part of half as many trees
-_FAR = 3.0  # standard deviations, over these, beyond what chance makes
 _NONE = 1e-12  # a variance of trees that are constant
 _SMALL = 0.05  # a share that is below it for sure does not matter
 _PREDICTS, _FEW = (
@@ -71,12 +70,15 @@ def importance(trials: Trials, *, top: float | None = None, pairs: bool = False,
             raise StudyError(f"{len(scores)} trials are too alike for a model of them. Run more trials first.")
         mine, noise = _noise(trials.space, rows, values, seed) if found.predicts else (None, np.zeros((cells.d, 1)))
     sign = 1.0 if trials.goal.better == "min" else -1.0
+    chances = noise * np.array([[cells.chance(when)] for when in cells.when])  # what means nothing exists everywhere
     parts = []
     for j in range(cells.d):
-        chance = noise[j] * cells.chance(cells.when[j])  # what means nothing exists everywhere
         part = _part(cells, taken, j, sign * mean, sign * spread)
-        verdict: Verdict = "cannot tell" if mine is None else _verdict(part.total, mine[j], chance)
-        parts.append(replace(part, chance=float(chance.mean()), verdict=verdict))
+        chance = float(chances[j].mean())
+        verdict: Verdict = (
+            "cannot tell" if mine is None else _verdict(part.total, mine[j], chance, float(chances.max()))
+        )
+        parts.append(replace(part, chance=chance, verdict=verdict))
     parts.sort(key=lambda p: (-p.alone.value, -p.total.value))
     if not pairs:
         return replace(found, parts=tuple(parts))
@@ -139,8 +141,13 @@ def _part(cells: Cells, taken: list[Effects], j: int, mean: float, spread: float
     return Part(name, alone, total, 0.0, "cannot tell", exists, when, axis, curves.mean(0), low, high)
 
 
-def _verdict(total: Share, mine: np.ndarray, noise: np.ndarray) -> Verdict:
-    """Return what is said: a share that is small for sure does not matter; one that is more than chance makes beside it does."""
-    if total.high - noise.mean() < _SMALL:
+def _verdict(total: Share, mine: np.ndarray, chance: float, most: float) -> Verdict:
+    """Return what is said of a dimension. mine (deals,): its shares beside what means nothing; chance: the mean share of that; most: the largest of all.
+
+    A share that is small for sure does not matter. One matters that is larger than any that chance made beside it, whatever dimension was dealt
+    out (the rule of "Boruta"): among few trials a dimension happens to go with another one that matters, and so with the values, more
+    often than its own eight copies show.
+    """
+    if total.high - chance < _SMALL:
         return "does not matter"
-    return "matters" if mine.mean() > noise.mean() + _FAR * noise.std(ddof=1) else "cannot tell"
+    return "matters" if mine.mean() > most else "cannot tell"
