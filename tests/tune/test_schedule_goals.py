@@ -261,7 +261,7 @@ def test_freeze_thaw_goes_on_with_what_may_keep_its_bounds(seed):
 
 
 def test_who_cannot_serve_several_goals_is_refused_in_one_line(tmp_path):
-    why = "schedule 'freeze-thaw': forecasts one goal, got 2: min loss and min ms. Use asha, hyperband, median or full, or make the others bounds"
+    why = "schedule 'freeze-thaw': goes by one goal, got 2: min loss and min ms. Use asha, hyperband, median or full, or make the others bounds"
     store = tmp_path / "whet.db"
     for schedule in ("freeze-thaw", FreezeThaw(share=0.5)):
         with pytest.raises(StudyError, match=why):

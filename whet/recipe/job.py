@@ -20,7 +20,7 @@ from whet.metric import metric
 from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
-from whet.train.run import OF_MODEL
+from whet.train.latency import OF_MODEL
 from whet.tune.budget import Budget, Price
 from whet.tune.guess import START
 from whet.tune.like import ALL, asked, gather

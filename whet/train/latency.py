@@ -1,17 +1,34 @@
-"""How long a model takes for one example."""
+"""What is measured of a model itself: how many parameters it has, and how long it takes for one example."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from whet.data.split import Split
 
-__all__ = ["latency"]
+__all__ = ["OF_MODEL", "latency", "of_model"]
+
+OF_MODEL = ("parameters", "latency")  # measured when they are asked for
 
 _WARM, _LEAST, _MOST, _SECONDS = 3, 5, 50, 0.03  # calls not counted; counted at least, at most, and for how long
+
+
+def of_model(names: Iterable[str], model: nn.Module, split: Split, known: float | None = None) -> dict[str, float]:
+    """Return what was asked for by name, of `OF_MODEL`. known: the latency, where it was measured before: training does not change it, and a goal should not wander.
+
+    >>> of_model(["loss", "parameters"], nn.Linear(2, 3), Split(torch.zeros(5, 2), torch.zeros(5)))
+    {'parameters': 9.0}
+    """
+    found: dict[str, float] = {}
+    if "parameters" in names:
+        found["parameters"] = float(sum(p.numel() for p in model.parameters()))
+    if "latency" in names:
+        found["latency"] = latency(model, split) if known is None else known
+    return found
 
 
 def latency(model: nn.Module, split: Split) -> float:

@@ -20,17 +20,17 @@ from whet.task import Task
 from whet.train.batches import batches, sizes
 from whet.train.callback import Callback, hooks
 from whet.train.fit import fit_loss, fit_metrics, fit_model, fit_optimizer
-from whet.train.latency import latency
+from whet.train.latency import OF_MODEL, of_model
 from whet.train.loss import Loss
 from whet.train.predict import forward, moved
+from whet.train.settings import match_layout, same, settings
 from whet.train.stream import stream
 from whet.tune.plan import Plan
 from whet.tune.space import Params
 from whet.tune.trial import Goal, Point
 
-__all__ = ["OF_MODEL", "Run"]
+__all__ = ["Run"]
 
-OF_MODEL = ("parameters", "latency")  # metrics of the model itself, measured when they are asked for
 _LOOK = 128  # steps between looks at the loss; each is a synchronisation on a GPU
 
 
@@ -101,8 +101,7 @@ class Run:
                 raise TaskError(f"{name}.data: must return a whet.Data, got {type(data).__name__!r}.")
             self.data = data.visible
         self.goal, self.metrics = measures(task, self.data)
-        wanted = (*task.measured(self.data), *(g.name for g in task.goals(self.data)))
-        self._of_model = [name for name in OF_MODEL if name in wanted]
+        self._asked = (*task.measured(self.data), *(g.name for g in task.goals(self.data)[1:]))
         self._latency: float | None = None
         self.batch = task.batch(self.params)
         if not isinstance(self.batch, int) or self.batch < 1:
@@ -164,12 +163,9 @@ class Run:
                     found[name] = float(plain(outputs, self.valid.targets))
             else:
                 found[name] = float(measure.compute(self.outputs, truth))
-        if "parameters" in self._of_model:
-            found["parameters"] = float(sum(p.numel() for p in self.model.parameters()))
-        if "latency" in self._of_model:
-            if self._latency is None:  # once: training does not change it, and a goal should not wander
-                self._latency = latency(self.model, self.valid)
-            found["latency"] = self._latency
+        model = of_model(self._asked, self.model, self.valid, self._latency)
+        self._latency = model.get("latency")
+        found |= model
         return found
 
     def state(self) -> dict[str, Any]:
@@ -285,26 +281,6 @@ def measures(task: Task, data: Data) -> tuple[Goal, dict[str, Metric]]:
             what = "goal" if name in (goal.name, *others) else "metrics"
             raise FitError(f"{type(task).__name__}.{what}: {name} is for {found[name].kind}, the data are {data.kind}.")
     return goal, found
-
-
-def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return the settings of each group of parameters: learning rate, momentum, ..."""
-    return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two settings are equal; betas may be a list or a tuple."""
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return torch.equal(torch.as_tensor(a), torch.as_tensor(b))
-    return bool((tuple(a) == tuple(b)) if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) else a == b)
-
-
-def match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Give the optimizer's tensors the memory layout of their parameters: fused kernels walk both as flat arrays."""
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def generator(device: str | torch.device, *parts: int | str) -> torch.Generator:

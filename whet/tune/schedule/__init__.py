@@ -82,14 +82,14 @@ def refused(made: Scheduler, goals: Sequence[Goal | Bound]) -> str:
     """Return why a scheduler cannot serve a study with these goals, "" when it can.
 
     >>> from whet.tune.goal import parse_goals
-    >>> refused(scheduler("freeze-thaw", Space(), 9), parse_goals(["min loss", "min ms", "ms <= 5"]))[:61]
-    "schedule 'freeze-thaw': forecasts one goal, got 2: min loss a"
+    >>> refused(scheduler("freeze-thaw", Space(), 9), parse_goals(["min loss", "min ms", "ms <= 5"]))[:57]
+    "schedule 'freeze-thaw': goes by one goal, got 2: min loss"
     """
     aims = [g for g in goals if isinstance(g, Goal)]
     if len(aims) < 2 or not getattr(made, "one_goal", False):
         return ""
     return (
-        f"schedule '{describe(made)['name']}': forecasts one goal, got {len(aims)}: {' and '.join(map(str, aims))}. "
+        f"schedule '{describe(made)['name']}': goes by one goal, got {len(aims)}: {' and '.join(map(str, aims))}. "
         f'Use asha, hyperband, median or full, or make the others bounds, such as "{aims[-1].name} <= 5".'
     )
 

@@ -88,6 +88,11 @@ class Population:
             raise StudyError(f'population: explore must be "perturb" or "model", got {self.explore!r}.')
         object.__setattr__(self, "factors", tuple(map(float, given)))  # a record has a list
 
+    @property
+    def one_goal(self) -> bool:
+        """Members are compared by the first goal alone, so a study with several is refused."""
+        return True
+
     def check(self, space: Space, steps: int) -> None:
         """Raise StudyError where there is nothing a population could do: no live domain, or a training of one step."""
         if {"rule", "workers"} <= set(space.names):
