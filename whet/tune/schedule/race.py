@@ -42,6 +42,11 @@ class Race:
         if not isinstance(self.least, int) or isinstance(self.least, bool) or self.least < 2:
             raise StudyError(f"race: least must be a whole number >= 2, got {self.least!r}. Use e.g. 3.")
 
+    @property
+    def one_goal(self) -> bool:
+        """Whether a study with several goals is refused: True, the test is of the first one, and would stop what is on the front."""
+        return True
+
     @cached_property
     def _paused(self) -> Paused:
         return Paused()
