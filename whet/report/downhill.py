@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from whet.errors import SpaceError
 from whet.report.block import Plot, Table, label
 from whet.report.parallel import axis_name, spaced, ticks
 from whet.report.quantity import Id, clean, count
@@ -32,7 +33,10 @@ def downhill_plot(trials: Trials) -> Plot | None:
     >>> downhill_plot(Trials(done, space=Space(x=Float(0, 1)))).title
     '1 descent moved x most'
     """
-    found = walked(trials)
+    try:
+        found = walked(trials)
+    except SpaceError:  # trials that are not of this space
+        return None
     dims = [(j, d) for j, d in enumerate(trials.space.dims) if isinstance(d.domain, Float)]
     moved = {j: max((_moved(d, j) for d in found), default=0.0) for j, _ in dims}
     if not found or not any(moved.values()):
