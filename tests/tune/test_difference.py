@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from whet import Choice, Float, Int, Point, Space, State, StudyError, Trial, Trials
 from whet.errors import UsageError
 from whet.metric.paired import newcombe, paired
+from whet.train.scored import loss_metric
 from whet.tune.curve import Curve
 from whet.tune.difference import Change, Lead, Outputs, difference, meeting
 from whet.tune.trial import parse_goals
@@ -196,3 +198,22 @@ def test_repetitions_that_happen_to_agree_do_not_mean_that_there_is_no_noise():
     assert d.worth.better is None
     exact = difference(found, 0, 1)  # all that is known: the objective gave the same value again
     assert (exact.worth.source, exact.worth.low) == ("repeats", exact.worth.high)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_of_the_task_s_own_is_what_the_examples_are_judged_by(seed):
+    """Several labels: the cross-entropy of softmax would say something else of them."""
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, (200, 3)).astype(np.float32)
+    a, b = ((s * (targets - 0.5) + rng.normal(size=(200, 3))).astype(np.float32) for s in (1.0, 3.0))
+    losses = [float(bce(torch.tensor(o), torch.tensor(targets))) for o in (a, b)]
+    found = study(trial(0, [losses[0]], x=0.1), trial(1, [losses[1]], x=0.2), goal="min loss", steps=1)
+    own = loss_metric(bce, a, targets)
+    worth = difference(found, 0, 1, outputs=Outputs(a, b, targets, "classification", own)).worth
+    assert worth.source == "examples"
+    assert worth.low < worth.gain < worth.high
+    assert worth.gain == pytest.approx(losses[0] - losses[1])
+    each = own.each(a, targets) - own.each(b, targets)
+    normal = 1.96 * each.std(ddof=1) / np.sqrt(200)
+    assert worth.high - worth.low == pytest.approx(2 * normal, rel=0.15)

@@ -10,7 +10,7 @@ from whet import seed as seeds
 from whet.errors import UsageError
 from whet.metric.align import counted
 from whet.metric.bootstrap import RESAMPLES, Interval, bca, wilson
-from whet.metric.score import metric
+from whet.metric.score import Metric, metric
 
 __all__ = ["newcombe", "paired"]
 
@@ -43,19 +43,26 @@ def newcombe(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, 
 
 
 def paired(
-    name: str, a: np.ndarray, b: np.ndarray, targets: np.ndarray, *, kind: str, level: float = 0.95, seed: int = 0
+    name: str | Metric,
+    a: np.ndarray,
+    b: np.ndarray,
+    targets: np.ndarray,
+    *,
+    kind: str,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Return metric(b) - metric(a) with the interval that n examples allow, both having seen the same ones.
 
     Shares of right answers get Newcombe's interval, other means over examples the BCa bootstrap of the differences, the
-    rest the percentile bootstrap of the pairs: 1000 resamples drawn from `seed`. kind: "classification" or "regression".
+    rest the percentile bootstrap of the pairs: 1000 resamples drawn from `seed`. name: or the metric itself; kind: "classification" or "regression".
 
     Raises UsageError for a metric of the other kind, or outputs that do not fit the targets.
 
     >>> paired("mae", np.array([1.0, 2.0]), np.array([1.0, 1.0]), np.ones(2), kind="regression").value
     -0.5
     """
-    m = metric(name)
+    m = metric(name) if isinstance(name, str) else name
     a, b, targets = np.asarray(a), np.asarray(b), np.asarray(targets)
     n = len(targets)
     if m.kind not in (None, kind):

@@ -16,6 +16,7 @@ import numpy as np
 
 from whet.errors import StudyError
 from whet.metric.paired import paired
+from whet.metric.score import Metric
 from whet.tune.trial import Goal, State, Trial, Trials
 from whet.tune.whole import configuration
 
@@ -49,13 +50,15 @@ class Lead:
 class Outputs:
     """What two trials' models said on the same validation examples after the step they are compared at.
 
-    a, b: outputs as `whet.metric` takes them; targets: (n,) or (n, k); kind: "classification" or "regression".
+    a, b: outputs as `whet.metric` takes them; targets: (n,) or (n, k); kind: "classification" or "regression"; metric: what
+    the goal is in them, when its name does not say it, as that of a loss of the task's own.
     """
 
     a: np.ndarray
     b: np.ndarray
     targets: np.ndarray
     kind: str
+    metric: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ def _examples(goal: Goal, values: tuple[float, float], outputs: Outputs | None) 
     """Judge by the examples: how the difference would vary with other validation examples of the same kind."""
     if outputs is None:
         return None
-    found = paired(goal.name, outputs.a, outputs.b, outputs.targets, kind=outputs.kind, level=_LEVEL)
+    found = paired(outputs.metric or goal.name, outputs.a, outputs.b, outputs.targets, kind=outputs.kind, level=_LEVEL)
     if not all(map(math.isfinite, (found.value, found.low, found.high))):
         return None
     low, high = (found.low, found.high) if goal.better == "max" else (-found.high, -found.low)

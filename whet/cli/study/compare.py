@@ -93,6 +93,7 @@ def _outputs(study: Study, ids: tuple[int, int], step: int) -> tuple[Outputs | N
     try:
         from whet.recipe.job import Job, fingerprint
         from whet.tasks import restore
+        from whet.train.scored import goal_metric
 
         task = restore(records[-1]["reference"])
         data = task.data(dict(study.trials[ids[0]].params))
@@ -102,7 +103,8 @@ def _outputs(study: Study, ids: tuple[int, int], step: int) -> tuple[Outputs | N
     targets = data.valid.targets.numpy()
     if (known is not None and known != now) or any(len(f) != len(targets) for f in found):
         return None, "the data changed since"
-    return Outputs(found[0], found[1], targets, data.kind), ""
+    own = goal_metric(task, study.trials[ids[0]].params, data, found[0]) if name == "loss" else None
+    return Outputs(found[0], found[1], targets, data.kind, own), ""
 
 
 def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[float]) -> None:
