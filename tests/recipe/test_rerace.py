@@ -12,6 +12,7 @@ from torch import nn
 from whet.data.split import Data, Split
 from whet.errors import UsageError
 from whet.metric import METRICS
+from whet.recipe import rerace as rerace_
 from whet.recipe.block import Block
 from whet.recipe.job import Job
 from whet.recipe.rerace import standings
@@ -23,7 +24,7 @@ from whet.tune.budget import Budget
 from whet.tune.replay import replay
 from whet.tune.space import Float, Space
 from whet.tune.study import Study
-from whet.tune.trial import State, Verdict
+from whet.tune.trial import Point, State, Trial, Verdict
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -155,3 +156,24 @@ def test_a_study_is_raced_within_its_budget_and_goes_on_after_a_stop(tmp_path):
     assert raced[-1]["lines"][0] in " ".join(block.lines)
     assert {r["trial"] for r in raced[-1]["found"]} <= set(range(12))
     assert go(24)[2] == events  # nothing is done twice
+
+
+def test_a_child_of_a_population_is_no_fresh_seed_of_its_configuration(tmp_path):
+    """Times 0.8 and times 1.25 it has the configuration of who it comes from, and that one's weights."""
+    job = Job(Slight(), runs=tmp_path)
+    data, params = job.data(), {"lr": 0.02}
+    with Study(Slight.space, goal="max accuracy", steps=3, store=job.store, name=job.name) as study:
+        study.add([
+            Trial(0, params, State.DONE, [Point(k, 0.8) for k in (1, 2, 3)], 0.8),
+            Trial(1, params, State.DONE, [Point(k, 0.8) for k in (2, 3)], 0.8, parent=(0, 2)),
+            Trial(2, params, State.DONE, [Point(k, 0.8) for k in (1, 2, 3)], 0.8),
+        ])  # fmt: skip
+        outputs = np.zeros((60, 2), np.float32)
+        asked = []
+        rerace_.outputs_of, before = lambda _, id: (asked.append(id), ({}, outputs))[1], rerace_.outputs_of
+        try:
+            found = rerace_._standings(job, study, data, [0])
+        finally:
+            rerace_.outputs_of = before
+    assert asked == [2]
+    assert [(s.trial, s.runs) for s in found] == [(0, 1)]

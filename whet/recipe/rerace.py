@@ -174,8 +174,8 @@ def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> lis
     of = {configuration(trials[i].params): i for i in racers}
     for t in trials:
         first = of.get(configuration(t.params)) if t.params else None
-        if first is None or t.id == first or t.state is not State.DONE:
-            continue
+        if first is None or t.id == first or t.state is not State.DONE or t.parent is not None:
+            continue  # one that went on from another's weights is no run of its configuration
         if (found := outputs_of(study, t.id)) is not None:
             runs[first].append(found[1])
     some = next((o for os in runs.values() for o in os), None)
