@@ -15,6 +15,7 @@ from whet.recipe.block import Progress
 from whet.recipe.job import Job
 from whet.recipe.tuning import Picture, spent_enough, training
 from whet.recipe.winner import outputs_of, worth
+from whet.recipe.words import count
 from whet.seed import rng
 from whet.train.scored import goal_metric
 from whet.tune.crew import Crew
@@ -190,6 +191,6 @@ def _lines(where: Sequence[Standing], study: Study) -> list[str]:
     name, lead = study.goals[0].name, where[0]
     if lead.score is None or lead.error is None:
         return []
-    said = f"run again on {lead.runs} fresh seeds, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
+    said = f"run again on {count(lead.runs, 'fresh seed')}, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
     rest = [f"trial {s.trial} {s.score:.4g}{' (out)' if s.out else ''}" for s in where[1:] if s.score is not None]
     return [said, *([f"beside it {', '.join(rest)}"] if rest else [])]
