@@ -21,6 +21,7 @@ from whet.task import Task
 from whet.tasks import resolve
 from whet.tune.asking import Idle
 from whet.tune.budget import Budget
+from whet.tune.optimism import Optimism, optimism
 from whet.tune.replay import replay
 from whet.tune.space import Float, Space
 from whet.tune.study import Study
@@ -178,3 +179,27 @@ def test_a_child_of_a_population_is_no_fresh_seed_of_its_configuration(tmp_path)
     assert asked == [2]
     assert [(s.trial, s.runs) for s in found] == [(0, 1)]
     assert rerace_._lines(found, study)[0].startswith("run again on 1 fresh seed, the configuration of trial 0")
+
+
+def test_who_cannot_be_run_again_is_said(tmp_path, monkeypatch):
+    """Members of a population that went on from another's weights: nothing is asked for, and a second time nothing is written."""
+    job = Job(Slight(), runs=tmp_path, budget=Budget(trials=9), rerace=0.5)
+    data = job.data()
+    with Study(Slight.space, goal="max accuracy", steps=3, store=job.store, name=job.name) as study:
+        study.add([
+            Trial(0, {"lr": 0.02}, State.DONE, [Point(k, 0.7) for k in (1, 2, 3)], 0.7),
+            Trial(1, {"lr": 0.03}, State.DONE, [Point(k, 0.8) for k in (2, 3)], 0.8, parent=(0, 2)),
+            Trial(2, {"lr": 0.04}, State.DONE, [Point(k, 0.8) for k in (2, 3)], 0.8, parent=(0, 2)),
+        ])  # fmt: skip
+        outputs = {i: np.eye(2)[data.valid.targets.numpy()] + 0.1 * i for i in range(3)}
+        monkeypatch.setattr(
+            rerace_,
+            "worth",
+            lambda *_: optimism(outputs, data.valid.targets.numpy(), "accuracy", kind="classification"),
+        )
+        for rivals, said in (((1,), []), ((1, 2), ["not run again: trials 1, 2, which went on from another trial's"])):
+            monkeypatch.setattr(Optimism, "rivals", list(rivals))
+            for _ in range(2):
+                assert list(rerace_.rerace(job, study, data, None)) == []
+            assert [r["lines"][0][:50] for r in study.records("raced")] == [s[:50] for s in said]
+        assert study.records("race") == []
