@@ -26,6 +26,10 @@ from whet.tune.trial import Trial
             {"search": "evolution", "evolution": {"parent": 4, "changed": ["lr", "optimizer.momentum"]}},
             "search evolution, parent 4, changed lr and optimizer.momentum",
         ),
+        (
+            {"search": "hypergradient", "hypergradient": {"from": 3, "length": 0.05, "try": 2}},
+            "search hypergradient, from 3, length 0.05, try 2",
+        ),
         ({"search": "gp", "like": {"study": "a", "trial": 2}}, "search gp, from trial 2 of study a"),
     ],
 )

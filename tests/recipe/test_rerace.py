@@ -12,6 +12,7 @@ from torch import nn
 from whet.data.split import Data, Split
 from whet.errors import UsageError
 from whet.metric import METRICS
+from whet.recipe import rerace as rerace_
 from whet.recipe.block import Block
 from whet.recipe.job import Job
 from whet.recipe.rerace import standings
@@ -20,10 +21,11 @@ from whet.task import Task
 from whet.tasks import resolve
 from whet.tune.asking import Idle
 from whet.tune.budget import Budget
+from whet.tune.optimism import Optimism, optimism
 from whet.tune.replay import replay
 from whet.tune.space import Float, Space
 from whet.tune.study import Study
-from whet.tune.trial import State, Verdict
+from whet.tune.trial import Point, State, Trial, Verdict
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -155,3 +157,49 @@ def test_a_study_is_raced_within_its_budget_and_goes_on_after_a_stop(tmp_path):
     assert raced[-1]["lines"][0] in " ".join(block.lines)
     assert {r["trial"] for r in raced[-1]["found"]} <= set(range(12))
     assert go(24)[2] == events  # nothing is done twice
+
+
+def test_a_child_of_a_population_is_no_fresh_seed_of_its_configuration(tmp_path):
+    """Times 0.8 and times 1.25 it has the configuration of who it comes from, and that one's weights."""
+    job = Job(Slight(), runs=tmp_path)
+    data, params = job.data(), {"lr": 0.02}
+    with Study(Slight.space, goal="max accuracy", steps=3, store=job.store, name=job.name) as study:
+        study.add([
+            Trial(0, params, State.DONE, [Point(k, 0.8) for k in (1, 2, 3)], 0.8),
+            Trial(1, params, State.DONE, [Point(k, 0.8) for k in (2, 3)], 0.8, parent=(0, 2)),
+            Trial(2, params, State.DONE, [Point(k, 0.8) for k in (1, 2, 3)], 0.8),
+        ])  # fmt: skip
+        outputs = np.zeros((60, 2), np.float32)
+        asked = []
+        rerace_.outputs_of, before = lambda _, id: (asked.append(id), ({}, outputs))[1], rerace_.outputs_of
+        try:
+            found = rerace_._standings(job, study, data, [0])
+        finally:
+            rerace_.outputs_of = before
+    assert asked == [2]
+    assert [(s.trial, s.runs) for s in found] == [(0, 1)]
+    assert rerace_._lines(found, study)[0].startswith("run again on 1 fresh seed, the configuration of trial 0")
+
+
+def test_who_cannot_be_run_again_is_said(tmp_path, monkeypatch):
+    """Members of a population that went on from another's weights: nothing is asked for, and a second time nothing is written."""
+    job = Job(Slight(), runs=tmp_path, budget=Budget(trials=9), rerace=0.5)
+    data = job.data()
+    with Study(Slight.space, goal="max accuracy", steps=3, store=job.store, name=job.name) as study:
+        study.add([
+            Trial(0, {"lr": 0.02}, State.DONE, [Point(k, 0.7) for k in (1, 2, 3)], 0.7),
+            Trial(1, {"lr": 0.03}, State.DONE, [Point(k, 0.8) for k in (2, 3)], 0.8, parent=(0, 2)),
+            Trial(2, {"lr": 0.04}, State.DONE, [Point(k, 0.8) for k in (2, 3)], 0.8, parent=(0, 2)),
+        ])  # fmt: skip
+        outputs = {i: np.eye(2)[data.valid.targets.numpy()] + 0.1 * i for i in range(3)}
+        monkeypatch.setattr(
+            rerace_,
+            "worth",
+            lambda *_: optimism(outputs, data.valid.targets.numpy(), "accuracy", kind="classification"),
+        )
+        for rivals, said in (((1,), []), ((1, 2), ["not run again: trials 1, 2, which went on from another trial's"])):
+            monkeypatch.setattr(Optimism, "rivals", list(rivals))
+            for _ in range(2):
+                assert list(rerace_.rerace(job, study, data, None)) == []
+            assert [r["lines"][0][:50] for r in study.records("raced")] == [s[:50] for s in said]
+        assert study.records("race") == []

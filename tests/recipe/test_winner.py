@@ -7,6 +7,8 @@ from torch import nn
 
 from whet.data.split import Data, Split
 from whet.metric import interval
+from whet.recipe.finish import squeeze
+from whet.recipe.job import Job
 from whet.recipe.winner import known, passed, told, worth
 from whet.report import study_report
 from whet.task import Task
@@ -134,3 +136,24 @@ def test_a_trial_that_was_better_earlier_is_told_of():
     assert (
         passed(Trial(0, {}, State.DONE, curve, 0.1), trials, 0.05) == ""
     )  # the value is that of its best epoch already
+
+
+@pytest.mark.parametrize(("limit", "able"), [(5, {1, 2}), (0, {0, 1, 2})])
+def test_the_model_that_goes_on_keeps_the_bounds(tmp_path, limit, able):
+    """The most accurate trial breaks one; when all do it is chosen as if there were none."""
+    task = Classes()
+    job = Job(task, runs=tmp_path)
+    data = task.data({})
+    y = data.valid.targets.numpy()
+    outputs = {i: 4.0 * np.eye(2)[np.where(np.arange(VALID) < wrong, 1 - y, y)] for i, wrong in enumerate((0, 20, 30))}
+    with Study(task.space, goal=["max accuracy", f"ms <= {limit}"], search="random", schedule="full", seed=0) as study:
+
+        def objective(params, run):
+            for step in run:
+                score = float((outputs[run.id].argmax(1) == y).mean())
+                run.report(score, {"outputs": outputs[run.id], "step": step}, ms=9.0 if run.id == 0 else 4.0)
+
+        study.run(objective, trials=3)
+        block, chosen = squeeze(job, study, data)
+        assert {i for i, _, _ in chosen.members} <= able
+        assert block.data["single"] == min(able) == study.best.id

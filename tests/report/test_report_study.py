@@ -14,7 +14,7 @@ from whet.finding import Health
 from whet.metric import Interval
 from whet.report import Judged, Look, Report, study_report
 from whet.report.answer import interval_plot
-from whet.report.anytime import improvements
+from whet.report.anytime import anytime, improvements
 from whet.report.belief import failures
 from whet.report.calibration import calibration
 from whet.report.confusion import confusion
@@ -28,7 +28,7 @@ from whet.report.passes import passes_plot
 from whet.report.residuals import residuals
 from whet.report.scale import Scale, round_ticks
 from whet.tune.space import Choice, Const, Dim, Float, Int, Ordered, Space
-from whet.tune.trial import Goal, Point, State, Trial, Trials
+from whet.tune.trial import Goal, Point, State, Trial, Trials, parse_goals
 
 SPACE = Space(lr=Float(1e-4, 1.0, log=True), act=Choice(["relu", "gelu"]))
 NAN = float("nan")
@@ -515,3 +515,24 @@ def test_other_searches_and_records_of_other_spaces_have_no_passes() -> None:
     assert passes_plot(Trials(odd, space=SPACE)) is not None
     odd[1] = done(1, 1.0, origin={"zoom": {"pass": 1, "since": 0, "ranges": {"lr": ["low", None]}}})
     three_forms(study_report("odd", Trials(odd, space=SPACE)))
+
+
+def test_what_breaks_a_bound_is_no_new_best():
+    """Unless every trial breaks it, as the best of a study is chosen."""
+
+    def told(*said, goals=("min loss", "ms <= 5")):
+        done = [
+            Trial(i, {"x": i / 9}, State.DONE, (Point(1, loss, metrics={"ms": ms}),), loss)
+            for i, (loss, ms) in enumerate(said)
+        ]
+        return Trials(done, space=Space(x=Float(0, 1)), goals=parse_goals(list(goals)))
+
+    trials = told((0.1, 9.0), (0.5, 2.0), (0.4, 3.0))
+    assert [s[3] for s in improvements(trials, [(i, 1, 0.0) for i in range(3)])[0]] == [1, 2]
+    plot = anytime(trials)
+    assert plot.title.startswith("Best loss 0.4, first seen after 3 of 3 epochs")
+    assert "What breaks a bound is left out." in plot.note
+    assert "ended at" not in plot.note
+    for others in (told((0.1, 9.0), (0.5, 8.0)), told((0.1, 9.0), (0.5, 2.0), goals=["min loss"])):
+        assert anytime(others).title.startswith("Best loss 0.1")
+        assert "bound" not in anytime(others).note

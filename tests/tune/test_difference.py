@@ -217,3 +217,17 @@ def test_a_loss_of_the_task_s_own_is_what_the_examples_are_judged_by(seed):
     each = own.each(a, targets) - own.each(b, targets)
     normal = 1.96 * each.std(ddof=1) / np.sqrt(200)
     assert worth.high - worth.low == pytest.approx(2 * normal, rel=0.15)
+
+
+def test_who_went_on_from_other_weights_is_no_run_of_its_configuration():
+    """In a population a grandchild has the configuration of its grandparent again: what differs between the two is no noise, and each has its own value."""
+    first = [trial(i, [0.5] * 5 + [v], x=0.1) for i, v in enumerate((0.50, 0.51))]
+    late = trial(2, [0.5] * 5 + [0.10], x=0.1, parent=(1, 3))
+    other = trial(3, [0.5] * 5 + [0.20], x=0.2)
+    trials = study(*first, late, other)
+    found = difference(trials, 0, 2)
+    assert found.changes == ()
+    assert found.verdict.startswith("the same configuration, on other weights: trial 2 is better by 0.4 (95 %: ")
+    assert found.json()["parents"] == (None, (1, 3))
+    assert difference(trials, 3, 2).worth.gain == pytest.approx(0.1)
+    assert difference(trials, 0, 1).verdict == "the same configuration: what differs (0.01) is noise"

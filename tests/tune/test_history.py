@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from whet import Float, Idle, Int, Space, State, Study, Verdict
 from whet.errors import StudyError
 from whet.journal.event import Event
+from whet.tune.exchange.document import document, undocumented
 from whet.tune.history import History
+from whet.tune.replay import replay
 from whet.tune.whole import configuration
 
 SPACE = Space(x=Float(0, 1), k=Int(1, 9))
@@ -95,3 +97,20 @@ def test_a_trial_that_was_shown_keeps_its_curve_whatever_comes_after(tmp_path):
         between = there.trials[0]
         here.report(trial, 4, 0.2)
         assert [len(t.curve) for t in (shown, between, there.trials[0])] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("search", ["random", "gp", "tpe", "evolution", "policy", "zoom", "cma"])
+def test_a_guess_that_failed_before_it_was_whole_has_no_configuration(search):
+    """The third has none left: what it gave is a part of one, which has no place in the space that a searcher could learn from."""
+    study = Study(Space(a=Int(1, 2), b=Int(1, 2)), search=search, seed=0)
+    for _ in range(3):
+        study.enqueue({"a": 1}, note="mine")
+    told = []
+    while len(told) < 4 and (trial := study.ask()) is not Idle.DONE:
+        told.append(trial.params)
+        study.tell(trial, 1.0)
+    assert len(told) == 4
+    third = study.trials[2]
+    assert (third.state, third.params, third.note, third.error["type"]) == (State.FAILED, {}, "mine", "UsedUp")
+    assert len(undocumented(document(study)).study(None, "again").trials) == 5
+    assert not replay(study.journal.read()).differences

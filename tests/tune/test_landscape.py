@@ -11,6 +11,7 @@ import pytest
 from whet import Study
 from whet import seed as streams
 from whet.errors import SpaceError, StudyError
+from whet.report import study_report
 from whet.tune.landscape import landscape
 from whet.tune.search.gp import GP
 from whet.tune.search.model import posterior as posterior_module
@@ -369,3 +370,16 @@ def test_json_has_the_model_and_the_values():
     assert data["next"]["low"] <= data["next"]["expected"] <= data["next"]["high"]
     assert len(data["s"]["median"]) == len(data["s"]["axes"][0]["values"]) == 11
     assert data["s"]["trials"][-1]["kind"] == "next"
+
+
+@pytest.mark.parametrize("search", ["gp", "auto"])
+def test_a_study_that_learns_from_an_earlier_one_has_a_landscape(search):
+    """What the earlier one says is known beside the dimensions: how near a trial is to a slice is a matter of these alone."""
+    space = Space(x=Float(0, 1), o=Choice(["a", "b"]))
+    old = Study(space, search="random", seed=0).run(lambda p: abs(p["x"] - 0.3), trials=8)
+    study = Study(space, search=search, seed=1, like=[old]).run(lambda p: abs(p["x"] - 0.4), trials=8)
+    found = landscape(study.trials)
+    assert found.posterior.process.features.known == 1
+    for s in found.slices():
+        assert all(0 <= m.near <= 1 + 1e-9 for m in s.marks)
+    assert study_report("s", study.trials).html()

@@ -317,3 +317,10 @@ def test_a_real_study_with_three_goals_and_a_bound(schedule):
         done = [t for t in trials if trials.reach(t) == 9 and trials.keeps(t)]
         scores = np.array([[t.value, *(t.curve[-1].metrics[n] for n in ("ms", "mb"))] for t in done])
         assert {t.id for t in study.front} == {t.id for t, r in zip(done, ranks(scores), strict=True) if r == 0}
+
+
+def test_the_bound_that_is_advised_is_on_the_right_side():
+    with pytest.raises(StudyError, match=r'such as "accuracy >= 5"'):
+        Study(SPACE, goal=["min loss", "max accuracy"], schedule="freeze-thaw", steps=9)
+    with pytest.raises(StudyError, match=r'such as "ms <= 5"'):
+        Study(SPACE, goal=["max accuracy", "min ms"], schedule="race", steps=9)

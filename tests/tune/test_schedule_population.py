@@ -436,3 +436,30 @@ def test_trials_of_another_study_take_seats():
     trials = Trials([Trial(i, {"rate": 0.1}, State.DONE, (Point(4, 1.0),), 1.0) for i in range(5)], space=LIVE, steps=4)
     said = Population(2).pick(trials, streams.rng(0))
     assert said.origin["population"] == {"population": 2, "member": 1}
+
+
+def test_who_came_to_its_end_early_is_nobodys_model_there():
+    """A criterion ended it: its weights are not trained on, and at later rungs it has none at all."""
+
+    def objective(params, run):
+        state = run.load() or {"ended": False, "steps": 0}
+        if state["ended"]:  # as a task does: the criterion's state is part of the checkpoint
+            run.end("patience")
+        for step in run:
+            state = {"ended": params["rate"] < 0.3 and step >= 4, "steps": state["steps"] + 1}
+            run.report(params["rate"] / step, state)
+            if state["ended"] and run.verdict is GO:
+                run.end("patience")
+        return params["rate"] / state["steps"]
+
+    for interval in (1, 2):
+        made = Population(4, interval, 0.5)
+        study = Study(LIVE, schedule=made, search="random", steps=10, seed=1)
+        study.run(objective, trials=24)
+        ended = {int(r["trial"]) for r in study.records("ended")}
+        children = [t for t in study.trials if t.parent is not None]
+        assert ended
+        assert children
+        assert all(len(t.curve) > 1 and t.curve[1].cost > 0 for t in children)  # each has trained something
+        assert all(t.parent[1] < 4 for t in children if t.parent[0] in ended)
+        assert not replay(study.journal.read()).differences

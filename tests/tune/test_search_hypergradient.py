@@ -270,6 +270,12 @@ def test_the_step_of_another_study_is_a_start_here():
         (SPACES["line"], "asha", 9, "does not go with schedule 'asha': that pauses trials"),
         (SPACES["line"], "hyperband", 9, "Use full or median."),
         (SPACES["line"], "freeze-thaw", 9, "Use full or median."),
+        (
+            Space(lr=Float(0, 1), rule=Choice(["sync", "async"]), workers=Int(1, 4)),
+            "full",
+            9,
+            "Take rule and workers out",
+        ),
     ],
 )
 def test_pairs_that_make_no_sense_are_refused(space, schedule, steps, why):

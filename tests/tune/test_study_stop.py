@@ -354,3 +354,31 @@ def test_a_space_that_is_used_up_ends_the_study_and_says_so(tmp_path):
     assert ending.lines(study) == []
     study.ask()
     assert ending.lines(study) == [], "one is still in work"
+
+
+def test_a_child_with_its_grandparents_configuration_says_nothing_of_the_noise():
+    """What repeats a configuration on other weights differs by more than chance."""
+
+    def noise(parent, imported=False):
+        progress = Progress(1)
+        for i, value in enumerate([1.0, 5.0, 1.2, 9.0, 0.9]):
+            of = parent if value in (5.0, 9.0) else None
+            if imported:
+                row = {
+                    "params": {"x": 0.5},
+                    "state": "DONE",
+                    "value": value,
+                    "curve": [[1, value, 1.0, {}]],
+                    "parent": of,
+                }
+                progress.take([Event(i + 1, "imported", i, row)])
+                continue
+            asked = {"seen": 1, **({} if of is None else {"parent": of})}
+            progress.take([
+                Event(1, "asked", i, asked), Event(1, "proposed", i, {"params": {"x": 0.5}}),
+                Event(1, "told", i, {"value": value, "metrics": {}}),
+            ])  # fmt: skip
+        return progress._noise(1, 0)
+
+    assert noise(None) == noise(None, imported=True) > 1
+    assert noise([0, 1]) is noise([0, 1], imported=True) is None

@@ -65,7 +65,7 @@ def left(study: Study) -> bool:
 
 
 def squeeze(job: Job, study: Study, data: Data) -> tuple[Block, Chosen]:
-    """Choose the ensemble of the best trials, or the single best where more do not pay."""
+    """Choose the ensemble of the best trials, or the single best where more do not pay; of those that keep the goal's bounds, as long as any does."""
     outputs, states = {}, {}
     for trial in study.trials:
         if trial.state is State.FAILED or trial.value is None:
@@ -73,6 +73,9 @@ def squeeze(job: Job, study: Study, data: Data) -> tuple[Block, Chosen]:
         found = outputs_of(study, trial.id)
         if found is not None:
             states[trial.id], outputs[trial.id] = found
+    trials = study.trials
+    if kept := [i for i in outputs if trials.keeps(trials[i])]:  # else who comes nearest, as the best trial is chosen
+        states, outputs = {i: states[i] for i in kept}, {i: outputs[i] for i in kept}
     if not outputs:
         quota = study.keeping.quota
         why, how = (

@@ -14,7 +14,8 @@ from whet.metric import Metric
 from whet.recipe.block import Progress
 from whet.recipe.job import Job
 from whet.recipe.tuning import Picture, spent_enough, training
-from whet.recipe.winner import outputs_of, worth
+from whet.recipe.winner import latest, outputs_of, worth
+from whet.recipe.words import count
 from whet.seed import rng
 from whet.train.scored import goal_metric
 from whet.tune.crew import Crew
@@ -114,9 +115,11 @@ def rerace(
     Each round is one more seed of each that is not out. It ends when one is left, after ten rounds, or with the budget.
     """
     found = worth(study, data, job.task)
-    racers = [] if found is None else found.rivals[:_MOST]
+    rivals = [] if found is None else found.rivals
     # what went on from another trial's weights is more than its configuration, and cannot be run again by that
-    racers = _apart(study.trials, [i for i in racers if study.trials[i].parent is None])
+    heirs = [i for i in rivals if study.trials[i].parent is not None]
+    racers = _apart(study.trials, [i for i in rivals if i not in heirs][:_MOST])
+    where: list[Standing] = []
     if len(racers) > 1:
         study.record("race", {"on": True, "of": racers})
         try:
@@ -124,7 +127,9 @@ def rerace(
         finally:
             study.record("race", {"on": False})
         where = _standings(job, study, data, racers)
-        study.record("raced", {"found": [asdict(s) for s in where], "lines": _lines(where, study)})
+    said = {"found": [asdict(s) for s in where], "lines": [*(_lines(where, study) if where else []), *_left_out(heirs)]}
+    if where or (len(rivals) > 1 and said["lines"] and said != latest(study)):
+        study.record("raced", said)
     if not stopping() and not spent_enough(study, job.limits):
         study.record("searched", {"limits": asdict(job.limits)})
 
@@ -174,8 +179,8 @@ def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> lis
     of = {configuration(trials[i].params): i for i in racers}
     for t in trials:
         first = of.get(configuration(t.params)) if t.params else None
-        if first is None or t.id == first or t.state is not State.DONE:
-            continue
+        if first is None or t.id == first or t.state is not State.DONE or t.parent is not None:
+            continue  # one that went on from another's weights is no run of its configuration
         if (found := outputs_of(study, t.id)) is not None:
             runs[first].append(found[1])
     some = next((o for os in runs.values() for o in os), None)
@@ -190,6 +195,16 @@ def _lines(where: Sequence[Standing], study: Study) -> list[str]:
     name, lead = study.goals[0].name, where[0]
     if lead.score is None or lead.error is None:
         return []
-    said = f"run again on {lead.runs} fresh seeds, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
+    said = f"run again on {count(lead.runs, 'fresh seed')}, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
     rest = [f"trial {s.trial} {s.score:.4g}{' (out)' if s.out else ''}" for s in where[1:] if s.score is not None]
     return [said, *([f"beside it {', '.join(rest)}"] if rest else [])]
+
+
+def _left_out(heirs: Sequence[int]) -> list[str]:
+    """Return that these are not run again, and what there is to do, in a line; none when there are none."""
+    if not heirs:
+        return []
+    which = f"trials {', '.join(map(str, heirs))}" if len(heirs) > 1 else f"trial {heirs[0]}"
+    return [
+        f"not run again: {which}, which went on from another trial's weights; whet train --schedule follows all of it with another --seed"
+    ]

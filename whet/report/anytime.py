@@ -10,7 +10,7 @@ from whet.report.block import Plot, Table
 from whet.report.maker import by_hand
 from whet.report.quantity import Id, Seconds, count, show
 from whet.report.scale import Scale
-from whet.tune.trial import State, Trials
+from whet.tune.trial import Bound, State, Trials
 
 __all__ = ["History", "anytime", "improvements"]
 
@@ -26,13 +26,15 @@ def replay(trials: Trials) -> list[tuple[int, int, float]]:
 def improvements(trials: Trials, history: History) -> tuple[list[tuple[int, float, float, int]], int, float]:
     """Return (epochs, seconds, value, trial) at every new best, then all epochs and all seconds. Failed trials never lead.
 
+    Nor does what breaks a bound among the goals, as long as any trial keeps them.
+
     >>> from whet.tune.space import Space
     >>> from whet.tune.trial import Point, Trial
     >>> t = Trial(0, {}, State.DONE, (Point(1, 2.0, 1.0), Point(2, 3.0, 1.0), Point(3, 1.0, 1.0)), 1.0)
     >>> improvements(Trials([t], space=Space()), [(0, 1, 1.0), (0, 2, 2.0), (0, 3, 3.0)])
     ([(1, 1.0, 2.0, 0), (3, 3.0, 1.0, 0)], 3, 3.0)
     """
-    best, epochs, clock = math.inf, 0, 0.0
+    best, epochs, clock, bounds = math.inf, 0, 0.0, held(trials)
     reached: dict[int, int] = {}
     found = []
     for id, step, seconds in history:
@@ -46,11 +48,20 @@ def improvements(trials: Trials, history: History) -> tuple[list[tuple[int, floa
         point = trial.at(step)
         if point is None or trial.state is State.FAILED:
             continue
+        said = {**point.metrics, trials.goal.name: point.value}
+        if not all(b.holds(said) for b in bounds):
+            continue
         score = trials.goal.score(point.value)
         if score < best:
             best = score
             found.append((epochs, clock, float(point.value), id))
     return found, epochs, clock
+
+
+def held(trials: Trials) -> list[Bound]:
+    """Return the bounds that a trial must keep to be the best: those among the goals, none when no trial keeps them all."""
+    best = trials.best
+    return [g for g in trials.goals if isinstance(g, Bound)] if best is not None and trials.keeps(best) else []
 
 
 def unit(seconds: float) -> tuple[str, float]:
@@ -133,6 +144,7 @@ def anytime(trials: Trials, history: History = ()) -> Plot | None:
         }
     rows = [(s[0], Seconds(s[1]), s[2], Id(s[3])) for s in steps]
     note = "A step is a new best value of any trial at any epoch."
+    note += " What breaks a bound is left out." if held(trials) else ""
     note += " A diamond: by a trial that was made by hand." if any(mine) else ""
     if not told:
         note += " Trials stand in the order of their numbers, as if each had been trained to its end before the next."

@@ -89,7 +89,7 @@ class Difference:
 
     step: where they are compared: the end when both got there, else the last step that both reported; values: what they
     had there; changes: of the configuration; curve: (step, value of a, value of b) at every step that both reported;
-    leads: who was ahead when; costs: all that was spent on each, and up to `step`.
+    leads: who was ahead when; costs: all that was spent on each, and up to `step`; parents: whose weights each went on from, and after which step.
     """
 
     a: int
@@ -103,6 +103,7 @@ class Difference:
     costs: tuple[float, float]
     costs_there: tuple[float, float]
     worth: Worth
+    parents: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
 
     @property
     def verdict(self) -> str:
@@ -116,17 +117,18 @@ class Difference:
         w = self.worth
         ahead, behind = (self.b, self.a) if w.gain >= 0 else (self.a, self.b)
         by = f"{abs(w.gain):.4g}"
-        if not self.changes:
+        if not self.changes and self.parents[0] == self.parents[1]:
             return f"the same configuration: what differs ({by}) is noise"
+        same = "" if self.changes else "the same configuration, on other weights: "
         if w.low is None or w.high is None:
             tied = "neither is ahead" if w.gain == 0 else f"trial {ahead} is ahead by {by}"
-            return f"{tied}; there is nothing to tell whether that is more than noise"
+            return f"{same}{tied}; there is nothing to tell whether that is more than noise"
         low, high = (w.low, w.high) if w.gain >= 0 else (-w.high, -w.low)
         interval = f"({100 * w.level:.4g} %: {low:.4g} to {high:.4g})"
         if w.better is None:
             tied = "they are equal" if w.gain == 0 else f"trial {ahead} is ahead of {behind} by {by}"
-            return f"not distinguishable: {tied} {interval}"
-        return f"trial {ahead} is better by {by} {interval}"
+            return f"{same}not distinguishable: {tied} {interval}"
+        return f"{same}trial {ahead} is better by {by} {interval}"
 
     def json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
@@ -184,7 +186,7 @@ def difference(trials: Trials, a: int, b: int, *, outputs: Outputs | None = None
     )
     return Difference(
         a, b, goal, step, values, _changes(first.params, second.params), curve, _leads(goal, curve),
-        (first.cost, second.cost), (_spent(first, step), _spent(second, step)), worth,
+        (first.cost, second.cost), (_spent(first, step), _spent(second, step)), worth, (first.parent, second.parent),
     )  # fmt: skip
 
 
@@ -243,7 +245,8 @@ def _repeats(trials: Trials, a: Trial, b: Trial, step: int) -> Worth | None:
     if df == 0:
         return None
     spread = math.sqrt(sum(float(np.var(g)) * len(g) for g in groups.values() if len(g) > 1) / df)
-    mine, theirs = (groups.get(configuration(t.params)) or [_value(t, step)] for t in (a, b))
+    # who went on from another's weights is a run of its configuration alone
+    mine, theirs = ((None if t.parent else groups.get(configuration(t.params))) or [_value(t, step)] for t in (a, b))
     if configuration(a.params) == configuration(b.params):
         mine, theirs = [_value(a, step)], [_value(b, step)]
     gain = _gain(trials.goal, float(np.mean(mine)), float(np.mean(theirs)))

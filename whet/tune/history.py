@@ -146,6 +146,8 @@ class History:
                 self._spent(data.get("step", draft.step) - draft.step, data.get("cost", 0.0))
                 draft.cost += data.get("cost", 0.0)
                 draft.state, draft.error = State.FAILED, data["error"]
+                if not draft.proposed and not self._whole(draft):
+                    draft.params = {}  # a part of one has no place in the space
                 self._close(draft)
             case "noted":
                 draft.note, draft.tags = data["note"], tuple(data["tags"])
@@ -182,12 +184,15 @@ class History:
     def _promise(self, seq: int, draft: Draft) -> None:
         """Put a guess in the queue; one that is complete has its configuration from here on."""
         self.waiting.append(draft.id)
-        try:
-            whole = complete(self.terms.space, draft.given) if draft.given and self.terms else None
-        except SpaceError:
-            return  # a record that was damaged: whoever verifies it says so
-        if whole is not None:
+        if (whole := self._whole(draft)) is not None:
             self.promised.setdefault(configuration(whole), seq)
+
+    def _whole(self, draft: Draft) -> dict[str, Any] | None:
+        """Return the one configuration that a guess can mean, None when it leaves something open."""
+        try:
+            return complete(self.terms.space, draft.given) if draft.given and self.terms else None
+        except SpaceError:
+            return None  # a record that was damaged: whoever verifies it says so
 
     def taken(self, key: str) -> int | None:
         """Return the event since which a trial has the configuration with this key, or a guess will; None when none has."""

@@ -67,7 +67,9 @@ class Progress:
         match kind:
             case "asked" if data.get("parent"):
                 self._at[id] = int(data["parent"][1])
-            case "proposed":
+            case "proposed" if (
+                id not in self._at
+            ):  # a child's weights are not of its configuration alone: it repeats nobody
                 self._keys[id] = configuration(data["params"])
             case "reported":
                 step, metrics = int(data["step"]), data.get("metrics") or {}
@@ -88,7 +90,8 @@ class Progress:
                 self._rest(id, 0, math.nan, {})
             case "imported":
                 curve, value = data.get("curve") or (), data.get("value")
-                self._keys[id] = configuration(data["params"])
+                if not data.get("parent"):
+                    self._keys[id] = configuration(data["params"])
                 self._values[id] = [p[1] for p in curve]
                 reach = self._steps if data.get("state") == "DONE" else curve[-1][0] if curve else 0
                 self._rest(id, reach, math.nan if value is None else value, curve[-1][3] if curve else {})

@@ -59,9 +59,20 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
 def _origin(trial: Trial) -> str:
     """Return how the trial came to be, in a few words."""
     parts = [f"{k} {cell(v)}" for k, v in trial.origin.items() if isinstance(v, (str, int, float))]
-    for name in ("cma", "zoom", "evolution", "population"):
+    for name in ("cma", "zoom", "evolution", "population", "hypergradient"):
         if isinstance(inner := trial.origin.get(name), Mapping):
-            keys = ("generation", "pass", "around", "parent", "population", "member", "replaces")
+            keys = (
+                "generation",
+                "pass",
+                "around",
+                "parent",
+                "population",
+                "member",
+                "replaces",
+                "from",
+                "length",
+                "try",
+            )
             parts += [f"{k} {cell(inner[k])}" for k in keys if inner.get(k) is not None]
             if isinstance(changed := inner.get("changed"), list):
                 parts.append(f"changed {' and '.join(map(str, changed))}")

@@ -88,9 +88,10 @@ def refused(made: Scheduler, goals: Sequence[Goal | Bound]) -> str:
     aims = [g for g in goals if isinstance(g, Goal)]
     if len(aims) < 2 or not getattr(made, "one_goal", False):
         return ""
+    sign = "<=" if aims[-1].better == "min" else ">="
     return (
         f"schedule '{describe(made)['name']}': goes by one goal, got {len(aims)}: {' and '.join(map(str, aims))}. "
-        f'Use asha, hyperband, median or full, or make the others bounds, such as "{aims[-1].name} <= 5".'
+        f'Use asha, hyperband, median or full, or make the others bounds, such as "{aims[-1].name} {sign} 5".'
     )
 
 

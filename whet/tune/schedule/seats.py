@@ -75,8 +75,20 @@ class Population:
         return min(trial.step // self.every, (self.trials.steps - 1) // self.every)
 
     def able(self, rung: int, most: int) -> list[Arrival]:
-        """Return those of the best `most` at a rung that others may copy, the best first: who failed later is nobody's model."""
-        return [a for a in self.rungs.get(rung, [])[:most] if a.trial.state is not State.FAILED]
+        """Return those of the best `most` at a rung that others may copy, the best first: who failed later is nobody's model.
+
+        Nor is one that was at its end there, which has no weights to go on from, or none that a criterion lets train on.
+        """
+        there = self.rungs.get(rung, [])[:most]
+        return [a for a in there if a.trial.state is not State.FAILED and a.step < self._end(a.trial)]
+
+    def _end(self, trial: Trial) -> int:
+        """Return the step at which there is nothing left to train: that of the last report, when a trial was told done well before the last step."""
+        steps, curve = self.trials.steps, trial.curve
+        if trial.state is State.DONE and len(curve) > 1 and not curve[-1].cost and curve[-1].step == steps:
+            last = curve[-2].step
+            return last if steps - last >= self.every else steps
+        return steps
 
     def _key(self, trial: Trial, point: Point) -> Key:
         goals = self.trials.goals

@@ -101,6 +101,11 @@ class Hypergradient:
         """
         if not any(isinstance(d.domain, Float) for d in space.dims):
             return "search 'hypergradient': the space has no Float, and only a real number has a gradient. Use e.g. Float(1e-4, 1, log=True), or another searcher."
+        if {"rule", "workers"} <= set(space.names):
+            return (
+                "search 'hypergradient': a trial that several workers train (rule and workers in the space) has no gradient. "
+                "Take rule and workers out of the space, or use another searcher."
+            )
         if steps > 1 and schedule not in _WHOLE and ":" not in schedule:
             return (
                 f"search 'hypergradient' does not go with schedule {schedule!r}: that pauses trials before their last step, "

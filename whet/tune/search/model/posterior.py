@@ -96,10 +96,13 @@ class Posterior:
         return self.process.predict(rows)
 
     def alike(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the correlation (k,) of each of the rows a (k, d), trained to the end, with its counterpart in b (k, d)."""
+        """Return the correlation (k,) of each of the rows a (k, d), trained to the end, with its counterpart in b (k, d).
+
+        It is that of what the study's own trials say: what earlier studies know of both has no part in it.
+        """
         features, process = self.process.features, self.process
         scale = np.exp(-process.theta[: features.d])[features.groups]
-        apart = ((features.of(a) - features.of(b)) * scale) ** 2
+        apart = ((features.of(a) - features.of(b))[:, : len(scale)] * scale) ** 2
         return matern(apart.sum(1))[0]
 
 
