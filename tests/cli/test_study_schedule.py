@@ -46,6 +46,10 @@ def test_the_schedule_is_shown_written_and_followed_to_the_same_curve(whet, popu
     other = whet("train", "tiny.py", "--schedule", "best.json", "--plain")
     assert other.code == 0, other
     assert "with --seed 1 the curve is" in " ".join(other.out.split())
+    short = whet("train", "tiny.py", "--schedule", "best.json", "--seed", "1", "--epochs", "1", "--plain")
+    assert short.code == 0, short
+    assert "0 changes of configuration, over 1 epoch in place of 6: the curve is another" in " ".join(short.out.split())
+    assert whet("train", "tiny.py", "--schedule", "best.json", "--seed", "1", "--json").out == said.out
     # what was trained of one schedule does not go on under another
     said = whet("train", "tiny.py", "--seed", "1", "--epochs", "6", "--resume")
     assert said.code == 2, said

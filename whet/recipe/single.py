@@ -54,7 +54,7 @@ def train_once(
     path = job.folder / "train" / "last.safetensors"
     data = job.data(params)
     what = {**about(job, params, data), "rule": None, "schedule": None if plan is None else plan.json()}
-    seed, follows = (job.task.seed, list[str]()) if plan is None else _followed(plan, job.task.seed)
+    seed, follows = (job.task.seed, list[str]()) if plan is None else _followed(plan, job.task.seed, job.task.steps)
     saved = saved_before(path, what) if resume else None
     watch = () if live is None else (live,)
     before = None if saved is None else {**saved["run"]}
@@ -97,11 +97,15 @@ def train_once(
     yield block if live is None else _watched(block, live)
 
 
-def _followed(plan: Plan, seed: int) -> tuple[int, list[str]]:
-    """Return the seed to follow a schedule with, when the task's is `seed`, and what there is to say of it."""
+def _followed(plan: Plan, seed: int, steps: int) -> tuple[int, list[str]]:
+    """Return the seed to follow a schedule with over `steps`, when the task's is `seed`, and what there is to say of it."""
     known = plan.origin
     whose = f" of trial {known['trial']} of {known['study']}" if {"trial", "study"} <= known.keys() else ""
-    said = f"followed the schedule{whose}, {count(len(plan.stretches) - 1, 'change')} of configuration"
+    said = f"followed the schedule{whose}, {count(sum(1 < s.first <= steps for s in plan.stretches), 'change')} of configuration"
+    if steps != plan.steps:  # a rate that falls to the end falls otherwise
+        return seed, textwrap.wrap(
+            f"{said}, over {count(steps, 'epoch')} in place of {plan.steps}: the curve is another", WIDTH
+        )
     theirs = known.get("seed")
     if plan.seed is None or theirs is None:
         return seed, textwrap.wrap(said, WIDTH)
