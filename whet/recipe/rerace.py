@@ -15,10 +15,12 @@ from whet.recipe.block import Progress
 from whet.recipe.job import Job
 from whet.recipe.tuning import Picture, spent_enough, training
 from whet.recipe.winner import outputs_of, worth
+from whet.recipe.words import count
 from whet.seed import rng
 from whet.train.scored import goal_metric
 from whet.tune.crew import Crew
 from whet.tune.guess import RERACE
+from whet.tune.optimism import Optimism
 from whet.tune.parts import drawn, scorer
 from whet.tune.study import Study
 from whet.tune.trial import State, Trials
@@ -124,9 +126,25 @@ def rerace(
         finally:
             study.record("race", {"on": False})
         where = _standings(job, study, data, racers)
-        study.record("raced", {"found": [asdict(s) for s in where], "lines": _lines(where, study)})
+        lines = _lines(where, study)
+        if not (lines or stopping()):
+            lines = [f"nothing was run again: too little of the budget was left for {len(racers)} configurations"]
+        study.record("raced", {"found": [asdict(s) for s in where], "lines": lines})
+    elif not stopping():
+        study.record("raced", {"found": [], "lines": [f"nothing was run again: {_alone(study, found)}"]})
     if not stopping() and not spent_enough(study, job.limits):
         study.record("searched", {"limits": asdict(job.limits)})
+
+
+def _alone(study: Study, found: Optimism | None) -> str:
+    """Return why there was no race."""
+    if found is None:
+        return "the outputs of the best trial are not there"
+    if len(found.rivals) < 2:
+        return f"no other trial that came as far as trial {found.winner} may be as good"
+    if any(study.trials[i].parent is not None for i in found.rivals):
+        return "trials that went on from others' weights are more than their configurations"
+    return f"all that may be as good as trial {found.winner} have its configuration"
 
 
 def _rounds(
@@ -190,6 +208,6 @@ def _lines(where: Sequence[Standing], study: Study) -> list[str]:
     name, lead = study.goals[0].name, where[0]
     if lead.score is None or lead.error is None:
         return []
-    said = f"run again on {lead.runs} fresh seeds, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
+    said = f"run again on {count(lead.runs, 'fresh seed')}, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
     rest = [f"trial {s.trial} {s.score:.4g}{' (out)' if s.out else ''}" for s in where[1:] if s.score is not None]
     return [said, *([f"beside it {', '.join(rest)}"] if rest else [])]
