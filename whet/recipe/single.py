@@ -62,6 +62,8 @@ def train_once(
     if saved is not None and before is not None:
         seen = list(before["callbacks"]) or list(saved.get("seen", []))
         before["callbacks"] = seen if watch and seen else [c.state() for c in watch]
+    if plan is not None:
+        _one_structure(job, plan, seed)
     with blaming(job.task):
         run = Run(job.task, params, steps=job.task.steps, seed=seed, callbacks=watch, resume=before, plan=plan)
     same = saved is not None and saved.get("stop", "") == job.stop
@@ -95,6 +97,28 @@ def train_once(
         live = Live(stop=True)
         live.load(seen[0])
     yield block if live is None else _watched(block, live)
+
+
+def _one_structure(job: Job, plan: Plan, seed: int) -> None:
+    """Raise UsageError, before anything is trained, when weights cannot go on because a stretch changes the model's structure."""
+    live = {d.name for d in job.task.space.dims if getattr(d.domain, "live", False)}
+    kept = [
+        ({k: v for k, v in s.params.items() if k not in live}, s) for s in plan.stretches if s.first <= job.task.steps
+    ]
+    kept = [x for i, x in enumerate(kept) if not i or x[0] != kept[i - 1][0]]
+    shapes: dict[str, Any] = {}
+    for i, (fixed, s) in enumerate(kept if len(kept) > 1 else []):
+        with blaming(job.task):
+            weights = Run(job.task, s.params, steps=job.task.steps, seed=seed).model.state_dict()
+        now = {k: getattr(v, "shape", None) for k, v in weights.items()}
+        if i and now != shapes:
+            before = kept[i - 1][0]
+            names = ", ".join(k for k in {**before, **fixed} if before.get(k) != fixed.get(k))
+            raise UsageError(
+                f"--schedule: epochs {s.first} to {s.last}: another {names} makes another model, which cannot go on with these "
+                "weights. Change only what leaves its structure as it is."
+            )
+        shapes = now
 
 
 def _followed(plan: Plan, seed: int, steps: int) -> tuple[int, list[str]]:
