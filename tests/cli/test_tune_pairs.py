@@ -74,6 +74,9 @@ def test_the_trials_of_a_task_report_the_gradients_that_a_searcher_goes_by(whet,
     assert said.code == 0, said
     trials = json.loads(whet("study", "show", "tiny", "--json").out)["trials"]
     assert all("gradient.lr" in t["curve"][-1] for t in trials)
+    shown = whet("study", "show", "tiny", "3").out
+    assert "gradient.lr" not in shown
+    assert "and the gradient by 1 hyperparameter; --json has it" in shown
     steps = [t for t in trials if "hypergradient" in t["origin"]]
     assert len(steps) >= 1
     assert all(t["params"] != trials[t["origin"]["hypergradient"]["from"]]["params"] for t in steps)
