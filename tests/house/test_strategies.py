@@ -112,6 +112,14 @@ def test_a_command_line_that_would_be_refused_is_seen() -> None:
     assert not understood("whet tune digits --search pg")
 
 
+@pytest.mark.parametrize("kind", ["search", "schedule"])
+def test_the_help_names_them_all(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.replace("-\n", "-").split()).replace("- ", "-")
+    said = words.split(f"--{kind} NAME")[1].split("[env var")[0]
+    assert [name for name in ALL[kind] if name not in re.findall(r"[a-z-]+", said)] == []
+
+
 # --- the scan itself --------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ Search = Annotated[
         "--search",
         metavar="NAME",
         envvar="WHET_SEARCH",
-        help="What to try: auto, random, sobol, grid, gp, forest, tpe, cma, zoom, evolution, policy, portfolio, hypergradient.",
+        help="What to try: auto, random, sobol, grid, gp, forest, tpe, cma, zoom, evolution, policy, hypergradient, portfolio.",
     ),
 ]
 Schedule = Annotated[
@@ -117,7 +117,7 @@ Schedule = Annotated[
         "--schedule",
         metavar="NAME",
         envvar="WHET_SCHEDULE",
-        help="How long: auto, full, median, asha, hyperband, freeze-thaw, race, population.",
+        help="How long: auto, full, median, asha, hyperband, freeze-thaw, population, race.",
     ),
 ]
 Like = Annotated[
