@@ -32,6 +32,7 @@ def test_strategies_are_compared_and_the_same_command_has_nothing_left_to_do(whe
     assert max(map(len, said.out.splitlines())) <= 80
     assert "random, sobol, tpe with 2 seeds each: 6 studies of 4 epochs" in said.out
     assert "With 2 seeds no difference can pass for more than noise" in " ".join(said.out.split())
+    assert "--seeds 7: the same command" in said.out  # as many as the answer says are needed
     page = (tmp_path / "runs" / "compare-tiny" / "report.html").read_text()
     assert "Strategies on tiny" in page
     found = json.loads(whet("compare", "tiny.py", "--search", "sobol,tpe", *SMALL[:-1], "--json").out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,10 @@ def test_the_schedule_is_shown_written_and_followed_to_the_same_curve(whet, popu
     other = whet("train", "tiny.py", "--schedule", "best.json", "--plain")
     assert other.code == 0, other
     assert "with --seed 1 the curve is" in " ".join(other.out.split())
+    short = whet("train", "tiny.py", "--schedule", "best.json", "--seed", "1", "--epochs", "1", "--plain")
+    assert short.code == 0, short
+    assert "0 changes of configuration, over 1 epoch in place of 6: the curve is another" in " ".join(short.out.split())
+    assert whet("train", "tiny.py", "--schedule", "best.json", "--seed", "1", "--json").out == said.out
     # what was trained of one schedule does not go on under another
     said = whet("train", "tiny.py", "--seed", "1", "--epochs", "6", "--resume")
     assert said.code == 2, said
@@ -72,6 +77,9 @@ def test_the_best_of_a_population_is_to_be_done_again_by_its_schedule(whet, tmp_
     assert "whet study schedule p --out p.json" in said.out
     assert said.out.splitlines()[-1].strip() == "whet train TASK --schedule p.json"
     assert "--set" not in said.out
+    near = whet("study", "compare", "p", best.parent[0], best.id)
+    assert near.code == 0, near
+    assert "--again" not in near.out  # alone its configuration did not make it
     shown = " ".join(whet("study", "show", "p", best.id).out.split())
     assert f"goes on from trial {best.parent[0]} at epoch {best.parent[1]}" in shown
     assert f"replaces {best.origin['population']['replaces']}" in shown
@@ -94,6 +102,38 @@ def test_what_makes_no_sense_is_refused(whet, refused, task, population):
     refused("train", "tiny.py", "--schedule", "s.json", "--workers", "2", needed=("--workers",))
     refused("train", "digits", "--schedule", "s.json", needed=("--schedule s.json", "epochs 1 to", "another task"))
     refused("train", "tiny.py", "--schedule", "s.json", "--resume", needed=("--resume",))
+    made = json.loads(Path("s.json").read_text())
+    for change, said in (
+        ({"stretches": [{**made["stretches"][0], "first": 1, "last": 0}]}, "steps 1 to 0 end before they begin"),
+        ({"seed": "x"}, "seed 'x'"),
+    ):
+        Path("s.json").write_text(json.dumps({**made, **change}))
+        refused("train", "tiny.py", "--schedule", "s.json", needed=("--schedule s.json", said))
+
+
+def test_a_schedule_that_changes_the_structure_is_refused_before_anything_is_trained(whet, refused, task):
+    task(
+        "space = Space(lr=Float(1e-3, 1e-1, log=True), decay=Float(0, 1))",
+        "space = Space(width=Int(2, 64), note=Int(0, 9), lr=Float(1e-3, 1.0, log=True, live=True))",
+    )
+    file = Path("tiny.py")
+    text = file.read_text().replace("import Data, Float,", "import Data, Float, Int,")
+    file.write_text(
+        text.replace("nn.Linear(4, 16)", 'nn.Linear(4, params["width"])').replace(
+            "nn.Linear(16, 2)", 'nn.Linear(params["width"], 2)'
+        )
+    )
+
+    def write(width, note):
+        values = ({"width": 8, "note": 1, "lr": 0.1}, {"width": width, "note": note, "lr": 0.2})
+        rows = [{"first": i, "last": i, "trial": None, "params": p} for i, p in enumerate(values, 1)]
+        Path("s.json").write_text(json.dumps({"schedule": 1, "steps": 2, "training": None, "stretches": rows}))
+
+    write(16, 1)
+    refused("train", "tiny.py", "--schedule", "s.json", needed=("epochs 2 to 2", "another width makes another model"))
+    write(8, 2)  # what is not live, and leaves the structure
+    said = whet("train", "tiny.py", "--schedule", "s.json", "--plain")
+    assert said.code == 0, said
 
 
 def test_a_space_without_live_domains_is_refused_with_the_names(refused, task):

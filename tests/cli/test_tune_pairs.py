@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,40 @@ def test_a_grid_says_how_many_points_it_has_before_its_first_trial(whet, task):
     assert said.out.index("grid: 25 points over 2 dimensions (lr 5, decay 5).") < said.out.index("2 trials")
 
 
+def test_no_line_is_too_long_for_the_screen_whatever_the_strategy_has_to_say(whet, task):
+    task()
+    said = whet("tune", "tiny.py", "--search", "portfolio", "--budget", "2trials", "--epochs", "1", "--workers", "1", "--plain")  # fmt: skip
+    assert said.code == 0, said
+    assert max(map(len, said.out.splitlines() + said.err.splitlines())) <= 80
+
+
+def test_the_help_names_every_strategy(whet):
+    said = " ".join(whet("tune", "--help").out.replace("-\n", "-").split()).replace("- ", "-")
+    for name in (*SEARCHES.known, *SCHEDULES.known):
+        assert re.search(rf"[ :]{name}[,.]", said), name
+
+
+def test_a_race_that_has_nothing_to_run_says_so(whet, task, tmp_path):
+    """The search keeps a share for it; what is left is not called spent."""
+    task()
+    words = ("--search", "random", "--epochs", "1", "--workers", "1", "--plain", "--rerace", "0.5")
+    said = whet("tune", "tiny.py", *words, "--budget", "2trials")
+    assert said.code == 0, said
+    text = " ".join(said.out.split())
+    assert "nothing was run again: no other trial that came as far as trial 0 may be as good" in text
+    assert "nothing is left to do: a larger --budget goes on" in text
+    assert "is spent" not in text
+    assert max(map(len, said.out.splitlines())) <= 80
+    said = whet("tune", "tiny.py", *words, "--budget", "9trials")
+    assert said.code == 0, said
+    text = " ".join(said.out.split())
+    assert "run again on 1 fresh seed, the configuration" in text
+    assert "nothing was run again" not in text
+    page = (tmp_path / "runs" / "tiny" / "report.html").read_text()
+    assert "Run again on fresh seeds" in page
+    assert "Run again on 1 fresh seed, the configuration of trial" in page
+
+
 def test_the_trials_of_a_task_report_the_gradients_that_a_searcher_goes_by(whet, task):
     task("steps = 3", 'steps = 2\n    goal = "min loss"')
     words = ("--search", "hypergradient", "--budget", "7trials", "--workers", "1", "--plain")
@@ -39,6 +74,9 @@ def test_the_trials_of_a_task_report_the_gradients_that_a_searcher_goes_by(whet,
     assert said.code == 0, said
     trials = json.loads(whet("study", "show", "tiny", "--json").out)["trials"]
     assert all("gradient.lr" in t["curve"][-1] for t in trials)
+    shown = whet("study", "show", "tiny", "3").out
+    assert "gradient.lr" not in shown
+    assert "and the gradient by 1 hyperparameter; --json has it" in shown
     steps = [t for t in trials if "hypergradient" in t["origin"]]
     assert len(steps) >= 1
     assert all(t["params"] != trials[t["origin"]["hypergradient"]["from"]]["params"] for t in steps)

@@ -57,6 +57,17 @@ def test_the_lineage_is_drawn_step_by_step_with_its_copies() -> None:
     assert [r[0] for r in plot.table.rows] == ["1 to 2", "3 to 4", "5 to 6"]
 
 
+def test_the_title_names_what_did_not_come_back() -> None:
+    first = Trial(0, {"a": 0.1, "b": 0.5}, State.STOPPED, (Point(1, 3.0), Point(2, 2.0)), 2.0)
+    between = Trial(1, {"a": 0.2, "b": 0.4}, State.STOPPED, (Point(2, 2.0), Point(3, 1.5)), 1.5, (0, 2))
+    for b, said in ((0.3, "its b went from 0.5 to 0.3"), (0.5, "its a went from 0.1 over 0.2 back to 0.1")):
+        last = Trial(2, {"a": 0.1, "b": b}, State.DONE, (Point(3, 1.5), Point(4, 1.0)), 1.0, (1, 3))
+        space = Space(a=Float(0, 1, live=True), b=Float(0, 1, live=True))
+        plot = lineage_plot(Trials([first, between, last], space=space, steps=4))
+        assert plot is not None
+        assert plot.title == f"Trial 2 comes from 2 other trials; {said}"
+
+
 def test_where_the_best_comes_from_no_other_there_is_none() -> None:
     trials = bred()
     assert lineage_plot(Trials([trials[0], trials[2]], space=SPACE, steps=6)) is None

@@ -8,7 +8,7 @@ from whet import Float, Space, State, Study
 from whet.tune.schedule import NAMES
 from whet.tune.schedule.rungs import levels
 
-LINE = Space(x=Float(0, 1))
+LINE = Space(x=Float(0, 1, live=True))  # a population changes it on the way
 STEPS = 20
 RUNGS = levels(1, 3, STEPS)
 ONE_RUNG = max(b - a for a, b in zip((0, *RUNGS), RUNGS, strict=False))  # 11 epochs, from 9 to 20

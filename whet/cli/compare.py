@@ -227,6 +227,8 @@ def _say(screen: Screen, found: Comparison, through: Through, page: str) -> None
 
 def _next(found: Comparison, plan: Plan, task: str) -> list[str]:
     """Return the command that goes on with the best strategy, or that tells more."""
+    from whet.tune.compare.noise import enough
+
     top = found.rows[0]
     if top.against is not None and top.against.verdict == "better":
         best = next(s for s in plan.strategies if s.name == top.name)
@@ -234,4 +236,5 @@ def _next(found: Comparison, plan: Plan, task: str) -> list[str]:
             f"whet tune {task} --search {best.search}"
             + (f" --schedule {best.schedule}" if best.schedule != "auto" else "")
         ]
-    return [f"--seeds {2 * len(found.seeds)}: the same command with more of them goes on from here"]
+    more = max(2 * len(found.seeds), enough(len(found.lines) - 1))
+    return [f"--seeds {more}: the same command with more of them goes on from here"]

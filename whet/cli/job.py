@@ -51,7 +51,7 @@ def goals(words: Sequence[str] | None) -> list[str]:
     if not words:
         return []
     try:
-        return [str(g) for g in parse_goals([part for word in words for part in word.split(",")])]
+        return [str(g) for g in parse_goals([part.strip() for word in words for part in word.split(",")])]
     except StudyError as e:
         raise UsageError(f"--{e}") from None
 

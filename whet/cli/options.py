@@ -187,6 +187,10 @@ def more(job: Job, blocks: Mapping[str, Block]) -> str:
     """Return the line on how to go on with a search that ended."""
     if blocks["tune"].data.get("stopped"):
         return "stopped: another --until goes on (--until never: without), --fresh starts over"
+    data, limits = blocks["tune"].data, job.limits
+    spent = (("trials", limits.trials), ("epochs", limits.steps), ("seconds", limits.seconds), ("cost", limits.cost))
+    if job.rerace and all(limit is None or (data.get(what) or 0) < limit for what, limit in spent):
+        return "nothing is left to do: a larger --budget goes on, --fresh starts over"
     return f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"
 
 

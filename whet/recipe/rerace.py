@@ -20,6 +20,7 @@ from whet.seed import rng
 from whet.train.scored import goal_metric
 from whet.tune.crew import Crew
 from whet.tune.guess import RERACE
+from whet.tune.optimism import Optimism
 from whet.tune.parts import drawn, scorer
 from whet.tune.study import Study
 from whet.tune.trial import State, Trials
@@ -120,6 +121,7 @@ def rerace(
     heirs = [i for i in rivals if study.trials[i].parent is not None]
     racers = _apart(study.trials, [i for i in rivals if i not in heirs][:_MOST])
     where: list[Standing] = []
+    lines: list[str] = []
     if len(racers) > 1:
         study.record("race", {"on": True, "of": racers})
         try:
@@ -127,11 +129,27 @@ def rerace(
         finally:
             study.record("race", {"on": False})
         where = _standings(job, study, data, racers)
-    said = {"found": [asdict(s) for s in where], "lines": [*(_lines(where, study) if where else []), *_left_out(heirs)]}
-    if where or (len(rivals) > 1 and said["lines"] and said != latest(study)):
+        lines = _lines(where, study)
+        if not (lines or stopping()):
+            lines = [f"nothing was run again: too little of the budget was left for {len(racers)} configurations"]
+    elif not stopping():
+        lines = [f"nothing was run again: {_alone(study, found)}"]
+    said = {"found": [asdict(s) for s in where], "lines": lines + _left_out(heirs)}
+    if where or (said["lines"] and said != latest(study)):
         study.record("raced", said)
     if not stopping() and not spent_enough(study, job.limits):
         study.record("searched", {"limits": asdict(job.limits)})
+
+
+def _alone(study: Study, found: Optimism | None) -> str:
+    """Return why there was no race."""
+    if found is None:
+        return "the outputs of the best trial are not there"
+    if len(found.rivals) < 2:
+        return f"no other trial that came as far as trial {found.winner} may be as good"
+    if any(study.trials[i].parent is not None for i in found.rivals):
+        return "trials that went on from others' weights are more than their configurations"
+    return f"all that may be as good as trial {found.winner} have its configuration"
 
 
 def _rounds(

@@ -54,7 +54,7 @@ def train_once(
     path = job.folder / "train" / "last.safetensors"
     data = job.data(params)
     what = {**about(job, params, data), "rule": None, "schedule": None if plan is None else plan.json()}
-    seed, follows = (job.task.seed, list[str]()) if plan is None else _followed(plan, job.task.seed)
+    seed, follows = (job.task.seed, list[str]()) if plan is None else _followed(plan, job.task.seed, job.task.steps)
     saved = saved_before(path, what) if resume else None
     watch = () if live is None else (live,)
     before = None if saved is None else {**saved["run"]}
@@ -62,6 +62,8 @@ def train_once(
     if saved is not None and before is not None:
         seen = list(before["callbacks"]) or list(saved.get("seen", []))
         before["callbacks"] = seen if watch and seen else [c.state() for c in watch]
+    if plan is not None:
+        _one_structure(job, plan, seed)
     with blaming(job.task):
         run = Run(job.task, params, steps=job.task.steps, seed=seed, callbacks=watch, resume=before, plan=plan)
     same = saved is not None and saved.get("stop", "") == job.stop
@@ -97,11 +99,37 @@ def train_once(
     yield block if live is None else _watched(block, live)
 
 
-def _followed(plan: Plan, seed: int) -> tuple[int, list[str]]:
-    """Return the seed to follow a schedule with, when the task's is `seed`, and what there is to say of it."""
+def _one_structure(job: Job, plan: Plan, seed: int) -> None:
+    """Raise UsageError, before anything is trained, when weights cannot go on because a stretch changes the model's structure."""
+    live = {d.name for d in job.task.space.dims if getattr(d.domain, "live", False)}
+    kept = [
+        ({k: v for k, v in s.params.items() if k not in live}, s) for s in plan.stretches if s.first <= job.task.steps
+    ]
+    kept = [x for i, x in enumerate(kept) if not i or x[0] != kept[i - 1][0]]
+    shapes: dict[str, Any] = {}
+    for i, (fixed, s) in enumerate(kept if len(kept) > 1 else []):
+        with blaming(job.task):
+            weights = Run(job.task, s.params, steps=job.task.steps, seed=seed).model.state_dict()
+        now = {k: getattr(v, "shape", None) for k, v in weights.items()}
+        if i and now != shapes:
+            before = kept[i - 1][0]
+            names = ", ".join(k for k in {**before, **fixed} if before.get(k) != fixed.get(k))
+            raise UsageError(
+                f"--schedule: epochs {s.first} to {s.last}: another {names} makes another model, which cannot go on with these "
+                "weights. Change only what leaves its structure as it is."
+            )
+        shapes = now
+
+
+def _followed(plan: Plan, seed: int, steps: int) -> tuple[int, list[str]]:
+    """Return the seed to follow a schedule with over `steps`, when the task's is `seed`, and what there is to say of it."""
     known = plan.origin
     whose = f" of trial {known['trial']} of {known['study']}" if {"trial", "study"} <= known.keys() else ""
-    said = f"followed the schedule{whose}, {count(len(plan.stretches) - 1, 'change')} of configuration"
+    said = f"followed the schedule{whose}, {count(sum(1 < s.first <= steps for s in plan.stretches), 'change')} of configuration"
+    if steps != plan.steps:  # a rate that falls to the end falls otherwise
+        return seed, textwrap.wrap(
+            f"{said}, over {count(steps, 'epoch')} in place of {plan.steps}: the curve is another", WIDTH
+        )
     theirs = known.get("seed")
     if plan.seed is None or theirs is None:
         return seed, textwrap.wrap(said, WIDTH)

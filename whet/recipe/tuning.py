@@ -159,7 +159,10 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
     how = f"{strategy(study.searcher)} over {count(len(study.space.dims), 'dimension')}, {strategy(study.scheduler)}"
     found, honest = score(study, best, data, job.task), worth(study, data, job.task)
     value = f"{best.value:.4g}" if found is None else str(found)
-    lines = [f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}", how]
+    lines = [
+        f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}",
+        *textwrap.wrap(how, WIDTH),
+    ]
     paid = None if price is None else Price.of(price).spent(spent)
     if paid is not None:
         lines.append(f"cost {paid:.4g} at {Price.of(price or '')}")

@@ -49,8 +49,7 @@ def lineage_plot(trials: Trials) -> Plot | None:
     layout: dict[str, Any] = {"showlegend": False, "margin": {"l": 76, "r": 12, "t": 8, "b": 44}}
     for row, dim in enumerate(shown):
         _draw(trials, stretches, dim, row, len(shown), data=data, layout=layout)
-    ends = [show(s.params[dims[0].name]) for s in (stretches[0], stretches[-1])]
-    title = f"Trial {best.id} comes from {count(len(stretches) - 1, 'other trial')}; its {label(dims[0].name)} went from {ends[0]} to {ends[1]}"
+    title = f"Trial {best.id} comes from {count(len(stretches) - 1, 'other trial')}; {_went(dims, stretches)}"
     note = (
         "The heavy line is the value in each epoch of the training that made the best model; a ring stands where a trial went on "
         "from the weights of another one. Thin lines are all other trials. One training follows it: "
@@ -61,6 +60,17 @@ def lineage_plot(trials: Trials) -> Plot | None:
     return Plot(
         title, {"data": data, "layout": layout}, _table(trials, stretches, dims), 60 + _ROW * len(shown), note=note
     )
+
+
+def _went(dims: list[Dim], stretches: tuple[Stretch, ...]) -> str:
+    """Return where the first hyperparameter that did not come back went, or by what one came back."""
+    for dim in dims:
+        first, *_, last = (show(s.params[dim.name]) for s in stretches)
+        if first != last:
+            return f"its {label(dim.name)} went from {first} to {last}"
+    first, *between = (show(s.params[dims[0].name]) for s in stretches)
+    by = next((v for v in between if v != first), first)
+    return f"its {label(dims[0].name)} went from {first} over {by} back to {first}"
 
 
 def _dims(trials: Trials, params: Mapping[str, Any], changed: tuple[str, ...]) -> list[Dim]:

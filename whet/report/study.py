@@ -100,8 +100,8 @@ def study_report(
     trial), "ensemble" (on validation), "test". history: (trial, step, seconds since the start) of every report, in the
     order they came; without it the anytime curve takes one trial after the other. health: what the checks found.
     look: the data. judged: the model's outputs on validation. squeezed: the ensemble, see `whet.report.ensemble`.
-    records: the journal's records by topic, of which "unsealed" (every one), "export", "environment" and "winner" (the last; how much of the best trial's score is luck) are
-    read. commands: what a command does -> the command.
+    records: the journal's records by topic, of which "unsealed" (every one), "export", "environment", "winner" (the last; how much of the best trial's score is luck)
+    and "raced" (the last; how the best did on fresh seeds) are read. commands: what a command does -> the command.
 
     >>> from whet.tune.space import Float, Space
     >>> report = study_report("digits", Trials([], space=Space(lr=Float(0, 1))))
@@ -136,7 +136,7 @@ def study_report(
     if (traded := front_section(trials)) is not None:
         sections.insert(2, traded)
     if honest is not None and chosen_of:
-        sections.append(winner(honest, trials.goal))
+        sections.append(winner(honest, trials.goal, last("raced")))
     environment = last("environment")
     seed = environment.get("seed")
     matter = weighed(trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from whet.report.block import Block, Plot, Prose, Section, Table
@@ -73,8 +74,27 @@ def _compared(found: Optimism, goal: Goal) -> Plot:
     return Plot(title, {"data": data, "layout": layout}, table, 216, note=note)
 
 
-def winner(found: Optimism, goal: Goal) -> Section:
-    """Return the section.
+def _again(raced: Mapping[str, Any], goal: Goal) -> list[Block]:
+    """Return how the best did on fresh seeds, nothing when they were not run again."""
+    rows = [
+        (Id(s["trial"]), s["runs"], s["score"], s["error"], None if s["behind"] is None else Share(s["behind"]), "out" if s["out"] else "in")
+        for s in raced.get("found") or ()
+        if s["runs"]
+    ]  # fmt: skip
+    said = [f"{line[0].upper()}{line[1:]}." for line in list(raced.get("lines") or ())[:1]]
+    head = (
+        "trial",
+        "fresh seeds",
+        f"mean {goal.name}",
+        "standard error",
+        "chance to be no worse than the first",
+        "race",
+    )
+    return [*map(Prose, said), *([Table(head, rows, title="Run again on fresh seeds")] if rows else [])]
+
+
+def winner(found: Optimism, goal: Goal, raced: Mapping[str, Any] | None = None) -> Section:
+    """Return the section; raced: how the best did on fresh seeds, see `whet.recipe.rerace`.
 
     >>> from whet.metric import Interval
     >>> raw, left = Interval(0.95, 0.9, 0.98, 100), Interval(0.94, 0.88, 0.97, 100)
@@ -82,7 +102,7 @@ def winner(found: Optimism, goal: Goal) -> Section:
     'Trial 3 has accuracy 0.95 on validation; less the luck of choosing 1 of 20 trials it is 0.94.'
     """
     blocks: list[Block] = [Prose(f"{d[0].upper()}{d[1:]}.") for d in found.doubts]
-    blocks += [_compared(found, goal), choices_plot(found)]
+    blocks += [_compared(found, goal), choices_plot(found), *_again(raced or {}, goal)]
     sentence = (
         f"Trial {found.winner} has {found.metric} {show(found.raw.value)} on validation; less the luck of choosing 1 of "
         f"{count(found.trials, 'trial')} it is {show(found.corrected.value)}."

@@ -63,6 +63,11 @@ class Plan:
                     f"schedule: steps {a.first} to {a.last} are followed by {b.first} to {b.last}. Let none be left out."
                 )
 
+        if (end := self.stretches[-1]).last < end.first:
+            raise UsageError(
+                f"schedule: steps {end.first} to {end.last} end before they begin. Let last be at least {end.first}."
+            )
+
     def at(self, step: int) -> Params:
         """Return the configuration that `step` (1, 2, ...) is trained with."""
         return next((s.params for s in self.stretches if step <= s.last), self.stretches[-1].params)
@@ -94,6 +99,8 @@ class Plan:
             seed, steps = data.get("training"), int(data["steps"])
             if not (seed is None or isinstance(seed, int)) or steps < 1:
                 raise ValueError(f"training {seed!r}, steps {steps}")
+            if not isinstance(data.get("seed", 0), int):
+                raise ValueError(f"seed {data['seed']!r}")
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             if isinstance(e, UsageError):
                 raise

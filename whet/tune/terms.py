@@ -134,7 +134,7 @@ def check_same(name: str, recorded: Terms, given: Terms) -> None:
     elif recorded.goals != given.goals:
         differs = f"the goal {_texts(recorded.goals)}, not {_texts(given.goals)}"
     elif recorded.steps != given.steps:
-        differs = f"{recorded.steps} steps, not {given.steps}"
+        differs = f"{recorded.steps} step{'s' * (recorded.steps != 1)}, not {given.steps}"
     elif recorded.seed != given.seed:
         differs = f"seed {recorded.seed}, not {given.seed}"
     else:

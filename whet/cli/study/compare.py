@@ -158,6 +158,8 @@ def _next(study: Study, found: Difference, places: tuple[Path, str | None]) -> l
     """Return the command that would tell more, or that goes on with the better one."""
     if found.worth.better is None and found.changes:
         id = found.b if found.worth.gain >= 0 else found.a
+        if study.trials[id].parent is not None:  # its configuration alone is not what trained it
+            return ["what trained it, step by step:", shown.again(f"schedule {study.name} {id}", *places)]
         words = [f"whet study enqueue {study.name} --again", *shown.settings(study.trials[id].params.items())]
         return ["to know more, repeat a configuration:", *shown.continued(words)]
     best = found.b if found.worth.gain >= 0 else found.a

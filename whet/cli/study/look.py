@@ -279,6 +279,7 @@ def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
             "stopped",
             "ended",
             "winner",
+            "raced",
             "squeeze",
             "unsealed",
             "test",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from whet.tune.study import Study
     from whet.tune.trial import Trial
 
+_GRADIENT = ("gradient.", "gradient(")
 _POINTS = 12  # points of a curve that are written out
 
 
@@ -91,8 +92,10 @@ def _curve(study: Study, trial: Trial) -> list[str]:
         points = [points[round(i * (len(points) - 1) / (_POINTS - 1))] for i in range(_POINTS)]
     lines = [f"{'epoch':>7}  {study.goals[0].name}"]
     for p in points:
-        more = ", ".join(f"{k} {cell(v)}" for k, v in p.metrics.items())
+        more = ", ".join(f"{k} {cell(v)}" for k, v in p.metrics.items() if not k.startswith(_GRADIENT))
         lines.append(f"{p.step:>7}  {cell(p.value):<10} {more}"[:70].rstrip())
+    if slopes := sum(k.startswith(_GRADIENT) for k in points[-1].metrics):
+        lines.append(f"and the gradient by {slopes} hyperparameter{'s' * (slopes != 1)}; --json has it")
     if len(points) < len(trial.curve):
         lines.append(f"{len(points)} of {len(trial.curve)} reports; --json has all")
     return lines
