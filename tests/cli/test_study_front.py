@@ -238,3 +238,13 @@ def test_what_matters_for_another_goal(whet, refused, study):
     assert "min ms over 2 dimensions" in (study / "ms.html").read_text()
     for verb in ("importance", "plot"):
         refused("study", verb, "two", "--goal", "mb", needed=("--goal mb", "accuracy, ms"))
+
+
+def test_with_one_goal_too(whet, tmp_path):
+    store = tmp_path / "runs" / "whet.db"
+    store.parent.mkdir(exist_ok=True)
+    with Study(Space(x=Float(0, 1)), goal=["min loss", "ms <= 5"], store=f"sqlite:///{store}", name="one") as study:
+        for ms in (9.0, 7.0):
+            trial = study.ask()
+            study.tell(trial, trial.params["x"], ms=ms)
+    assert "no trial keeps ms <= 5; the best is chosen by loss alone" in whet("study", "best", "one").out

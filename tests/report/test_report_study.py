@@ -536,3 +536,17 @@ def test_what_breaks_a_bound_is_no_new_best():
     for others in (told((0.1, 9.0), (0.5, 8.0)), told((0.1, 9.0), (0.5, 2.0), goals=["min loss"])):
         assert anytime(others).title.startswith("Best loss 0.1")
         assert "bound" not in anytime(others).note
+
+
+def test_a_bound_that_no_trial_keeps_is_said():
+    def sentence(ms, goals=("min loss", "ms <= 5", "loss < 1")):
+        done = [Trial(0, {"x": 0.5}, State.DONE, (Point(1, 0.5, metrics={"ms": ms}),), 0.5)]
+        return (
+            study_report("s", Trials(done, space=Space(x=Float(0, 1)), goals=parse_goals(list(goals))))
+            .sections[0]
+            .sentence
+        )
+
+    assert sentence(9.0).endswith("No trial keeps ms <= 5 and loss < 1; the best is chosen by loss alone.")
+    assert "keeps" not in sentence(3.0)
+    assert "keeps" not in sentence(9.0, ("min loss",))

@@ -24,6 +24,7 @@ from whet.tune import ending
 from whet.tune.budget import Budget, Price, duration
 from whet.tune.crew import Crew
 from whet.tune.failure import commonest, hopeless, insist
+from whet.tune.pareto import unkept
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
 
@@ -172,6 +173,7 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
         lines += textwrap.wrap(commonest(trials), WIDTH)
     lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
     lines.append(f"validation {study.goals[0].name} {value}")
+    lines += textwrap.wrap(unkept(trials), WIDTH)
     raced = latest(study)
     said = [*told(honest, trials), *([] if raced is None else raced["lines"])]
     lines += [piece for line in said for piece in textwrap.wrap(line, WIDTH)]

@@ -10,8 +10,9 @@ from whet.report.anytime import History
 from whet.report.belief import commonest
 from whet.report.block import Block, Facts, Headline, Plot, Section, Table, label
 from whet.report.listing import spent, started, verbatim
-from whet.report.quantity import Bytes, Seconds, count, point, show
+from whet.report.quantity import Bytes, Seconds, clean, count, point, show
 from whet.report.scale import Scale
+from whet.tune.pareto import unkept
 from whet.tune.trial import Goal, State, Trial, Trials
 
 if TYPE_CHECKING:
@@ -189,4 +190,7 @@ def answer(
         blocks.append(Facts(verbatim(lead.params), f"The best configuration, trial {lead.id}"))
     if export:
         blocks.append(exported(export))
-    return Section("answer", "The answer", _sentence(trials, scores), tuple(blocks))
+    sentence = _sentence(trials, scores)
+    if said := clean(unkept(trials)):
+        sentence += f" {said[0].upper()}{said[1:]}."
+    return Section("answer", "The answer", sentence, tuple(blocks))

@@ -14,7 +14,7 @@ from whet.tune.dominance import ranks, violation
 from whet.tune.hypervolume import gain
 from whet.tune.trial import Bound, Goal, State, Trial, Trials
 
-__all__ = ["Advance", "advance", "front", "in_view_of", "reported", "targets"]
+__all__ = ["Advance", "advance", "front", "in_view_of", "reported", "targets", "unkept"]
 
 
 def targets(trials: Trials) -> tuple[Goal, ...]:
@@ -27,6 +27,24 @@ def targets(trials: Trials) -> tuple[Goal, ...]:
     ['min loss', 'min latency']
     """
     return tuple(g for g in trials.goals if isinstance(g, Goal))
+
+
+def unkept(trials: Trials) -> str:
+    """Return that the best trial of a study with one goal breaks a bound, as no trial keeps all of them; "" when it does not.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Space
+    >>> from whet.tune.trial import Point
+    >>> done = [Trial(0, {}, State.DONE, (Point(1, 0.5, metrics={"ms": 9.0}),), 0.5)]
+    >>> unkept(Trials(done, space=Space(), goals=parse_goals(["min loss", "ms <= 5"])))
+    'no trial keeps ms <= 5; the best is chosen by loss alone'
+    """
+    best = trials.best
+    if best is None or trials.keeps(best) or len(targets(trials)) > 1:  # a front says so itself
+        return ""
+    bounds = [str(g) for g in trials.goals if isinstance(g, Bound)]
+    which = bounds[0] if len(bounds) == 1 else f"{', '.join(bounds[:-1])} and {bounds[-1]}"
+    return f"no trial keeps {which}; the best is chosen by {trials.goal.name} alone"
 
 
 def reported(trials: Trials, trial: Trial) -> tuple[float | None, ...]:

@@ -238,6 +238,7 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.winner import known, told
     from whet.recipe.words import count, traded
+    from whet.tune.pareto import unkept
 
     with shown.opened(runs, store, study) as opened:
         top, honest = opened.best, known(opened)
@@ -250,7 +251,8 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
             f"trial {top.id}",
             [f"{goal} {cell(top.value)} on validation after {count(top.step, 'epoch')}, {top.state}"],
         )
-        screen.block("", [piece for line in told(honest, opened.trials) for piece in textwrap.wrap(line, 70)])
+        said_of_it = [unkept(opened.trials), *told(honest, opened.trials)]
+        screen.block("", [piece for line in said_of_it for piece in textwrap.wrap(line, 70)])
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
         if said := traded(opened.trials):
