@@ -56,7 +56,9 @@ def compare(
     json: o.Json = False,
     plain: o.Plain = False,
 ) -> int:
-    """Compare strategies: who finds better values sooner, and is it more than noise.
+    """Compare strategies: who finds better values sooner.
+
+    Whether that is more than noise is said too.
 
     Each strategy gets a study for each seed, as `whet tune TASK --seed N --search NAME` would make it with one worker, but without the task's
     own first configuration. The same command again goes on where it stopped; more seeds or strategies join those there are.
