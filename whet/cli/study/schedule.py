@@ -41,9 +41,9 @@ def schedule(
     store: o.Store = None,
     json: o.Json = False,
 ) -> int:
-    """Show which hyperparameters a trial had, step by step, along the trials whose weights it went on from.
+    """Show which hyperparameters a trial had, step by step.
 
-    Under --schedule population a trial goes on from another one's weights with other values, so that what made its model is
+    Those of the trials whose weights it went on from are in it: under --schedule population a trial goes on from another one's weights with other values, so that what made its model is
     a schedule. It can be followed in one training, whose curve is the same to the bit on the same machine and task.
     """
     from whet.cli.output import check_file
