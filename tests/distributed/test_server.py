@@ -328,3 +328,24 @@ def test_what_is_lost_near_the_end_is_anybodys(lend):
     assert found == [*lost, None]
     assert len({*drawn, *lost}) == 8
     assert sampler.passes == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("rule", ["ec(every=2)", "average(every=2)", "sync"])
+def test_all_begin_with_the_same_statistics_however_quick_one_of_them_is(rule):
+    """One that asked, worked and sent before another had asked: its statistics are no part of what the other begins with."""
+    flat = Flat(nn.BatchNorm1d(1))
+    server = Server(
+        flat, parse_rule(rule), Sampler(Shuffle(16, 1, 2), 2), optimizer=torch.optim.SGD(flat.parameters, lr=0.1)
+    )
+    own = server.statistics.own()
+    for w in (0, 1):
+        server.join(w)
+    begun = {1: server.pull(1, torch.empty(flat.size)).buffers}
+    vector = torch.ones(flat.size)
+    server.push(
+        Update(1, 0, vector, server.local.sends, tickets=server.ledger.at(1), buffers=torch.full_like(own, 7.0))
+    )
+    begun[0] = server.pull(0, torch.empty(flat.size)).buffers
+    assert torch.equal(begun[0], own)
+    assert torch.equal(begun[1], own)
+    assert server.held.version == 0

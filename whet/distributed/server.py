@@ -124,7 +124,7 @@ class Server:
         handed = self.sampler.given
         if not (tickets := self.stretches.draw(worker, self.held, self.ledger.banned)):
             return None
-        buffers = self.statistics.settled() if worker in self.ledger.fresh else None
+        buffers = self.statistics.begin(self.held.version) if worker in self.ledger.fresh else None
         reply = self.ledger.replies.pop(worker, None)
         fresh = reply is not None or self.local.takes == "weights" or worker in self.ledger.fresh
         if fresh:

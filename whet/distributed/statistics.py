@@ -29,6 +29,7 @@ class Statistics:
         self.flat = flat
         self.workers: dict[int, Tensor] = {}
         self.named: Tensor | None = None
+        self._begun: tuple[int, Tensor | None] | None = None  # a version of the weights, and what goes with it
 
     def settle(self) -> None:
         """Set the model's buffers to those that a rule named, else to the mean of the workers' last ones."""
@@ -42,6 +43,19 @@ class Statistics:
             return None
         self.settle()
         return self.own()
+
+    def begin(self, version: int) -> Tensor | None:
+        """Return what one that is new begins with beside the weights of this version: the same for all, also when one of them sent its own already.
+
+        >>> found = Statistics(Flat(torch.nn.BatchNorm1d(1)))
+        >>> first = found.begin(0)
+        >>> found.workers[1] = torch.tensor([9.0, 2.0, 5.0])
+        >>> torch.equal(found.begin(0), first), found.begin(1).tolist()
+        (True, [9.0, 2.0, 5.0])
+        """
+        if self._begun is None or self._begun[0] != version:
+            self._begun = version, self.settled()
+        return self._begun[1]
 
     def of(self, worker: int) -> Tensor | None:
         """Return a worker's last ones, or those that go with the weights when it has sent none; None when the model has none."""
@@ -63,6 +77,7 @@ class Statistics:
         """Forget every worker, and keep what they found."""
         self.settle()
         self.workers.clear()
+        self._begun = None
 
     def state(self) -> dict[str, Any]:
         """Return what another needs to go on from here, copied."""
@@ -75,4 +90,5 @@ class Statistics:
         """Take back what `state` returned."""
         self.flat.write_buffers(state["own_buffers"])
         self.workers = {w: b.clone() for w, b in state["buffers"]}
+        self._begun = None
         self.named = None if state["statistics"] is None else state["statistics"].clone()

@@ -129,6 +129,7 @@ def ancestry(trials: Trials, id: int) -> tuple[Stretch, ...]:
     """Return who trained each step that trial `id` stands on, from its oldest ancestor to itself.
 
     >>> from whet.tune.space import Space
+    >>> from whet.tune.trial import Trial
     >>> old = Trial(0, {"lr": 0.1}, curve=(Point(1, 3.0), Point(2, 2.0), Point(3, 2.5)))
     >>> child = Trial(1, {"lr": 0.2}, curve=(Point(2, 2.0, 0.0), Point(3, 1.0)), parent=(0, 2))
     >>> [(s.trial, s.first, s.last, s.params["lr"]) for s in ancestry(Trials([old, child], space=Space(), steps=3), 1)]
@@ -150,6 +151,7 @@ def lived(trials: Trials, stretches: Sequence[Stretch]) -> list[Point]:
     """Return the reports of a lineage: of each stretch those of its trial.
 
     >>> from whet.tune.space import Space
+    >>> from whet.tune.trial import Trial
     >>> trials = Trials([Trial(0, curve=(Point(1, 3.0), Point(2, 2.0)))], space=Space(), steps=3)
     >>> [p.value for p in lived(trials, ancestry(trials, 0))]
     [3.0, 2.0]
