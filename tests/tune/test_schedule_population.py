@@ -463,3 +463,24 @@ def test_who_came_to_its_end_early_is_nobodys_model_there():
         assert all(len(t.curve) > 1 and t.curve[1].cost > 0 for t in children)  # each has trained something
         assert all(t.parent[1] < 4 for t in children if t.parent[0] in ended)
         assert not replay(study.journal.read()).differences
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_children_that_all_fail_at_once_do_not_go_on_for_ever(seed):
+    """They take no step, so a budget of epochs would never be spent; the seats stay empty, and another population begins."""
+
+    def objective(params, run):
+        state = run.load() or []
+        if run.trial.parent is not None:
+            raise ValueError("a child")
+        for step in run:
+            state = [*state, step]
+            run.report(params["rate"] + 1 / step, state)
+
+    study = Study(LIVE, search="random", schedule=Population(4, 2), steps=8, seed=seed)
+    study.run(objective, budget="60epochs")
+    assert study.spent.steps == 60
+    failed = [t for t in study.trials if t.state is State.FAILED]
+    assert failed
+    assert all(t.parent is not None for t in failed)
+    assert len(failed) <= 5 * (len(study.trials) - len(failed))

@@ -22,6 +22,7 @@ __all__ = ["Population"]
 
 _OPEN = frozenset({State.WAITING, State.RUNNING, State.PAUSED})
 _INTERVALS = 10  # of a training, when no interval is given
+_VAIN = 5  # children in a row in one seat that failed before a report of their own, after which it stays empty
 
 
 class Turn(NamedTuple):
@@ -193,10 +194,18 @@ class Population:
         return max(1, math.floor(self.share * n))
 
     def _lost(self, members: Members, trial: Trial) -> bool:
-        """Return whether a seat stays empty: who sat there got somewhere, and all whom a child could copy there failed."""
+        """Return whether a seat stays empty: who sat there got somewhere, and all whom a child could copy there failed, or its last children did at once."""
         rung = members.rung(trial)
         closed = trial.state in (State.STOPPED, State.FAILED)
-        return closed and rung > 0 and not self._models(members, trial)
+        return closed and rung > 0 and (not self._models(members, trial) or self._vain(members, trial))
+
+    def _vain(self, members: Members, trial: Trial) -> bool:
+        """Return whether the last children in a trial's seat all failed before a report of their own: another one would cost no step, and have no end."""
+        seat = next(s for s in members.seats if s[-1].id == trial.id)
+        last = seat[-_VAIN:]
+        return len(last) == _VAIN and all(
+            t.state is State.FAILED and t.parent is not None and t.step <= t.parent[1] for t in last
+        )
 
     def _models(self, members: Members, trial: Trial) -> list[Arrival]:
         """Return those whom a child that replaces `trial` may copy."""
