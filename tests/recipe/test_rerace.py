@@ -197,7 +197,9 @@ def test_who_cannot_be_run_again_is_said(tmp_path, monkeypatch):
             "worth",
             lambda *_: optimism(outputs, data.valid.targets.numpy(), "accuracy", kind="classification"),
         )
-        for rivals, said in (((1,), []), ((1, 2), ["not run again: trials 1, 2, which went on from another trial's"])):
+        alone = "nothing was run again: no other trial that came as far as trial"
+        heirs = "not run again: trials 1, 2, which went on from another trial's"
+        for rivals, said in (((1,), [alone]), ((1, 2), [alone, heirs])):
             monkeypatch.setattr(Optimism, "rivals", list(rivals))
             for _ in range(2):
                 assert list(rerace_.rerace(job, study, data, None)) == []

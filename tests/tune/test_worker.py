@@ -131,15 +131,10 @@ def test_a_trial_that_ends_early_reports_the_gradient_of_its_best_point(tmp_path
     assert found == pytest.approx(dict(exact.gradient), rel=1e-4)
 
 
-def test_a_training_on_several_workers_has_no_gradient(tmp_path):
-    task = Sloping()
+def test_a_training_on_several_workers_has_no_gradient():
     space = Space(lr=Float(1e-3, 1.0), rule=Const("async"), workers=Const(2), batch=Const(8))
-    with (
-        Study(space, goal="max accuracy", search="hypergradient", steps=STEPS) as study,
-        pytest.raises(StudyError) as e,
-    ):
-        study.run(lambda p, run: train_task(task, p, run), trials=1)
-    assert "a training on several workers has no gradient" in str(e.value)
+    with pytest.raises(StudyError, match=r"a trial that several workers train .* has no gradient"):
+        Study(space, goal="max accuracy", search="hypergradient", steps=STEPS)
 
 
 def test_a_gradient_that_is_not_finite_is_reported_as_it_is(tmp_path, monkeypatch):

@@ -132,23 +132,21 @@ def rerace(
         lines = _lines(where, study)
         if not (lines or stopping()):
             lines = [f"nothing was run again: too little of the budget was left for {len(racers)} configurations"]
-    elif not stopping():
-        lines = [f"nothing was run again: {_alone(study, found)}"]
-    said = {"found": [asdict(s) for s in where], "lines": lines + _left_out(heirs)}
+    elif not stopping() and not (heirs and len(rivals) > 1):
+        lines = [f"nothing was run again: {_alone(found)}"]
+    said = {"found": [asdict(s) for s in where], "lines": lines + (_left_out(heirs) if len(rivals) > 1 else [])}
     if where or (said["lines"] and said != latest(study)):
         study.record("raced", said)
     if not stopping() and not spent_enough(study, job.limits):
         study.record("searched", {"limits": asdict(job.limits)})
 
 
-def _alone(study: Study, found: Optimism | None) -> str:
+def _alone(found: Optimism | None) -> str:
     """Return why there was no race."""
     if found is None:
         return "the outputs of the best trial are not there"
     if len(found.rivals) < 2:
         return f"no other trial that came as far as trial {found.winner} may be as good"
-    if any(study.trials[i].parent is not None for i in found.rivals):
-        return "trials that went on from others' weights are more than their configurations"
     return f"all that may be as good as trial {found.winner} have its configuration"
 
 
