@@ -60,6 +60,19 @@ def test_who_is_equal_is_seldom_out():
     assert out <= 7  # more has a chance below 1 in 100 at 5 %
 
 
+def test_the_five_percent_are_of_all_comparisons():
+    """Of six configurations one is out below 1 %, not below 5 %: there are some between the two."""
+    between = 0
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        y = draw.normal(size=100)
+        runs = {i: [y + 0.1 * i + draw.normal(0, 1, 100) for _ in range(3)] for i in range(6)}
+        for s in standings(runs, y, METRICS["mse"], kind="regression", seed=seed)[1:]:
+            assert s.out == (s.behind < 0.05 / 5)
+            between += 0.05 / 5 < s.behind < 0.05
+    assert between > 0
+
+
 def test_with_one_run_each_nobody_is_out():
     y = np.arange(50) % 2
     found = standings({1: [y], 2: [1 - y], 3: []}, y, METRICS["accuracy"], kind="classification")
