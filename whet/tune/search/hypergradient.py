@@ -97,7 +97,7 @@ class Hypergradient:
         """Return why a study makes no sense, "" when it does.
 
         >>> Hypergradient().refuses(Space(x=Float(0, 1)), 9, "asha")
-        "search 'hypergradient' does not go with schedule 'asha': that pauses trials before their last step, which the gradient is of. Use full or median."
+        "search 'hypergradient' does not go with schedule 'asha': that ends or pauses many trials before their last step, which the gradient is of. Use full or median."
         """
         if not any(isinstance(d.domain, Float) for d in space.dims):
             return "search 'hypergradient': the space has no Float, and only a real number has a gradient. Use e.g. Float(1e-4, 1, log=True), or another searcher."
@@ -108,7 +108,7 @@ class Hypergradient:
             )
         if steps > 1 and schedule not in _WHOLE and ":" not in schedule:
             return (
-                f"search 'hypergradient' does not go with schedule {schedule!r}: that pauses trials before their last step, "
+                f"search 'hypergradient' does not go with schedule {schedule!r}: that ends or pauses many trials before their last step, "
                 "which the gradient is of. Use full or median."
             )
         return ""
