@@ -267,7 +267,7 @@ def test_the_step_of_another_study_is_a_start_here():
     [
         (SPACES["finite"], "full", 9, "the space has no Float"),
         (Space(k=Int(1, 9)), "auto", 1, "the space has no Float"),
-        (SPACES["line"], "asha", 9, "does not go with schedule 'asha': that pauses trials"),
+        (SPACES["line"], "asha", 9, "does not go with schedule 'asha': that ends or pauses many trials"),
         (SPACES["line"], "hyperband", 9, "Use full or median."),
         (SPACES["line"], "freeze-thaw", 9, "Use full or median."),
         (
