@@ -127,3 +127,30 @@ def test_when_every_trial_fails_the_commonest_reason_is_said(whet, task):
     assert "all 3 trials failed" in said.err
     assert "KeyError: 'lost in the worker'" in said.err
     assert "Traceback" not in said.out + said.err
+
+
+def test_a_search_in_which_nothing_works_any_more_is_given_up_and_goes_on_afterwards(whet, task, tmp_path):
+    body = f"""
+    def batch(self, params):
+        import os
+        from pathlib import Path
+        if os.environ.get("WHET_WORKER"):
+            Path({str(tmp_path / "data")!r}).read_text()
+        return 32
+"""
+    (tmp_path / "data").write_text("")
+    words = ("tune", task(more=body), "--epochs", "1", "--workers", "1", "--search", "random", "--plain", "--budget")
+    assert whet(*words, "14trials").code == 0
+    (tmp_path / "data").unlink()
+    said = whet(*words, "400trials")
+    assert said.code == 2
+    assert len(said.err.strip().splitlines()) == 1
+    assert "trials failed in a row" in said.err
+    assert "FileNotFoundError" in said.err
+    assert "run it again: it goes on from here" in said.err
+    made = len(json.loads(whet("study", "show", "tiny", "--json").out)["trials"])
+    assert made < 200
+    (tmp_path / "data").write_text("")
+    assert whet(*words, f"{made + 2}trials").code == 0
+    shown = json.loads(whet("study", "show", "tiny", "--json").out)["trials"]
+    assert [t["state"] for t in shown if t["id"] >= made] == ["DONE", "DONE"]

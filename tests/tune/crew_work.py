@@ -156,3 +156,8 @@ def slow(params, run):
         time.sleep(0.01)
         state["trained"] = [*state["trained"], step]
         run.report(params["k"] + 1 / step, state)
+
+
+def wants_a_file(params):
+    time.sleep(0.02)
+    return params["x"] * float(flag("data").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
@@ -23,7 +22,7 @@ from whet.train.scored import goal_metric
 from whet.tune import ending
 from whet.tune.budget import Budget, Price, duration
 from whet.tune.crew import Crew
-from whet.tune.failure import commonest, hopeless, insist
+from whet.tune.failure import commonest, insist
 from whet.tune.pareto import unkept
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
@@ -71,21 +70,19 @@ def tune(
     """
     ending.begin(study, job.until)
     objective = training(job, study)
-    limits, given_up = job.searching, threading.Event()
+    limits = job.searching
     crew = Crew(study, objective, limits, pool)
     picture = Picture(job, study, data)
     last = 0.0
-    for _ in crew.watch(stopping=lambda: stopping() or given_up.is_set()):
+    for _ in crew.watch(stopping=stopping):
         if time.monotonic() - last >= _EVERY:
             last = time.monotonic()
-            if hopeless(study.trials):
-                given_up.set()
             yield picture.progress(crew.spending.update())
     yield picture.progress(crew.spending.update())
     crew.check()
     insist(study.name, study.trials)
     open_ = any(t.state in _OPEN for t in study.trials)
-    if not (open_ or stopping() or ending.stopped(study) or given_up.is_set() or spent_enough(study, limits)):
+    if not (open_ or stopping() or ending.stopped(study) or crew.given_up or spent_enough(study, limits)):
         study.record("searched", {"limits": asdict(limits)})
 
 

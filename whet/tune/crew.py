@@ -17,10 +17,13 @@ from whet.tune.budget import Budget
 from whet.tune.ending import say_used_up
 from whet.tune.failure import died, insist
 from whet.tune.loop import Running, Spending, check_ends, interruptible
+from whet.tune.streak import Streak
 
 __all__ = ["Crew", "plain", "run_workers"]
 
 _DEATHS = 4  # of each worker on average, without the study getting further, after which a run gives up
+
+_LOOK = 0.25  # seconds between two looks whether anything works still
 
 _GRACE, _SHARE = 5.0, 0.05  # seconds, and share of a budget in time, that a step may take beyond it
 
@@ -39,6 +42,8 @@ class Crew:
         check_store(study.store, pool)
         self._study, self._limits, self.pool = study, limits, pool
         self.spending = Spending(study, limits)
+        self._streak, self._looked = Streak(study, limits), time.monotonic()
+        self.given_up = False  # as every trial failed
         self.error: str | None = None
         self._bug = ""  # the traceback, when it is no user's mistake
         self._payload = {
@@ -65,6 +70,7 @@ class Crew:
             while self._busy:
                 if not self._stopped and (stopping() or self.spending.over):
                     self._stop()
+                self._see()
                 if self._late():
                     self._abandon()
                 self._listen()
@@ -85,6 +91,17 @@ class Crew:
     def _stop(self) -> None:
         self._stopped = True
         self.pool.stop()
+
+    def _see(self) -> None:
+        """End the work when nothing works any more."""
+        if self._stopped or time.monotonic() - self._looked < _LOOK:
+            return
+        self._looked = time.monotonic()
+        if self._streak.over():
+            self.given_up = self._streak.hopeless
+            if self._streak.why:
+                self._fail(self._streak.why)
+            self._stop()
 
     def _late(self) -> bool:
         """Return whether workers are in the middle of a long step well after the time was up.

@@ -13,9 +13,9 @@ from whet.execute.process import FAULTS, died_of
 from whet.tune.trial import State, Trial, Trials
 from whet.units import show_bytes
 
-__all__ = ["commonest", "describe", "died", "hopeless", "insist", "out_of_memory", "winner"]
+__all__ = ["HOPELESS", "commonest", "describe", "died", "hopeless", "insist", "out_of_memory", "winner"]
 
-_HOPELESS = 12  # trials, all failed, after which a run gives up
+HOPELESS = 12  # trials, all failed, after which a run gives up
 
 
 def describe(error: str | BaseException) -> dict[str, Any]:
@@ -80,10 +80,10 @@ def died(
 
 def hopeless(trials: Trials) -> bool:
     """Return whether many trials failed and none ever had a value."""
-    if len(trials) < _HOPELESS:
+    if len(trials) < HOPELESS:
         return False
     # in this order: the first trial with a value ends the question
-    return all(t.value is None for t in trials) and sum(t.state is State.FAILED for t in trials) >= _HOPELESS
+    return all(t.value is None for t in trials) and sum(t.state is State.FAILED for t in trials) >= HOPELESS
 
 
 def commonest(trials: Trials) -> str:

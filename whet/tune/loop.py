@@ -6,8 +6,7 @@ import inspect
 import signal
 import threading
 import time
-import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -17,9 +16,11 @@ from whet.journal.store import Store
 from whet.tune.attempt import Attempt, Desk
 from whet.tune.budget import Budget
 from whet.tune.ending import Ending, note_end, say_used_up, until
-from whet.tune.failure import hopeless, insist
-from whet.tune.space import Space
+from whet.tune.failure import insist
+from whet.tune.space import Params, Space
+from whet.tune.spending import Spending
 from whet.tune.strategy import Searcher
+from whet.tune.streak import Streak
 from whet.tune.telling import real
 from whet.tune.trial import Bound, Goal, Idle, Trial, Trials, Verdict
 
@@ -77,6 +78,10 @@ class Running(Desk, Protocol):
 
     def records(self, topic: str) -> list[Mapping[str, Any]]:
         """Return the records of a topic."""
+        ...
+
+    def enqueue(self, params: Params, *, note: str = "", tags: Sequence[str] = (), again: bool = False) -> Trial:
+        """Put a configuration before everything else."""
         ...
 
     def holds(self, trial: Trial | int) -> bool:
@@ -172,8 +177,18 @@ def _value(study: Running, id: int, result: Any) -> tuple[float | None, dict[str
         return None, {}
 
 
-def drive(study: Running, objective: Callable[..., Any], limits: Budget, stopping: Callable[[], bool]) -> None:
-    """Ask and train until nothing is left, a limit or the study's criterion is reached, or `stopping` says so."""
+def drive(
+    study: Running,
+    objective: Callable[..., Any],
+    limits: Budget,
+    stopping: Callable[[], bool],
+    *,
+    streak: Streak | None = None,
+) -> None:
+    """Ask and train until nothing is left, a limit or the study's criterion is reached, or `stopping` says so.
+
+    streak: what sees that nothing works any more, where no other process does; then StudyError is raised.
+    """
     ending = Ending(study)
 
     def enough() -> bool:
@@ -188,7 +203,9 @@ def drive(study: Running, objective: Callable[..., Any], limits: Budget, stoppin
             time.sleep(_POLL)
             continue
         train(study, trial, objective, enough)
-        if hopeless(study.trials):
+        if streak is not None and streak.over():
+            if streak.why:
+                raise StudyError(streak.why)
             return
 
 
@@ -213,39 +230,6 @@ def _spent(study: Running, limits: Budget) -> bool:
 
 def _below(limits: Budget, steps: float, cost: float) -> bool:
     return (limits.steps is None or steps < limits.steps) and (limits.cost is None or cost < limits.cost)
-
-
-class Spending:
-    """The time this run adds to the study's account, and whether the study's budget is spent.
-
-    The account is written every second, so a run that is killed has paid for what it used.
-    """
-
-    def __init__(self, study: Running, limits: Budget) -> None:
-        self._study, self._limits = study, limits
-        self._session = f"{study.worker}@{uuid.uuid4().hex[:8]}"  # one study may run several times
-        self._began = time.monotonic()
-        self._written = 0.0
-        self._others = 0.0
-        self.update(force=True)
-
-    def update(self, *, force: bool = False) -> float:
-        """Return the seconds the study has spent in all, this run included."""
-        mine = time.monotonic() - self._began
-        if force or mine - self._written >= 1.0:
-            self._written = mine
-            self._study.journal.spend(self._session, mine)
-            self._others = self._study.journal.spent() - mine
-        return self._others + mine
-
-    @property
-    def over(self) -> bool:
-        """Whether the time is spent."""
-        return self.update() >= (self._limits.seconds if self._limits.seconds is not None else float("inf"))
-
-    def close(self) -> None:
-        """Write the account a last time."""
-        self.update(force=True)
 
 
 @contextmanager
@@ -282,7 +266,8 @@ def run_inline(study: Running, objective: Callable[..., Any], limits: Budget) ->
     spending = Spending(study, limits)
     try:
         with interruptible() as asked:
-            drive(study, objective, limits, lambda: asked.is_set() or spending.over)
+            streak = Streak(study, limits)
+            drive(study, objective, limits, lambda: asked.is_set() or spending.over, streak=streak)
         if asked.is_set():
             raise KeyboardInterrupt
     finally:

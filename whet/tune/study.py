@@ -254,7 +254,7 @@ class Study:
         trains in this process); their store must be one they can open and the objective importable. memory: the most
         a trial may take, e.g. "4GB"; gpus: of each worker; stall: the longest time between two reports, e.g. "30m".
 
-        Raises StudyError when every trial failed. Ctrl-C finishes the current step; a second one stops at once.
+        Raises StudyError when every trial failed, or nothing works any more (`whet.tune.streak`): the same call goes on. Ctrl-C finishes the current step; a second one stops at once.
         """
         limits = Budget.of(budget).both(Budget.of(None if trials is None else f"{trials}trials"))
         start = place(on, workers, memory=memory, gpus=gpus, stall=stall)

@@ -19,6 +19,7 @@ from whet.tune.compare.strategies import Strategy
 from whet.tune.failure import commonest, hopeless
 from whet.tune.goal import Bound, Goal, parse_goals
 from whet.tune.space import Space
+from whet.tune.streak import Streak
 from whet.tune.study import Study
 
 __all__ = ["Plan", "Through", "begun", "carry", "inline", "over"]
@@ -174,7 +175,7 @@ def carry(
         return asked or spending.over
 
     try:
-        loop.drive(study, objective, limits, enough)
+        loop.drive(study, objective, limits, enough, streak=Streak(study, limits))
     finally:
         spending.close()
     if asked:
