@@ -24,7 +24,7 @@ from whet.tune.trial import Bound, Goal, State, Trials
 from whet.tune.whole import configuration
 
 __all__ = [
-    "Ending", "Stop", "announce", "announced", "begin", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
+    "Ending", "Stop", "announce", "announced", "begin", "end_race", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
     "wants_noise",
 ]  # fmt: skip
 
@@ -53,8 +53,7 @@ def begin(study: Recorded, stop: Stop | str | None) -> None:
 
     Raises UsageError when the text cannot be read, or the criterion cannot be written as text.
     """
-    if (races := study.records("race")) and races[-1]["on"]:  # one that was cut off: the search goes on
-        study.record("race", {"on": False})
+    end_race(study)  # one that was cut off: the search goes on
     if stop is None:
         if stopped(study) is not None:
             study.record(_UNTIL, {"text": ""})
@@ -62,6 +61,12 @@ def begin(study: Recorded, stop: Stop | str | None) -> None:
     text = str(_read(study, str(stop)))
     if text != until(study):
         study.record(_UNTIL, {"text": text})
+
+
+def end_race(study: Recorded) -> None:
+    """Record that nothing is run again any more, so that a search goes on, where a race is on (see `whet.recipe.rerace`)."""
+    if (races := study.records("race")) and races[-1]["on"]:
+        study.record("race", {"on": False})
 
 
 def until(study: Recorded) -> str:

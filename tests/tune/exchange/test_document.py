@@ -152,3 +152,13 @@ def test_a_document_holds_what_a_record_must(tmp_path):
     assert worked["seconds"] > 0
     assert worked["began"] <= worked["ended"]
     assert len(worked["workers"]) == 1
+
+
+def test_a_study_that_was_cut_off_in_a_race_is_searched_on_after_its_import(tmp_path):
+    study = Study(Space(x=Float(0, 1)), search="random").run(lambda p: p["x"], trials=5)
+    study.record("race", {"on": True, "of": [1, 2]})
+    study.enqueue(study.trials[1].params, tags=("rerace",), again=True)
+    taken = undocumented(document(study)).study(None, "mine")
+    first, second = taken.ask(), taken.ask()
+    assert first.params == study.trials[1].params  # what waited still comes first
+    assert second.params not in [t.params for t in study.trials]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from whet.errors import StudyError
 from whet.journal.store import Store, check_name
+from whet.tune import ending
 from whet.tune.account import Account
 from whet.tune.imported import sound
 from whet.tune.schedule import rebuild as rebuild_schedule
@@ -72,6 +73,7 @@ class Carried:
             study.add(self.trials, accounts=self.accounts)
             for topic, data in self.records:
                 study.record(topic, data)
+            ending.end_race(study)  # nobody is in the middle of one here
             lines = [f"{len(self.trials)} trials from {self.source}", *self.said, *self.lost]
             study.record("imported", {"source": self.source, "lines": lines})
         except BaseException:
