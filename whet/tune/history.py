@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from whet.errors import SpaceError, StudyError
 from whet.journal.event import Event
+from whet.tune.created import Terms
 from whet.tune.curve import Curve
 from whet.tune.draft import Draft
-from whet.tune.earlier import revived
 from whet.tune.moments import Frozen, Moments
-from whet.tune.space import Space
-from whet.tune.trial import Bound, Goal, Point, State, Trial, Trials, parse_goals
+from whet.tune.trial import Point, State, Trial, Trials
 from whet.tune.whole import complete, configuration
 
-__all__ = ["History", "Terms"]
+__all__ = ["History", "with_point"]
 
 _NOTHING: Mapping[str, Any] = {}
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a study was created with; like: the trials of earlier studies that it learns from."""
-
-    space: Space
-    goals: tuple[Goal | Bound, ...]
-    steps: int
-    seed: int
-    search: Mapping[str, Any]
-    schedule: Mapping[str, Any]
-    asked: Mapping[str, str]
-    like: tuple[Trials, ...] = ()
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Terms:
-        """Return the terms that a "created" event holds."""
-        return cls(
-            Space.from_json(data["space"]), parse_goals(data["goals"]), data["steps"], data["seed"],
-            data["search"], data["schedule"], data["asked"], tuple(revived(x) for x in data.get("like", ())),
-        )  # fmt: skip
 
 
 class History:

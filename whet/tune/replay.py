@@ -14,8 +14,9 @@ from typing import Any
 from whet import seed as streams
 from whet.errors import StudyError, WhetError, one_line
 from whet.journal.event import Event
+from whet.tune.created import Terms
 from whet.tune.guess import RERACE
-from whet.tune.history import History, Terms, with_point
+from whet.tune.history import History, with_point
 from whet.tune.legal import Difference, breaches, filled, same
 from whet.tune.propose import propose
 from whet.tune.schedule import rebuild as rebuild_schedule

@@ -11,8 +11,9 @@ from whet.errors import StudyError
 from whet.journal.event import FORMAT, Journal, Writer
 from whet.journal.store import Store
 from whet.tune.book import Book
+from whet.tune.created import Terms
 from whet.tune.earlier import recorded
-from whet.tune.history import History, Terms
+from whet.tune.history import History
 from whet.tune.like import ALL, asked
 from whet.tune.schedule import describe as describe_schedule
 from whet.tune.schedule import rebuild as rebuild_schedule
