@@ -131,6 +131,15 @@ def test_a_trial_that_ends_early_reports_the_gradient_of_its_best_point(tmp_path
     assert found == pytest.approx(dict(exact.gradient), rel=1e-4)
 
 
+def test_what_the_gradient_of_a_trial_that_ends_early_costs_is_of_the_budget(tmp_path):
+    """As of one that is trained to its end: an epoch costs 1, the gradient of the best point 5 of each up to there."""
+    trial, spent = sloped(tmp_path, 1, stop="patience 1", goal="min loss")
+    best = next(p.step for p in trial.curve if p.value == trial.value)
+    epochs = best + 1  # the next was no better
+    assert trial.cost == spent.cost == epochs + 5.0 * best
+    assert spent.steps == epochs
+
+
 def test_a_training_on_several_workers_has_no_gradient():
     space = Space(lr=Float(1e-3, 1.0), rule=Const("async"), workers=Const(2), batch=Const(8))
     with pytest.raises(StudyError, match=r"a trial that several workers train .* has no gradient"):

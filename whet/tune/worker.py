@@ -52,6 +52,7 @@ def train_task(
         training.outputs = np.asarray(state["outputs"])
         _end(run, early)
     slopes = _Slopes(task, params, training, run.gradient) if run.gradient else None
+    gradient: dict[str, float] = {}
     points = iter(early)
     for _ in run:
         point = next(points)
@@ -59,7 +60,10 @@ def train_task(
         now = training.state()
         if slopes is not None:
             slopes.take(now)
-            if point.step == run.steps and not early.why and math.isfinite(point.value):
+            if early.why and not early.failed and early.best is not None:
+                gradient = slopes.found(early.best.step)  # before the report, which is what has a cost
+                metrics["cost"] = 1.0 + slopes.cost
+            elif point.step == run.steps and not early.why and math.isfinite(point.value):
                 metrics |= slopes.found(point.step)
                 metrics["cost"] = 1.0 + slopes.cost
         if noise and point.step == run.steps:
@@ -73,7 +77,9 @@ def train_task(
     best = early.best
     if not run.ended or best is None:
         return None
-    told = {**best.metrics, training.goal.name: best.value, **({} if slopes is None else slopes.found(best.step))}
+    if slopes is not None and not gradient:  # its last report was made before it was resumed
+        gradient = slopes.found(best.step)
+    told = {**best.metrics, training.goal.name: best.value, **gradient}
     return {**told, NOISE: _standard_error(task, params, training)} if noise else told
 
 
