@@ -79,7 +79,7 @@ def test_a_search_along_gradients_is_refused_where_it_makes_no_sense(refused, wh
     task()
     refused(
         "tune", "tiny.py", "--search", "hypergradient", "--schedule", "asha", "--budget", "2trials", "--plain", out=True,
-        needed=("search 'hypergradient' does not go with schedule 'asha'", "Use full or median"),
+        needed=("search 'hypergradient' does not go with schedule 'asha'", "Use full, median or race"),
     )  # fmt: skip
     task(
         "decay=Float",
@@ -111,7 +111,7 @@ def test_every_searcher_goes_with_every_scheduler(whet, search, schedule):
     said = whet(
         "tune", "digits", "--search", search, "--schedule", schedule, "--budget", "12epochs", "--workers", "1", "--json"
     )
-    if search == "hypergradient" and schedule not in ("auto", "full", "median"):
+    if search == "hypergradient" and schedule not in ("auto", "full", "median", "race"):
         assert said.code == 2
         assert f"search 'hypergradient' does not go with schedule '{schedule}'" in said.err
         return

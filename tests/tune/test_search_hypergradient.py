@@ -268,8 +268,8 @@ def test_the_step_of_another_study_is_a_start_here():
         (SPACES["finite"], "full", 9, "the space has no Float"),
         (Space(k=Int(1, 9)), "auto", 1, "the space has no Float"),
         (SPACES["line"], "asha", 9, "does not go with schedule 'asha': that ends or pauses many trials"),
-        (SPACES["line"], "hyperband", 9, "Use full or median."),
-        (SPACES["line"], "freeze-thaw", 9, "Use full or median."),
+        (SPACES["line"], "hyperband", 9, "Use full, median or race."),
+        (SPACES["line"], "freeze-thaw", 9, "Use full, median or race."),
         (
             Space(lr=Float(0, 1), rule=Choice(["sync", "async"]), workers=Int(1, 4)),
             "full",
@@ -285,12 +285,32 @@ def test_pairs_that_make_no_sense_are_refused(space, schedule, steps, why):
     assert len(str(e.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(("schedule", "steps"), [("full", 9), ("median", 9), ("asha", 1), ("auto", 9), ("auto", 1)])
+@pytest.mark.parametrize(
+    ("schedule", "steps"), [("full", 9), ("median", 9), ("race", 9), ("asha", 1), ("auto", 9), ("auto", 1)]
+)
 def test_pairs_that_do_are_not(schedule, steps):
     study = Study(SPACES["line"], search="hypergradient", schedule=schedule, steps=steps)
     assert study.searcher == Hypergradient(seed=0)
     if schedule == "auto":
         assert study.scheduler == Full()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_race_stops_steps_that_are_beaten_and_the_descent_goes_on(seed):
+    """A step is a fold; folds differ more than configurations do."""
+    fold = np.random.default_rng(seed).normal(0, 1, 8)
+
+    def objective(params, run):
+        x, y = params["x"] - 0.3, params["y"] - 0.6
+        for k in run:
+            value = x**2 + 9 * y**2 + fold[:k].mean()
+            run.report(value, gradient={"x": 2 * x, "y": 18 * y} if k == run.steps else None)
+
+    study = Study(Space(x=Float(0, 1), y=Float(0, 1)), search="hypergradient", schedule="race", steps=8, seed=seed)
+    study.run(objective, trials=25)
+    assert study.best.value - fold.mean() < 1e-4
+    assert sum(t.state is State.STOPPED for t in study.trials) >= 3
+    assert study.spent.steps < 25 * 8
 
 
 def test_a_study_without_gradients_says_so_after_its_first_trial():

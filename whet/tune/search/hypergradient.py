@@ -20,7 +20,7 @@ from whet.tune.trial import State, Trials
 __all__ = ["Hypergradient"]
 
 _METHODS = ("unrolled", "implicit")
-_WHOLE = ("full", "median")  # schedulers that train trials to their end, but for poor ones
+_WHOLE = ("full", "median", "race")  # schedulers that train trials to their end, but for poor ones
 _HALVES = 12  # of a step that is not allowed, or leads to what was tried
 
 
@@ -97,7 +97,7 @@ class Hypergradient:
         """Return why a study makes no sense, "" when it does.
 
         >>> Hypergradient().refuses(Space(x=Float(0, 1)), 9, "asha")
-        "search 'hypergradient' does not go with schedule 'asha': that ends or pauses many trials before their last step, which the gradient is of. Use full or median."
+        "search 'hypergradient' does not go with schedule 'asha': that ends or pauses many trials before their last step, which the gradient is of. Use full, median or race."
         """
         if not any(isinstance(d.domain, Float) for d in space.dims):
             return "search 'hypergradient': the space has no Float, and only a real number has a gradient. Use e.g. Float(1e-4, 1, log=True), or another searcher."
@@ -109,7 +109,7 @@ class Hypergradient:
         if steps > 1 and schedule not in _WHOLE and ":" not in schedule:
             return (
                 f"search 'hypergradient' does not go with schedule {schedule!r}: that ends or pauses many trials before their last step, "
-                "which the gradient is of. Use full or median."
+                "which the gradient is of. Use full, median or race."
             )
         return ""
 
