@@ -215,6 +215,44 @@ def test_who_cannot_be_run_again_is_said(tmp_path, monkeypatch):
         for rivals, said in (((1,), [alone]), ((1, 2), [alone, heirs])):
             monkeypatch.setattr(Optimism, "rivals", list(rivals))
             for _ in range(2):
-                assert list(rerace_.rerace(job, study, data, None)) == []
+                made = rerace_.rerace(job, study, data, None)
+                with pytest.raises(StopIteration) as end:
+                    next(made)
+                assert end.value.value is False  # what was kept for it is for the search
             assert [r["lines"][0][:50] for r in study.records("raced")] == [s[:50] for s in said]
         assert study.records("race") == []
+
+
+def test_the_search_has_the_share_of_a_race_that_nobody_is_in(tmp_path, monkeypatch):
+    """All of the budget is spent, once; what a larger one leaves is raced when there are rivals by then."""
+    file = tmp_path / "slight.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\nfrom whet import Data, Float, Space, Split, Task\n\n\n"
+        + inspect.getsource(Slight)
+    )
+
+    def go(trials):
+        job = Job(
+            resolve(str(file)),
+            runs=tmp_path / "runs",
+            budget=Budget(trials=trials),
+            search="random",
+            schedule="full",
+            rerace=0.5,
+        )
+        block = next(b for b in tuned(job) if isinstance(b, Block) and b.step == "tune")
+        with Study.open(job.store, job.name) as study:
+            assert not replay(study.journal.read()).differences
+            return " ".join(block.lines), study.trials, len(study.journal.read())
+
+    with monkeypatch.context() as m:
+        m.setattr(Optimism, "rivals", [0])
+        said, trials, events = go(8)
+        assert len(trials) == 8
+        assert all(t.state is State.DONE and not t.tags for t in trials)
+        assert "nothing was run again: no other trial" in said
+        assert "the search had its share" in said
+        assert go(8)[2] == events  # nothing is done twice
+    trials = go(20)[1]
+    assert sum("rerace" in t.tags for t in trials) >= 2
+    assert sum("rerace" not in t.tags for t in trials) == 10

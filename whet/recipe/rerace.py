@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -32,6 +32,7 @@ _MOST = 6  # configurations in a race
 _ROUNDS = 10
 _ALPHA = 0.05
 _HALVES = 200
+_REST = "; the search had its share"
 _OPEN = (State.WAITING, State.RUNNING, State.PAUSED)
 
 
@@ -110,10 +111,11 @@ def _chance(behind: float, error: float, freedom: int) -> float:
 
 def rerace(
     job: Job, study: Study, data: Data, pool: Workers, *, stopping: Callable[[], bool] = lambda: False
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, bool]:
     """Run the configurations again that win on at least 5 % of the halves of the examples; yield how far the budget is spent.
 
-    Each round is one more seed of each that is not out. It ends when one is left, after ten rounds, or with the budget.
+    Each round is one more seed of each that is not out. It ends when one is left, after ten rounds, or with the budget. Returns
+    whether any was run again, or may be by the next call: where not, what was kept for it is for the search.
     """
     found = worth(study, data, job.task)
     rivals = [] if found is None else found.rivals
@@ -131,14 +133,18 @@ def rerace(
         where = _standings(job, study, data, racers)
         lines = _lines(where, study)
         if not (lines or stopping()):
-            lines = [f"nothing was run again: too little of the budget was left for {len(racers)} configurations"]
+            lines = [
+                f"nothing was run again: too little of the budget was left for {len(racers)} configurations{_REST}"
+            ]
     elif not stopping() and not (heirs and len(rivals) > 1):
-        lines = [f"nothing was run again: {_alone(found)}"]
+        lines = [f"nothing was run again: {_alone(found)}{_REST}"]
     said = {"found": [asdict(s) for s in where], "lines": lines + (_left_out(heirs) if len(rivals) > 1 else [])}
     if where or (said["lines"] and said != latest(study)):
         study.record("raced", said)
-    if not stopping() and not spent_enough(study, job.limits):
+    ran = stopping() or any(s.runs for s in where)
+    if ran and not stopping() and not spent_enough(study, job.limits):
         study.record("searched", {"limits": asdict(job.limits)})
+    return ran
 
 
 def _alone(found: Optimism | None) -> str:
@@ -146,8 +152,8 @@ def _alone(found: Optimism | None) -> str:
     if found is None:
         return "the outputs of the best trial are not there"
     if len(found.rivals) < 2:
-        return f"no other trial that came as far as trial {found.winner} may be as good"
-    return f"all that may be as good as trial {found.winner} have its configuration"
+        return f"no other trial that came as far as trial {found.winner} might be as good"
+    return f"all that might be as good as trial {found.winner} have its configuration"
 
 
 def _rounds(

@@ -162,7 +162,9 @@ def _search(
         _wait_until_warm(pool)
         yield from tune(job, study, data, pool, stopping=stopping)
         if job.rerace and not stopping() and study.trials.best is not None:
-            yield from rerace(job, study, data, pool, stopping=stopping)
+            raced = yield from rerace(job, study, data, pool, stopping=stopping)
+            if not raced:
+                yield from tune(job, study, data, pool, limits=job.limits, stopping=stopping)
     if study.trials.best is not None:
         yield tune_block(job, study, data)
     elif stopping():

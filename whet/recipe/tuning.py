@@ -62,15 +62,21 @@ def _covers(known: Budget, budget: Budget) -> bool:
 
 
 def tune(
-    job: Job, study: Study, data: Data, pool: Workers, *, stopping: Callable[[], bool] = lambda: False
+    job: Job,
+    study: Study,
+    data: Data,
+    pool: Workers,
+    *,
+    limits: Budget | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
-    """Let the workers search until the job's limits are reached; yield how far they are.
+    """Let the workers search until the limits are reached, the job's for a search unless given; yield how far they are.
 
     Raises StudyError when every trial failed, or the workers could not do their work.
     """
     ending.begin(study, job.until)
     objective = training(job, study)
-    limits = job.searching
+    limits = limits or job.searching
     crew = Crew(study, objective, limits, pool)
     picture = Picture(job, study, data)
     last = 0.0
