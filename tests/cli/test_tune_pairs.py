@@ -40,7 +40,7 @@ def test_no_line_is_too_long_for_the_screen_whatever_the_strategy_has_to_say(whe
 
 
 def test_a_race_that_has_nothing_to_run_says_so(whet, task, tmp_path):
-    """The search keeps a share for it; what is left is not called spent."""
+    """The search keeps a share for it, and has it in the end: all of the budget is spent."""
     task()
     words = ("--search", "random", "--epochs", "1", "--workers", "1", "--plain", "--rerace", "0.5")
     said = whet("tune", "tiny.py", *words, "--budget", "2trials")
@@ -50,8 +50,8 @@ def test_a_race_that_has_nothing_to_run_says_so(whet, task, tmp_path):
         "nothing was run again: no other trial that came as far as trial 0 might be as good; the search had its share"
         in text
     )
-    assert "nothing is left to do: a larger --budget goes on" in text
-    assert "is spent" not in text
+    assert "2 trials, 2 finished" in text
+    assert "--budget 2trials is spent: a larger one goes on" in text
     assert max(map(len, said.out.splitlines())) <= 80
     said = whet("tune", "tiny.py", *words, "--budget", "9trials")
     assert said.code == 0, said

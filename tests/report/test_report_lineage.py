@@ -57,6 +57,16 @@ def test_the_lineage_is_drawn_step_by_step_with_its_copies() -> None:
     assert [r[0] for r in plot.table.rows] == ["1 to 2", "3 to 4", "5 to 6"]
 
 
+def test_a_value_of_another_branch_with_the_same_name_has_no_place_on_its_axis() -> None:
+    trials = bred()
+    other = Trial(4, {"o": "sgd", "o.lr": 1.0, "n": 2, "width": 2}, State.STOPPED, (Point(1, 1.0),), 1.0)
+    plot = lineage_plot(Trials([*trials, other], space=trials.space, goals=trials.goals, steps=trials.steps))
+    assert plot is not None
+    rates, whole = plot.figure["data"][0], plot.figure["data"][3]
+    assert 4 not in rates["customdata"]  # 1.0 is on both scales
+    assert 4 in whole["customdata"]
+
+
 def test_the_title_names_what_did_not_come_back() -> None:
     first = Trial(0, {"a": 0.1, "b": 0.5}, State.STOPPED, (Point(1, 3.0), Point(2, 2.0)), 2.0)
     between = Trial(1, {"a": 0.2, "b": 0.4}, State.STOPPED, (Point(2, 2.0), Point(3, 1.5)), 1.5, (0, 2))

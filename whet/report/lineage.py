@@ -11,6 +11,7 @@ from whet.report.block import Plot, Table, label
 from whet.report.listing import thinned
 from whet.report.parallel import axis_name, spaced, ticks
 from whet.report.quantity import Id, clean, count, show
+from whet.tune.domain import same
 from whet.tune.plan import Plan, Stretch, ancestry
 from whet.tune.space import Dim
 from whet.tune.trial import Trials
@@ -77,7 +78,7 @@ def _dims(trials: Trials, params: Mapping[str, Any], changed: tuple[str, ...]) -
     """Return the dimensions that changed along the lineage, of the branches that are taken."""
     found: dict[str, Dim] = {}
     for dim in trials.space.dims:
-        if dim.name in changed and all(params.get(n) == v for n, v in dim.when):
+        if dim.name in changed and all(same(params.get(n), v) for n, v in dim.when):
             found[dim.name] = dim
     return list(found.values())
 
@@ -128,9 +129,11 @@ def _draw(
 
 
 def _place(dim: Dim, params: Mapping[str, Any]) -> float:
+    if not all(same(params.get(n), v) for n, v in dim.when):  # another branch, which may have the same name
+        return math.nan
     try:
         return float(dim.domain.encode(params[dim.name]))
-    except (SpaceError, KeyError, TypeError, ValueError):  # of another branch
+    except (SpaceError, KeyError, TypeError, ValueError):
         return math.nan
 
 

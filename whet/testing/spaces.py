@@ -32,4 +32,15 @@ SPACES: dict[str, Space] = {
     "constrained": Space(width=Int(1, 40), depth=Int(1, 12), p=Float(0.0, 1.0)).where("width * depth <= 60"),
     "finite": Space(a=Int(1, 3), b=Choice({"x": Space(c=Ordered((1, 2, 4, 8, 16))), "y": None})),
     "one point": Space(k=Const("only")),
+    # members of two branches that have the same name and nothing else in common
+    "namesakes": Space(
+        optimizer=Choice(
+            {
+                "sgd": Space(rate=Float(1e-2, 1.0, log=True), decay=Choice([True, False]), warm=Ordered((0, 1, 5))),
+                "adam": Space(rate=Float(1e-5, 1e-2, log=True), decay=Float(0.0, 0.3), warm=Const(0)),
+                "other": Space(rate=Int(1, 9), decay=Choice({"some": Space(by=Float(0.0, 1.0)), True: None})),
+            }
+        ),
+        width=Int(1, 64, log=True),
+    ),
 }
