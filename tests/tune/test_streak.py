@@ -9,9 +9,11 @@ import pytest
 
 from whet import Choice, Float, Int, Space, State, Study, StudyError
 from whet.execute import resolve
+from whet.report.maker import by_hand, maker
 from whet.tune.budget import Budget
+from whet.tune.guess import CONTROL
 from whet.tune.search.grid import Grid
-from whet.tune.streak import CONTROL, Streak
+from whet.tune.streak import Streak
 
 SPACE = Space(x=Float(0, 1), k=Int(1, 50))
 WORK = Path(__file__).with_name("crew_work.py")
@@ -47,6 +49,8 @@ def test_a_search_in_which_all_fails_from_some_trial_on_is_given_up_and_goes_on_
     assert last.params == study.trials[29].params
     assert last.tags == (CONTROL,)
     assert "trial 29 again" in last.note
+    assert maker(last) == "a check"
+    assert not by_hand(last)
     with pytest.raises(StudyError, match="13 trials failed in a row"):
         study.run(objective, trials=200)  # not mended yet: as many again, and no more
     assert len(study.trials) == 30 + 2 * 13

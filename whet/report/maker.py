@@ -1,16 +1,16 @@
-"""Who made each trial: a person, the task's own start, a re-race of the best, a searcher, or another tool before it was imported."""
+"""Who made each trial: a person, the task's own start, a re-race of the best, a check of what worked before, a searcher, or another tool before it was imported."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from whet.report.quantity import clean
-from whet.tune.guess import RERACE, START
+from whet.tune.guess import CONTROL, RERACE, START
 from whet.tune.trial import Trial
 
 __all__ = ["by_hand", "hands", "maker", "remark"]
 
-_PERSON, _START, _AGAIN = "a person", "the task", "a re-race"
+_PERSON, _START, _AGAIN, _CHECK = "a person", "the task", "a re-race", "a check"
 
 
 def maker(trial: Trial) -> str:
@@ -23,6 +23,8 @@ def maker(trial: Trial) -> str:
     if search == "enqueue":
         if RERACE in trial.tags:
             return _AGAIN
+        if CONTROL in trial.tags:
+            return _CHECK
         return _START if trial.note == START else _PERSON
     if not isinstance(search, str):
         return ""

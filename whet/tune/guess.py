@@ -16,12 +16,13 @@ from whet.tune.whole import complete, configuration, covers
 if TYPE_CHECKING:
     from whet.tune.book import Book
 
-__all__ = ["RERACE", "START", "enqueue", "repeats"]
+__all__ = ["CONTROL", "RERACE", "START", "enqueue", "repeats"]
 
 START = "where to start"  # the note of a task's own first configuration, which is no person's guess
 RERACE = (
     "rerace"  # the tag of a trial that is run again to know its configuration better: no schedule stops or pauses it
 )
+CONTROL = "control"  # the tag of a trial that has a configuration which worked before, to see whether it still does
 _LISTED = 100_000  # the largest space in which it is known that a guess leaves nothing new
 
 

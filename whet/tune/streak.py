@@ -14,12 +14,12 @@ from whet.errors import Rewound, one_line
 from whet.journal.event import Event, Journal
 from whet.tune.budget import Budget
 from whet.tune.failure import HOPELESS, hopeless
+from whet.tune.guess import CONTROL
 from whet.tune.space import Params
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["CONTROL", "Streak"]
+__all__ = ["Streak"]
 
-CONTROL = "control"  # the tag of a trial that has a configuration which worked before, to see whether it still does
 _CHANCE = 1e-4  # of so many failures in a row, below which the control is run
 _WORKED = (State.DONE, State.STOPPED, State.PAUSED)
 
