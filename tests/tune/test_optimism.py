@@ -204,3 +204,14 @@ def test_what_cannot_be_told_is_refused(outputs: dict[int, np.ndarray], n: int, 
     """No trials, one example, nothing left to score on."""
     with pytest.raises(UsageError, match=r"optimism: got \d trials, \d examples and part"):
         optimism(outputs, np.zeros(n, int), "accuracy", kind="classification", part=part)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_agreement_of_rankings_is_a_correlation(seed: int) -> None:
+    """Trials that are right about equally often: who did better on a half did worse on the other."""
+    draw, y = np.random.default_rng(seed), np.zeros(18, int)
+    rights = [draw.permutation(18) < 9 + i % 4 for i in range(8)]
+    outputs = {i: np.where(right, 0, 1) for i, right in enumerate(rights)}
+    found = optimism(outputs, y, "accuracy", kind="classification")
+    assert found.agreement is not None
+    assert -1 <= found.agreement < 0.5

@@ -240,4 +240,4 @@ def _agreement(scores: Means | Others, n: int, trials: int, seed: int) -> float 
         length = np.sqrt((a**2).sum(1) * (b**2).sum(1))
         found.append(((a * b).sum(1)[length > 0]) / length[length > 0])
     half = float(np.concatenate(found).mean()) if sum(map(len, found)) else 0.0
-    return round(2 * half / (1 + half), 4) if half > -0.5 else -1.0
+    return round(2 * half / (1 + half) if half > 0 else half, 4)  # below 0 the formula leaves -1 to 1
