@@ -23,7 +23,7 @@ def described(domain: Domain) -> str:
             return f"one of {', '.join(map(repr, values))}, in this order"
     branches = domain.branches or (None,) * len(domain.options)
     listed = [
-        repr(o) + ("" if b is None else f" ({', '.join(b)})") for o, b in zip(domain.options, branches, strict=True)
+        repr(o) + ("" if not b else f" ({', '.join(b)})") for o, b in zip(domain.options, branches, strict=True)
     ]
     return f"one of {', '.join(listed)}"
 
