@@ -106,7 +106,7 @@ def test_another_task_or_another_folder_is_not_taken_for_it(whet, refused, task,
     task("120, 4", "121, 4")
     changed = (tmp_path / "tiny.py").read_text().replace("randn(120", "randn(121")
     (tmp_path / "tiny.py").write_text(changed)
-    refused(*again, "--epochs", "2", needed=("another data since it began", "--fresh"))
+    refused(*again, "--epochs", "2", needed=("the data: not the same as when it began", "--fresh"))
     said = whet(*again, "--epochs", "2", "--fresh", "--json")
     assert said.code == 0, said
     (tmp_path / "runs" / "mine").mkdir()
@@ -118,12 +118,14 @@ def test_another_task_or_another_folder_is_not_taken_for_it(whet, refused, task,
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
-        (("--search", "tpee"), ("no strategy 'tpee'", "tpe")),
-        (("--search", "random"), ("random alone is compared with nothing",)),
-        (("--search", "gp,gp"), ("gp is given twice",)),
-        (("--search", "gp,,tpe"), ("an empty name",)),
+        (("--search", "tpee"), ("--search: no strategy 'tpee'", "tpe")),
+        (("--search", "random"), ("--search random: is alone, so there is nothing",)),
+        (("--search", "gp,gp"), ("--search gp: is given twice",)),
+        (("--search", "gp,,tpe"), ("--search 'gp,,tpe': has an empty name",)),
+        (("--search", ""), ("--search '': has an empty name",)),
+        (("--schedule", ""), ("--schedule '': has an empty name", "full,asha")),
         (("--search", "gp", "--schedule", "ashaa"), ("asha",)),
-        (("--search", "gp", "--schedule", "asha,asha"), ("asha is given twice",)),
+        (("--search", "gp", "--schedule", "asha,asha"), ("--schedule asha: is given twice",)),
         (("--search", "gp", "--seeds", "1"), ("at least 2, got 1",)),
         (("--search", "gp", "--seeds", "-3"), ("at least 2, got -3",)),
         (("--search", "gp", "--seed", "-3"), ("--seed", "at least 0")),

@@ -175,6 +175,12 @@ def test_a_goal_that_a_run_does_not_report_is_refused(refused, task, tmp_path):
     )
     before = ("Tiny.goal 'memory <= 5'", "accuracy", "parameters", "latency (milliseconds of one example)")
     refused("tune", "slow.py", "--budget", "2trials", "--workers", "1", needed=before)
+    for goals, needed in (
+        ("max accuracy, min nothing", ("--goal 'min nothing': no metric 'nothing'. Allowed: accuracy, error,", "latency (milliseconds of one example), train_loss.")),
+        ("max acuracy", ("--goal 'max acuracy': no metric 'acuracy'. Did you mean 'accuracy'? Allowed: accuracy,", "r2.")),
+        ("max accuracy, latncy <= 5", ("--goal 'latncy <= 5': no metric 'latncy'. Did you mean 'latency'?",)),
+    ):  # fmt: skip
+        refused("tune", task(), "--goal", goals, "--budget", "2trials", "--workers", "1", needed=needed)
 
 
 def test_goals_of_the_command_line_with_a_scheduler_that_stops_early(whet, refused, task):

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from whet import Choice, Float, Int, Space, Study
+from whet.tune.schedule.population import Population
 
 SPACE = Space(
     lr=Float(1e-5, 1e-1, log=True),
@@ -87,3 +88,28 @@ def test_what_it_cannot_do_is_one_line(whet, study, words, said):
     assert found.code == 2
     assert said in found.err
     assert len(found.err.strip().splitlines()) == 1
+
+
+def test_it_says_how_many_are_left_out_as_others_trained_their_weights_too(whet, tmp_path):
+    """A population of 24 members; a child's value is not that of its last configuration."""
+    (tmp_path / "runs").mkdir()
+    space = Space(rate=Float(0.01, 0.9, log=True, live=True), width=Int(1, 9))
+
+    def objective(params, run):
+        far = (run.load() or {"far": 1.0})["far"]
+        for _ in run:
+            far *= 1 - params["rate"]
+            run.report(far + 0.1 * params["rate"] + 0.01 * params["width"], {"far": far})
+
+    schedule = Population(size=24, interval=2)
+    with Study(space, search="sobol", schedule=schedule, steps=8, store=tmp_path / "runs" / "whet.db", name="pbt") as made:  # fmt: skip
+        made.run(objective, budget="192epochs")
+        born = sum(t.parent is not None for t in made.trials)
+        n = len(made.trials)
+    assert born > 3
+    said = whet("study", "importance", "pbt", "-o", "page.html")
+    assert said.code == 0, said
+    assert f"{n - born} trials; the model" in said.out
+    assert f"{born} left out: they went on from weights of another configuration" in said.out
+    assert "that went on from weights of another configuration are left out" in (tmp_path / "page.html").read_text()
+    assert json.loads(whet("study", "importance", "pbt", "--json").out)["inherited"] == born

@@ -141,3 +141,20 @@ def test_a_space_without_live_domains_is_refused_with_the_names(refused, task):
     refused(
         "tune", "tiny.py", *TUNE, "--budget", "9epochs", needed=("no domain is marked live", "lr, decay", "live=True")
     )
+
+
+def test_a_member_that_the_budget_ended_is_interrupted_wherever_it_is_named(whet, task, tmp_path):
+    """17 epochs are two for each of eight members and one more: the best is on its way to the next rung, and nobody works on it."""
+    task("space = Space(lr=Float(1e-3, 1e-1, log=True), decay=Float(0, 1))", LIVE)
+    said = whet("tune", "tiny.py", *TUNE, "--epochs", "20", "--budget", "17epochs")
+    assert said.code == 0, said
+    best = json.loads(whet("study", "best", "tiny", "--json").out)
+    assert (best["state"], best["interrupted"]) == ("RUNNING", True)
+    for words in (["best", "tiny"], ["show", "tiny", "best"], ["schedule", "tiny"], ["show", "tiny", "--state", "interrupted"]):  # fmt: skip
+        shown = whet("study", *words)
+        assert shown.code == 0, shown
+        assert "interrupted" in shown.out.lower(), words
+        assert "running" not in shown.out.lower(), words
+    page = (tmp_path / "runs" / "tiny" / "report.html").read_text()
+    assert "<td>interrupted</td>" in page
+    assert "<td>running</td>" not in page

@@ -68,3 +68,12 @@ def test_trials_of_people_failed_ones_and_other_searchers() -> None:
     report = study_report("x", shared())
     assert "the best is by" in report.text()
     assert "believed worth" in report.html()
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_the_axis_of_trials_has_no_trial_before_the_first(n: int) -> None:
+    plot = members_plot(shared(n))
+    assert plot is not None
+    axis = plot.figure["layout"]["xaxis"]
+    assert -1 < axis["range"][0] < 0 <= n - 1 < axis["range"][1] < n
+    assert axis.get("dtick") == (1 if n == 3 else None)

@@ -550,3 +550,10 @@ def test_a_bound_that_no_trial_keeps_is_said():
     assert sentence(9.0).endswith("No trial keeps ms <= 5 and loss < 1; the best is chosen by loss alone.")
     assert "keeps" not in sentence(3.0)
     assert "keeps" not in sentence(9.0, ("min loss",))
+
+
+def test_all_goals_are_below_the_title() -> None:
+    goals = (Goal("accuracy", "max"), Goal("latency", "min"))
+    done = [Trial(0, {"lr": 0.1}, State.DONE, (Point(1, 0.9, metrics={"latency": 2.0}),), 0.9)]
+    made = study_report("x", Trials(done, space=Space(lr=Float(0, 1)), goals=goals))
+    assert made.subtitle.startswith("max accuracy, min latency over 1 dimension")

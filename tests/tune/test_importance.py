@@ -193,8 +193,7 @@ def test_constraints_priors_one_value_and_many_options() -> None:
     ).where("wide > 10 * a")  # fmt: skip
     found = importance(drawn(space, lambda p: p["a"] + 1e-4 * p["wide"], 60), pairs=True)
     part = by_name(found)
-    assert part["one"].alone.value == 0.0
-    assert part["one"].verdict != "matters"
+    assert "one" not in part
     assert (len(part["many"].mean), len(part["wide"].mean), len(part["steps"].mean)) == (80, 64, 64)
 
 
@@ -296,3 +295,33 @@ def test_shares_of_a_conditional_function_are_those_of_every_configuration(seed:
     assert {p.name for p in found.said("matters")} == set(named) - {"w"}
     # so much is due to each that a mistake would be seen
     assert sum(v > 0.06 for k, v in true.items() if k[-1] != "in all") >= 5
+
+
+def test_children_on_inherited_weights_are_left_out_and_counted() -> None:
+    """Every child comes out well whatever its rate: taken for their own configurations' they would hide that the rate decides."""
+    space = Space(lr=Float(0, 1, live=True), width=Float(0, 1))
+    own = drawn(space, lambda p: p["lr"], 40, steps=9)
+    rng = np.random.default_rng(1)
+    born = [
+        Trial(40 + i, {**own[i].params, "lr": float(rng.random())}, State.DONE, value=0.0, parent=(i, 3))
+        for i in range(40)
+    ]
+    born.append(Trial(80, own[0].params, State.DONE, value=own[0].value, parent=(0, 3)))
+    found = importance(Trials([*own, *born], space=space, steps=9))
+    alone = importance(Trials([*own, Trial(40, own[0].params, State.DONE, value=own[0].value)], space=space, steps=9))
+    assert (found.inherited, found.trials) == (40, 41)
+    assert found.json()["inherited"] == 40
+    assert found.parts[0].alone.value > 0.9
+    assert [p.alone for p in found.parts] == [p.alone for p in alone.parts]
+    with pytest.raises(StudyError, match=r"7 of 14 trials have a value of their own \(7 went on from weights of another configuration\)"):  # fmt: skip
+        importance(Trials([*own[:7], *(Trial(7 + i, born[i].params, State.DONE, value=0.0, parent=(i, 3)) for i in range(7))], space=space, steps=9))  # fmt: skip
+
+
+def test_what_has_one_value_is_no_dimension() -> None:
+    space = Space(one=Choice({"sgd": Space(m=Float(0, 1))}), a=Float(0, 1), two=Ordered([8]))
+    found = importance(drawn(space, lambda p: p["a"] + p["one.m"], 60), pairs=True)
+    assert {(p.name, p.when, p.exists) for p in found.parts} == {("a", "", 1.0), ("one.m", "", 1.0)}
+    assert [set(j.names) for j in found.pairs] == [{"a", "one.m"}]
+    fixed = Space(one=Choice(["x"]))
+    with pytest.raises(StudyError, match="no dimension that could matter: every value in it is fixed"):
+        importance(drawn(fixed, lambda p: 0.0, 20))

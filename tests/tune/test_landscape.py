@@ -12,6 +12,7 @@ from whet import Study
 from whet import seed as streams
 from whet.errors import SpaceError, StudyError
 from whet.report import study_report
+from whet.report.landscape import landscape_section
 from whet.tune.landscape import landscape
 from whet.tune.search.gp import GP
 from whet.tune.search.model import posterior as posterior_module
@@ -383,3 +384,30 @@ def test_a_study_that_learns_from_an_earlier_one_has_a_landscape(search):
     for s in found.slices():
         assert all(0 <= m.near <= 1 + 1e-9 for m in s.marks)
     assert study_report("s", study.trials).html()
+
+
+def test_children_on_inherited_weights_are_drawn_and_left_out_of_the_model():
+    space = Space(lr=Float(0, 1), other=Float(0, 1))
+    rng = np.random.default_rng(0)
+    own = [Trial(i, p, State.DONE, value=p["lr"]) for i, p in enumerate(space.sample(rng) for _ in range(12))]
+    born = [Trial(12 + i, {**own[i].params, "lr": 0.9}, State.DONE, value=-1.0, parent=(i, 2)) for i in range(3)]
+    found, alone = (landscape(Trials(t, space=space, steps=9), around=own[0].params) for t in ([*own, *born], own))
+    np.testing.assert_array_equal(found.slice("lr").median, alone.slice("lr").median)
+    assert [m.kind for m in found.slice("lr").marks] == ["done"] * 12 + ["inherited"] * 3
+    said = landscape_section(found, found.slices())
+    assert "a square went on from weights of another configuration" in said.blocks[0].text
+    with pytest.raises(StudyError, match=r"3 of 6 trials have a value of their own \(3 went on .*\); a model needs at least 4"):  # fmt: skip
+        landscape(Trials([*own[:3], *(Trial(3 + i, born[i].params, State.DONE, value=0.0, parent=(i, 2)) for i in range(3))], space=space, steps=9))  # fmt: skip
+
+
+def test_what_has_one_value_has_no_slice():
+    space = Space(x=Float(0, 1), one=Choice(["a"]))
+    rng = np.random.default_rng(0)
+    done = [Trial(i, p, State.DONE, value=p["x"]) for i, p in enumerate(space.sample(rng) for _ in range(9))]
+    found = landscape(Trials(done, space=space))
+    assert [s.axes[0].name for s in found.slices()] == ["x"]
+    with pytest.raises(StudyError, match=r"one: has one value only\. Allowed: x\."):
+        found.slice("one")
+    fixed = [Trial(i, {"one": "a"}, State.DONE, value=float(i)) for i in range(9)]
+    with pytest.raises(StudyError, match="every value in it is fixed"):
+        landscape(Trials(fixed, space=Space(one=Choice(["a"]))))

@@ -7,11 +7,13 @@ import multiprocessing
 import pytest
 
 from whet import Choice, Const, Float, Int, Ordered, Space, State, Store, Study, StudyError
+from whet.tune.earlier import recorded
 from whet.tune.exchange.document import document, undocumented
 from whet.tune.fsck import fsck
 from whet.tune.like import asked
 from whet.tune.overlap import carried, shared
 from whet.tune.replay import replay
+from whet.tune.trial import Trial, Trials
 
 SPACE = Space(x=Float(0, 1), y=Float(0, 1), k=Choice(["a", "b"]))
 OTHER = Space(x=Float(0.2, 2), k=Choice(["b", "c"]), z=Int(1, 9))
@@ -257,3 +259,10 @@ def test_what_a_configuration_says_elsewhere():
     assert carried(space, {"o.m": 0.5}) == {"k": 3}  # no optimizer: nothing hangs on it
     for outside in ({"o": "rms"}, {"o": "sgd", "o.m": 2.0}, {"n": 2.5}, {"n": 9}, {"k": 4}, {"n": 8, "y": 0.5}):
         assert carried(space, outside) is None, outside
+
+
+def test_children_on_inherited_weights_say_nothing_of_their_configuration_to_a_later_study():
+    done = [Trial(i, {"x": i / 9, "y": 0.1, "k": "a"}, State.DONE, value=1.0) for i in range(4)]
+    born = [Trial(4 + i, {"x": 1.0, "y": 0.1, "k": "a"}, State.DONE, value=0.0, parent=(i, 2)) for i in range(2)]
+    old = Trials([*done, *born], space=SPACE, steps=9, name="old")
+    assert [row[0] for row in recorded(old, SPACE)["trials"]] == [0, 1, 2, 3]

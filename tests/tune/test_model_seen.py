@@ -47,3 +47,25 @@ def test_views_do_not_change_when_more_is_seen():
     study.set(0, value=7.0)
     assert seen.look(study.trials).scores.tolist() == [7.0]
     assert before.scores.tolist() == [1.0]
+
+
+def test_who_went_on_from_weights_of_another_configuration_says_nothing_of_its_own():
+    """What a child of a population comes to is not what its last configuration does; one that kept its parent's configuration is counted, and a failure too."""
+    study, seen = Play(SPACES["line"], steps=9), Seen()
+    for _ in range(2):
+        study.set(study.ask(), params={"x": 0.5}, state=State.RUNNING)
+    study.report(0, 3, 4.0, State.STOPPED)
+    study.report(1, 3, 2.0, State.STOPPED)
+    for x, parent in ((0.4, 1), (0.4, 2), (0.5, 1), (0.6, 1), (0.6, 1)):
+        study.set(study.ask(), params={"x": x}, parent=(parent, 3), state=State.RUNNING)
+        seen.look(study.trials)
+    assert len(seen.look(study.trials).running) == 1, "the one with its parent's configuration"
+    for id in (2, 3, 4):
+        study.tell(id, 1.0 / id)
+    study.set(5, state=State.FAILED, error={"type": "MemoryError"})
+    for view in (seen.look(study.trials), Seen().look(study.trials)):
+        assert view.ids.tolist() == [0, 1, 4]
+        assert view.inherited.tolist() == [2, 3, 6]
+        assert view.failed_ids.tolist() == [5]
+        assert len(view.running) == 0
+    assert len(seen.tried) == 3, "what they have is not proposed again"

@@ -402,8 +402,8 @@ def test_another_study_of_the_same_name_is_refused_naming_what_differs(tmp_path)
         with pytest.raises(StudyError, match=f"study 's': was created with {match}"):
             Study(SPACE, **{**terms, **other})
     for space, match in [
-        (Space(x=Float(0, 2), o=SPACE["o"]), r"x is Float\(low=0.0, high=1.0.*there, Float\(low=0.0, high=2.0"),
-        (Space(x=SPACE["x"]), "it has o="), (Space(**SPACE, z=Int(1, 2)), "it has no z"), (SPACE.where("x < 0.5"), "its constraints are"),
+        (Space(x=Float(0, 2), o=SPACE["o"]), "x is a number from 0 to 1 there, from 0 to 2 here"),
+        (Space(x=SPACE["x"]), "it has o, one of "), (Space(**SPACE, z=Int(1, 2)), "it has no z"), (SPACE.where("x < 0.5"), "its constraints: none; here x < 0.5"),
     ]:  # fmt: skip
         with pytest.raises(StudyError, match=f"another space .*{match}") as e:
             Study(space, **terms)

@@ -64,7 +64,7 @@ def compare(
     own first configuration. The same command again goes on where it stopped; more seeds or strategies join those there are.
     """
     workers = o.check_workers(workers)
-    from whet.cli.job import make_task
+    from whet.cli.job import make_task, optioned
     from whet.cli.screen import Screen, emit_json
     from whet.cli.stop import interruptible
     from whet.errors import UsageError
@@ -76,10 +76,11 @@ def compare(
     from whet.tune.compare.run import make_plan, read_seeds
     from whet.tune.compare.strategies import strategies
 
-    strategies(search, schedule)
     if seed < 0:
         raise UsageError(f"--seed: must be at least 0, got {seed}.")
-    chosen = read_seeds(seeds if seeds < 2 else range(seed, seed + seeds))
+    with optioned("search", "schedule", "seeds"):
+        strategies(search, schedule)
+        chosen = read_seeds(seeds if seeds < 2 else range(seed, seed + seeds))
     Budget.of(budget or None)
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whet.errors import SpaceError, StudyError, UsageError, nearest
+from whet.errors import SpaceError, StudyError, UsageError, WhetError, nearest
 from whet.stop import parse
 from whet.tune.budget import Budget, Price
 from whet.tune.domain import same
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from whet.recipe.job import Job
     from whet.task import Task
 
-__all__ = ["check_words", "configuration", "goals", "make_job", "make_task", "settings"]
+__all__ = ["check_words", "configuration", "goals", "make_job", "make_task", "optioned", "settings"]
 
 
 def make_task(
@@ -40,6 +41,24 @@ def make_task(
     from whet.tasks import resolve
 
     return resolve(text, target=list(target) if target else None, kind=kind, seed=seed, time=time, goal=goals(goal))
+
+
+@contextmanager
+def optioned(*names: str) -> Iterator[None]:
+    """Have a refusal of an argument that has one of these names say it of the option.
+
+    >>> with optioned("seeds"):
+    ...     raise UsageError("seeds: must be at least 2, got 1.")
+    Traceback (most recent call last):
+        ...
+    whet.errors.UsageError: --seeds: must be at least 2, got 1.
+    """
+    try:
+        yield
+    except WhetError as e:
+        if str(e).partition(":")[0].partition(" ")[0] not in names:
+            raise
+        raise type(e)(f"--{e}") from None
 
 
 def goals(words: Sequence[str] | None) -> list[str]:
@@ -87,9 +106,10 @@ def check_words(
     asked(like or ())
     aims = parse_goals(goals(goal) or "min loss")
     space = Space(x=Float(0, 1, live=True))
-    searcher(search, space, 2)
-    if why := refused(scheduler(schedule, space, 2, aims), aims):
-        raise UsageError(f"--{why}")
+    with optioned("search", "schedule"):
+        searcher(search, space, 2)
+        if why := refused(scheduler(schedule, space, 2, aims), aims):
+            raise UsageError(why)
     store.names()  # what is no database of ours is said now
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from whet.data.look import Look, look
 from whet.data.split import Data
-from whet.errors import StudyError, TaskError, UsageError, WhetError
+from whet.errors import StudyError, TaskError, UsageError, nearest
 from whet.execute import Workers
 from whet.journal.checkpoint import Files
 from whet.journal.store import Store, check_name
-from whet.metric import metric
+from whet.metric import METRICS
 from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
@@ -154,18 +154,21 @@ class Job:
     def goals(self, data: Data) -> list[str]:
         """Return the goals as text; raise TaskError when one is about what a run does not report."""
         goals = self.task.goals(data)
+        given = "goal" in self.task.__dict__.get("reference", {})  # by who calls, in place of the task's own
+        where = "--goal" if given else f"{type(self.task).__name__}.goal"
         for goal in goals:
-            if goal is not goals[0] and goal.name in (*OF_MODEL, "train_loss"):
+            more = () if goal is goals[0] else (*OF_MODEL, "train_loss")
+            if goal.name in METRICS or goal.name in more:
                 continue
-            try:
-                metric(goal.name)
-            except WhetError as e:
-                also = (
-                    ""
-                    if goal is goals[0]
-                    else " Also parameters (how many the model has), latency (milliseconds of one example) and train_loss."
-                )
-                raise TaskError(f"{type(self.task).__name__}.goal {str(goal)!r}: {e}{also}") from None
+            also = (
+                ", parameters (how many the model has), latency (milliseconds of one example), train_loss"
+                if more
+                else ""
+            )
+            near = nearest(goal.name, [*METRICS, *more])
+            raise TaskError(
+                f"{where} {str(goal)!r}: no metric {goal.name!r}.{near} Allowed: {', '.join(METRICS)}{also}."
+            )
         return [str(g) for g in goals]
 
     def exists(self) -> bool:

@@ -90,7 +90,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         health=_health(records["check"][-1]["data"]) if records["check"] else None, judged=judged,
         squeezed=_members(squeezed) if squeezed else None,
         records={
-            "winner": [honest.json()] if (honest := known(study)) is not None else [], "raced": study.records("raced"), "unsealed": records["unsealed"], "export": [_exported(r["data"]) for r in records["export"]],
+            "winner": [honest.json()] if (honest := known(study)) is not None else [], "raced": study.records("raced"), "interrupted": [{"trials": sorted(study.interrupted)}], "unsealed": records["unsealed"], "export": [_exported(r["data"]) for r in records["export"]],
             "environment": [{**environment(), "seed": study.seed, "workers": job.workers}],
         },
         commands={"The same again": job.command, "More of it": f"whet study show {study.name} --runs {job.runs}"},

@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.report.block import Plot, Table
 from whet.report.curves import window
-from whet.report.listing import ranked, sound, thinned, verbatim
+from whet.report.listing import ranked, sound, thinned, trial_axis, verbatim
 from whet.report.parallel import listed
 from whet.report.quantity import Id, clean, count, show
 from whet.report.scale import Scale
@@ -55,7 +55,7 @@ def descent_plot(trials: Trials) -> Plot | None:
         _dots(trials, dots[1], of, scale, "@accent"),
     ]
     layout = {
-        "xaxis": {"title": {"text": "trial"}, "range": [-1, len(trials)], "tickformat": ",d"},
+        "xaxis": trial_axis(len(trials)),
         "yaxis": axis,
         "showlegend": False,
     }

@@ -10,6 +10,7 @@ import numpy as np
 
 from whet.errors import SpaceError
 from whet.report.block import Plot, Table, label
+from whet.report.listing import trial_axis
 from whet.report.parallel import axis_name, spaced, ticks
 from whet.report.quantity import Id, clean, count
 from whet.tune.domain import Float
@@ -94,8 +95,8 @@ def _axes(dim: Dim, row: int, rows: int, trials: int) -> dict[str, Any]:
     marks = spaced(ticks(dim, 4), 0.2)
     return {
         f"xaxis{n}": {
-            "anchor": f"y{n}", "range": [-0.7, trials - 0.3], "showticklabels": row == rows - 1,
-            **({"matches": "x"} if n else {}), **({"title": {"text": "trial"}} if row == rows - 1 else {}),
+            **trial_axis(trials, titled=row == rows - 1), "anchor": f"y{n}", "showticklabels": row == rows - 1,
+            **({"matches": "x"} if n else {}),
         },
         f"yaxis{n}": {
             "anchor": f"x{n}", "domain": [top - 0.86 * height, top], "range": [-0.03, 1.03],

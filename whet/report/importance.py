@@ -10,9 +10,10 @@ from whet.report.marginal import marginal_plot
 from whet.report.marks import shown
 from whet.report.parallel import listed
 from whet.report.quantity import Share, clean, count, show
+from whet.tune.earlier import told
 from whet.tune.importance import importance
 from whet.tune.importance.result import Importance, Part
-from whet.tune.trial import State, Trials
+from whet.tune.trial import Trials
 
 __all__ = ["importance_section", "in_short", "sentence", "weighed"]
 
@@ -23,7 +24,7 @@ _PAIRS = 6
 
 
 def weighed(trials: Trials) -> Importance | None:
-    """Return what a report says of what matters, None for fewer than 20 trials with a value, more than 5,000, one dimension, or where nothing can be said.
+    """Return what a report says of what matters, None for fewer than 20 trials with a value of their own, more than 5,000, one dimension, or where nothing can be said.
 
     >>> from whet.tune.space import Float, Space
     >>> from whet.tune.trial import State, Trial
@@ -32,24 +33,23 @@ def weighed(trials: Trials) -> Importance | None:
     >>> weighed(Trials(done, space=Space(lr=Float(0, 1), wd=Float(0, 1)))).parts[0].name
     'lr'
     """
-    told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
-    if not _LEAST <= told <= _MOST or len(trials.space.dims) < 2:
+    dims = sum(dim.varies for dim in trials.space.dims)
+    if not _LEAST <= len(told(trials)) <= _MOST or dims < 2:
         return None
     try:
-        return importance(trials, pairs=len(trials.space.dims) <= 12)
+        return importance(trials, pairs=dims <= 12)
     except WhetError:  # trials that are no configurations of the space: other sections say what there is
         return None
 
 
 def in_short(trials: Trials) -> str:
-    """Return `sentence`, "" where nothing is said to matter, for fewer than 20 trials with a value, and for more than 400, of which it takes seconds.
+    """Return `sentence`, "" where nothing is said to matter, for fewer than 20 trials with a value of their own, and for more than 400, of which it takes seconds.
 
     >>> from whet.tune.space import Space
     >>> in_short(Trials([], space=Space()))
     ''
     """
-    told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
-    if not _LEAST <= told <= _QUICK:
+    if not _LEAST <= len(told(trials)) <= _QUICK:
         return ""
     try:
         found = importance(trials)
@@ -109,6 +109,8 @@ def _how(found: Importance) -> str:
         text += f". What is worse than {show(found.pulled)} counts as that"
     if found.partial:
         text += f". {count(found.partial, 'trial')} not trained to the end count with the value they are forecast to end with"
+    if found.inherited:
+        text += f". {count(found.inherited, 'trial')} that went on from weights of another configuration {'is' if found.inherited == 1 else 'are'} left out"
     if found.failed:
         text += f". It knows nothing of the {found.failed} that failed"
     if any(p.exists < 1.0 for p in found.parts):

@@ -15,11 +15,12 @@ from whet.report.parallel import listed
 from whet.report.quantity import clean, count, show
 from whet.report.slices import slice_plot
 from whet.tune.domain import same
+from whet.tune.earlier import told
 from whet.tune.importance.result import Importance
 from whet.tune.landscape import Landscape, landscape
 from whet.tune.layout import apart
 from whet.tune.slice import Slice
-from whet.tune.trial import State, Trials
+from whet.tune.trial import Trials
 
 __all__ = ["expected", "landscape_section"]
 
@@ -30,18 +31,17 @@ _SIDE = 33  # values of each axis of a map
 
 
 def expected(trials: Trials, seed: int = 0, *, matter: Importance | None = None) -> Section | None:
-    """Return the section as a report has it, None for fewer than 8 trials with a value, more than 300, or where no model can be made.
+    """Return the section as a report has it, None for fewer than 8 trials with a value of their own, more than 300, or where no model can be made.
 
     seed: the study's, so that what is tried next is what the study would; matter: what the same report says of what matters.
 
     >>> from whet.tune.space import Float, Space
-    >>> from whet.tune.trial import Trial
+    >>> from whet.tune.trial import State, Trial
     >>> done = [Trial(k, {"lr": k / 9}, State.DONE, value=(k / 9 - 0.3) ** 2) for k in range(10)]
     >>> expected(Trials(done, space=Space(lr=Float(0, 1)))).sentence
     'The best is expected near lr 0.3.'
     """
-    told = sum(t.value is not None and t.state is not State.FAILED for t in trials)
-    if not _LEAST <= told <= _MOST or not trials.space.dims:
+    if not _LEAST <= len(told(trials)) <= _MOST or not trials.space.dims:
         return None
     try:
         found = landscape(trials, rng=streams.rng(seed, len(trials), 0, "propose"))
@@ -89,6 +89,8 @@ def _how(found: Landscape) -> str:
     text += "; a ring was not trained to the end" if "partial" in kinds else ""
     text += "; a cross failed" if "failed" in kinds else ""
     text += "; a triangle still runs" if "running" in kinds else ""
+    if "inherited" in kinds:
+        text += "; a square went on from weights of another configuration, and is left out of the model"
     worst = found.pulled
     if found.next is not None:
         text += "; the diamond is what the model would try next, with its own other values"

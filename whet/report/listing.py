@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from whet.report.block import Table
@@ -11,7 +11,18 @@ from whet.report.maker import hands, maker, remark
 from whet.report.quantity import Id, show
 from whet.tune.trial import State, Trial, Trials
 
-__all__ = ["brief", "leading", "makers", "ranked", "spent", "started", "thinned", "trial_table", "verbatim"]
+__all__ = [
+    "brief",
+    "leading",
+    "makers",
+    "ranked",
+    "spent",
+    "started",
+    "thinned",
+    "trial_axis",
+    "trial_table",
+    "verbatim",
+]
 
 _ROWS = 1000
 
@@ -105,8 +116,23 @@ def spent(trials: Sequence[Trial], history: Sequence[tuple[int, int, float]] = (
     return epochs, max((seconds for _, _, seconds in history if math.isfinite(seconds)), default=0.0)
 
 
-def trial_table(trials: Trials) -> Table:
+def trial_axis(trials: int, *, titled: bool = True) -> dict[str, Any]:
+    """Return the axis of a picture that goes over so many trials: whole numbers, from the first to the last.
+
+    titled: whether it says what is on it.
+
+    >>> trial_axis(40)["range"]
+    [-0.7, 39.7]
+    """
+    few = {"tick0": 0, "dtick": 1} if trials <= 12 else {}  # else Plotly has halves, or one below the first
+    title = {"title": {"text": "trial"}} if titled else {}
+    return {**title, "range": [-0.7, trials - 0.3], "tickformat": ",d", **few}
+
+
+def trial_table(trials: Trials, interrupted: Collection[int] = ()) -> Table:
     """Return the trials, best first, with their configurations; at most 1,000 of them.
+
+    interrupted: the running ones that nobody works on.
 
     >>> from whet.tune.space import Float, Space
     >>> trial = Trial(0, {"lr": 0.1}, State.DONE, value=0.5)
@@ -123,7 +149,13 @@ def trial_table(trials: Trials) -> Table:
     for t in rows:
         value = t.value if t.value is None else float(t.value)
         values = verbatim(t.params)
-        head = [Id(t.id), t.state.value.lower(), t.step or None, value, round(t.cost, 2)]
+        head = [
+            Id(t.id),
+            "interrupted" if t.id in interrupted else t.state.value.lower(),
+            t.step or None,
+            value,
+            round(t.cost, 2),
+        ]
         said = [*([maker(t) or None] if told else []), *([remark(t) or None] if noted else [])]
         cells.append([*head, *said, *(values.get(n) for n in names)])
     note = "" if len(order) <= _ROWS else f"The best {_ROWS:,} of {len(order):,} trials."

@@ -73,7 +73,7 @@ def dots(s: Slice, y: Callable[[Mark], float], best: int | None) -> list[dict[st
     traces = []
     looks = {
         "partial": ("circle-open", "@ink", 7), "done": ("circle", "@ink", 6), "running": ("triangle-up-open", "@ink", 8),
-        "failed": ("x-thin", "@bad", 8),
+        "inherited": ("square-open", "@muted", 7), "failed": ("x-thin", "@bad", 8),
     }  # fmt: skip
     near = sorted(s.marks, key=lambda m: (-m.near, m.id or 0))[:_MARKS]
     for kind, (symbol, colour, size) in looks.items():

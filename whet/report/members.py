@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whet.report.block import Plot, Table, label
-from whet.report.listing import sound
+from whet.report.listing import sound, trial_axis
 from whet.report.parallel import listed
 from whet.report.quantity import Share, clean, count
 from whet.tune.trial import Trial, Trials
@@ -62,7 +62,7 @@ def members_plot(trials: Trials) -> Plot | None:
         })  # fmt: skip
     split = 1 - min(0.5, 0.1 * len(names))
     layout = {
-        "xaxis": {"title": {"text": "trial"}, "range": [-1, len(trials)], "tickformat": ",d"},
+        "xaxis": trial_axis(len(trials)),
         "yaxis": {"title": {"text": "believed worth"}, "range": [0, 1], "domain": [0, split - 0.06]},
         "yaxis2": {
             "domain": [split, 1], "range": [len(names) - 0.5, -0.5], "tickmode": "array", "tickvals": list(range(len(names))),

@@ -8,7 +8,7 @@ from typing import Any
 
 from whet.errors import SpaceError
 from whet.report.block import Plot, Table, label
-from whet.report.listing import sound
+from whet.report.listing import sound, trial_axis
 from whet.report.parallel import axis_name, spaced, ticks
 from whet.report.quantity import Id, clean, show
 from whet.tune.domain import same
@@ -102,11 +102,10 @@ def _draw(
     })  # fmt: skip
     marks = spaced(ticks(dim, 4), 0.2)
     layout[f"xaxis{n}"] = {
+        **trial_axis(len(trials), titled=row == rows - 1),
         "anchor": f"y{n}",
-        "range": [-0.7, len(trials) - 0.3],
         "showticklabels": row == rows - 1,
         **({"matches": "x"} if n else {}),
-        **({"title": {"text": "trial"}} if row == rows - 1 else {}),
     }
     layout[f"yaxis{n}"] = {
         "anchor": f"x{n}",

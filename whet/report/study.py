@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whet.finding import Health
@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["happened", "study_report", "went"]
 
 
-def happened(trials: Trials, history: History = ()) -> Section:
+def happened(trials: Trials, history: History = (), interrupted: Collection[int] = ()) -> Section:
     """Return what the search did: the anytime curve, all learning curves, parallel coordinates, what the searcher recorded of its way, all trials.
+
+    interrupted: the running trials that nobody works on.
 
     >>> from whet.tune.space import Float, Space
     >>> from whet.tune.trial import Point, State, Trial
@@ -54,7 +56,7 @@ def happened(trials: Trials, history: History = ()) -> Section:
     blocks: list[Block] = [p for p in plots if p is not None]
     blocks += went(trials)
     if len(trials):
-        blocks.extend((*makers(trials), trial_table(trials)))
+        blocks.extend((*makers(trials), trial_table(trials, interrupted)))
     epochs, seconds = spent(trials, history)
     mine = hands([t for t in trials if t.state is not State.WAITING])
     of_them = f", {mine:,} of {'it' if started(trials) == 1 else 'them'} by hand" if mine else ""
@@ -101,7 +103,7 @@ def study_report(
     order they came; without it the anytime curve takes one trial after the other. health: what the checks found.
     look: the data. judged: the model's outputs on validation. squeezed: the ensemble, see `whet.report.ensemble`.
     records: the journal's records by topic, of which "unsealed" (every one), "export", "environment", "winner" (the last; how much of the best trial's score is luck)
-    and "raced" (the last; how the best did on fresh seeds) are read. commands: what a command does -> the command.
+    "raced" (the last; how the best did on fresh seeds) and "interrupted" (the last; "trials", the running ones that nobody works on) are read. commands: what a command does -> the command.
 
     >>> from whet.tune.space import Float, Space
     >>> report = study_report("digits", Trials([], space=Space(lr=Float(0, 1))))
@@ -131,7 +133,7 @@ def study_report(
     sections = [
         answer(trials, scores, last("export"), history=history, lead=lead),
         belief(trials, health, every("unsealed")),
-        happened(trials, history),
+        happened(trials, history, last("interrupted").get("trials", ())),
     ]
     if (traded := front_section(trials)) is not None:
         sections.insert(2, traded)
@@ -153,5 +155,5 @@ def study_report(
     if environment or commands or (lead is not None and lead.params):
         sections.append(again(lead, environment, commands or {}))
     epochs, _ = spent(trials)
-    subtitle = f"{trials.goal} over {count(len(trials.space.dims), 'dimension')}, {count(started(trials), 'trial')}, {count(epochs, 'epoch')}"
+    subtitle = f"{', '.join(map(str, trials.goals))} over {count(len(trials.space.dims), 'dimension')}, {count(started(trials), 'trial')}, {count(epochs, 'epoch')}"
     return Report(name, tuple(sections), subtitle)

@@ -12,6 +12,7 @@ import numpy as np
 
 from whet.errors import StudyError, UsedUp, nearest
 from whet.tune.domain import Value
+from whet.tune.earlier import own, told
 from whet.tune.effects import total_effects
 from whet.tune.search.gp import GP
 from whet.tune.search.model.posterior import Posterior
@@ -51,7 +52,7 @@ class Landscape:
         names = [d.name for d in space.dims]
         with one_thread():
             effects = total_effects(lambda points: self.posterior.predict(self.cube.rows(points))[0], self.cube.d)
-        order = [j for j in np.argsort(-effects, kind="stable") if self._there[j]]
+        order = [j for j in np.argsort(-effects, kind="stable") if self._there[j] and space.dims[j].varies]
         self._column = {names[j]: int(j) for j in order}
         self.weights = {names[j]: float(effects[j]) for j in order}
         lengths = np.exp(self.posterior.process.theta[: self.cube.d])
@@ -147,6 +148,8 @@ class Landscape:
             raise StudyError(f"{name}: may be {' or '.join(inner)}. Write it out.")
         elsewhere = [d for d in self.trials.space.dims if name in (d.name, d.name.rpartition(".")[2])]
         if elsewhere:
+            if not elsewhere[0].varies:
+                raise StudyError(f"{name}: has one value only. Allowed: {', '.join(self._column)}.")
             choice, option = elsewhere[0].when[-1]
             has = self.around.get(choice)
             why = f"{choice} {option}" + (f", and {self.origin} has {has}" if has is not None else "")
@@ -219,6 +222,8 @@ class Landscape:
             return "failed"
         if t.value is None:
             return "running"
+        if self.trials.inherits(t):
+            return "inherited"
         return "done" if self.trials.reach(t) >= self.trials.steps else "partial"
 
     def _near(self, rows: np.ndarray, columns: Sequence[int]) -> np.ndarray:
@@ -249,13 +254,12 @@ def landscape(
     >>> 0.25 < found.axes[0].values[found.best[0]] < 0.35, found.median.shape, found.clear
     (True, (101,), True)
     """
-    if not trials.space.dims:
+    if not any(dim.varies for dim in trials.space.dims):
         raise StudyError("the space has no dimension that could be plotted: every value in it is fixed.")
     trials = _sound(trials)
-    n = sum(t.value is not None and t.state is not State.FAILED for t in trials)
-    if n < LEAST:
+    if (n := len(told(trials))) < LEAST:
         raise StudyError(
-            f"{n} of {len(trials)} trials {'has' if n == 1 else 'have'} a value; a model needs at least {LEAST}. Run more trials first."
+            f"{n} of {len(trials)} trials {'has' if n == 1 else 'have'} a value{own(trials)}; a model needs at least {LEAST}. Run more trials first."
         )
     search = search or GP()
     worth = search.worth(trials)

@@ -35,6 +35,11 @@ class Dim:
     domain: Float | Int | Choice | Ordered
     when: When = ()
 
+    @property
+    def varies(self) -> bool:
+        """Whether it has more than one value: nothing can be due to one that has not."""
+        return self.domain.size != 1
+
 
 class Rule(NamedTuple):
     """A constraint, what stands before its names, and the choices that must be taken for it to count."""

@@ -15,7 +15,7 @@ __all__ = ["BAND", "Axis", "Kind", "Mark", "Slice"]
 
 BAND = 1.959963984540054  # standard deviations either way that hold 95 %
 
-Kind = Literal["done", "partial", "failed", "running", "next"]
+Kind = Literal["done", "partial", "failed", "inherited", "running", "next"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Axis:
 class Mark:
     """A trial, seen from a slice.
 
-    id: None for the next proposal; kind: "done", "partial" (not trained to the end), "failed", "running" or "next"; at: its values on the axes;
+    id: None for the next proposal; kind: "done", "partial" (not trained to the end), "failed", "running", "next" or "inherited" (its weights were trained by
+    another configuration too, so the model leaves it out); at: its values on the axes;
     places: theirs in [0, 1]; value: what was reported, of the next what is expected; near: how much it tells of the slice, the model's
     correlation (0 to 1) of the trial with the point of the slice that has its values.
     """

@@ -24,6 +24,7 @@ from whet.tune.search import searcher
 from whet.tune.space import Space
 from whet.tune.strategy import Scheduler, Searcher
 from whet.tune.trial import Trials, parse_goals
+from whet.tune.wording import parted
 
 __all__ = ["Agreement", "check_new", "check_same", "offer", "recorded_terms", "settle"]
 
@@ -131,7 +132,7 @@ def check_same(name: str, recorded: Terms, given: Terms) -> None:
     """
     differs = ""
     if _settled(recorded.space.json()) != _settled(given.space.json()):
-        differs = f"another space ({_space_difference(recorded.space, given.space)})"
+        differs = f"another space ({parted(recorded.space, given.space) or 'its names have another order'})"
     elif recorded.goals != given.goals:
         differs = f"the goal {_texts(recorded.goals)}, not {_texts(given.goals)}"
     elif recorded.steps != given.steps:
@@ -174,16 +175,3 @@ def _texts(goals: object) -> str:
 def _strategy(described: object) -> str:
     d = dict(described)  # type: ignore[call-overload]
     return d["name"] + (str(d["options"]) if d.get("options") else "")
-
-
-def _space_difference(a: Space, b: Space) -> str:
-    for n in [*a, *(n for n in b if n not in a)]:
-        if n not in b:
-            return f"it has {n}={a[n]!r}"
-        if n not in a:
-            return f"it has no {n}"
-        if a[n] != b[n]:
-            return f"{n} is {a[n]!r} there, {b[n]!r} here"
-    if a.constraints != b.constraints:
-        return f"its constraints are {list(a.constraints)}"
-    return "its names have another order"

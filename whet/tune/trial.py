@@ -202,6 +202,21 @@ class Trials(Sequence[Trial]):
         said = self.measured(trial)
         return all(b.holds(said) for b in bounds)
 
+    def inherits(self, trial: Trial) -> bool:
+        """Return whether a trial went on from weights that another configuration trained, so that its value is not what its own one comes to.
+
+        >>> said = [(0.1, None), (0.1, (0, 2)), (0.2, (1, 4))]
+        >>> trials = Trials([Trial(i, {"lr": lr}, parent=p) for i, (lr, p) in enumerate(said)], space=Space(), steps=9)
+        >>> [trials.inherits(t) for t in trials]
+        [False, False, True]
+        """
+        params = trial.params
+        while (parent := trial.parent) is not None:
+            trial = self.get(parent[0])
+            if trial.params != params:
+                return True
+        return False
+
     @property
     def contenders(self) -> list[Trial]:
         """The trials that `best` is chosen from: not failed, at the highest step any of them reached, in order of id.

@@ -107,8 +107,8 @@ def import_study(
     from whet.journal.store import check_name
     from whet.recipe.words import count
     from whet.tune.exchange.read import read
-    from whet.tune.exchange.table import described
     from whet.tune.trial import State
+    from whet.tune.wording import described
 
     kept = shown.place(runs, store)
     check_name(name)

@@ -90,6 +90,8 @@ def _known(found: Importance) -> list[str]:
         lines.append(f"what is worse than {found.goal.name} {show(found.pulled)} counts as that")
     if found.partial:
         lines.append(f"{found.partial} not trained to the end: with the value they are forecast to end with")
+    if found.inherited:
+        lines.append(f"{found.inherited} left out: they went on from weights of another configuration")
     if found.failed:
         lines.append(f"{found.failed} failed: it knows nothing of them")
     for share in sorted({p.exists for p in found.parts if p.exists < 1.0}, reverse=True):

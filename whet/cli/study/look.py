@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,17 +12,17 @@ import typer
 
 from whet.cli import options as o
 from whet.cli.study import shown
+from whet.cli.study.chosen import filtered, ordered
 from whet.cli.study.shown import StudyName, cell, short, trial_json
 
 if TYPE_CHECKING:
     from whet.cli.screen import Screen
     from whet.tune.study import Study
-    from whet.tune.trial import Trial, Trials
+    from whet.tune.trial import Trial
 
 __all__ = ["add"]
 
 _ROWS = 20
-_SORTS = ("best", "id", "value", "step", "cost", "state")
 
 
 def add(verbs: typer.Typer) -> None:
@@ -116,7 +116,7 @@ def show(
             from whet.cli.study.one import one
 
             return one(opened, shown.pick(opened, trial), json=json, places=(runs, store))
-        order = _ordered(_filtered(opened.trials, state, tag), opened.trials, sort)
+        order = ordered(filtered(opened, state, tag), opened.trials, sort)
         if json:
             emit_json(_whole(opened, order))
             return 0
@@ -136,46 +136,6 @@ def show(
             next_ = [shown.again(f"enqueue {study} --set NAME=VALUE", runs, store)]
         screen.block("next", next_)
     return 0
-
-
-def _filtered(trials: Trials, states: Sequence[str] | None, tags: Sequence[str] | None) -> list[Trial]:
-    from whet.errors import UsageError, nearest
-    from whet.tune.trial import State
-
-    wanted = [s.upper() for s in states or ()]
-    known = [s.value for s in State]
-    for s in wanted:
-        if s not in known:
-            raise UsageError(f"--state {s or repr(s)}: no such state.{nearest(s, known)} Allowed: {', '.join(known)}.")
-    have = sorted({t for trial in trials for t in trial.tags})
-    for name in tags or ():
-        if name not in have:
-            raise UsageError(
-                f"--tag {name}: no trial has this tag.{nearest(name, have)} Tags: {', '.join(have) or 'none yet'}."
-            )
-    return [t for t in trials if (not wanted or t.state.value in wanted) and all(g in t.tags for g in tags or ())]
-
-
-def _ordered(some: list[Trial], trials: Trials, key: str) -> list[Trial]:
-    from whet.errors import UsageError, nearest
-
-    name, back = key.removeprefix("-"), key.startswith("-")
-    names = [*_SORTS, *trials.space.names]
-    if name not in names and len(inner := [n for n in names if n.endswith("." + name)]) == 1:
-        name = inner[0]  # lr for optimizer.lr, as with --set
-    if name not in names:
-        raise UsageError(f"--sort {key or repr(key)}: no such key.{nearest(name, names)} Allowed: {', '.join(names)}.")
-
-    def place(t: Trial) -> Any:
-        return t.params.get(name) if name not in _SORTS else t.state.value if name == "state" else getattr(t, name)
-
-    if name == "best":
-        found = sorted(some, key=lambda t: (t.value is None, -trials.reach(t), trials.goal.score(t.value or 0.0), t.id))
-        return found[::-1] if back else found
-    # what has no such value comes last, whichever way round
-    have, lack = [t for t in some if place(t) is not None], [t for t in some if place(t) is None]
-    have.sort(key=lambda t: (isinstance(place(t), str), place(t)), reverse=back)
-    return have + lack
 
 
 def _setup(screen: Screen, opened: Study) -> None:
@@ -243,13 +203,19 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
     with shown.opened(runs, store, study) as opened:
         top, honest = opened.best, known(opened)
         if json:
-            emit_json({**trial_json(top), **({} if honest is None else {"honest": honest.json()})})
+            emit_json(
+                {
+                    **trial_json(top),
+                    "interrupted": top.id in opened.interrupted,
+                    **({} if honest is None else {"honest": honest.json()}),
+                }
+            )
             return 0
         screen = Screen()
         goal = opened.goals[0].name
         screen.block(
             f"trial {top.id}",
-            [f"{goal} {cell(top.value)} on validation after {count(top.step, 'epoch')}, {top.state}"],
+            [f"{goal} {cell(top.value)} on validation after {count(top.step, 'epoch')}, {shown.state_of(opened, top)}"],
         )
         said_of_it = [unkept(opened.trials), *told(honest, opened.trials)]
         screen.block("", [piece for line in said_of_it for piece in textwrap.wrap(line, 70)])

@@ -34,9 +34,8 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
         })  # fmt: skip
         return 0
     screen = Screen()
-    resting = ", nobody works on it" if trial.id in study.interrupted else ""
     value = "no value yet" if trial.value is None else f"{study.goals[0].name} {cell(trial.value)}"
-    screen.block(f"trial {trial.id}", [f"{value} after {count(trial.step, 'epoch')}, {trial.state}{resting}"])
+    screen.block(f"trial {trial.id}", [f"{value} after {count(trial.step, 'epoch')}, {shown.state_of(study, trial)}"])
     notes = [*(f"#{t}" for t in trial.tags), *([trial.note] if trial.note else [])]
     screen.block("note", textwrap.wrap(" ".join(notes), 70))
     width = max((len(k) for k in trial.params), default=0)

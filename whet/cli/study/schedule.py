@@ -69,7 +69,7 @@ def schedule(
             })  # fmt: skip
             return 0
         screen = Screen()
-        said = f"trial {found.id}, {found.state.value.lower()} at epoch {found.step}"
+        said = f"trial {found.id}, {shown.state_of(opened, found).lower()} at epoch {found.step}"
         said += f", {opened.goals[0].name} {cell(found.value)}" if found.value is not None else ""
         n = len(plan.stretches)
         said += (

@@ -122,6 +122,11 @@ def settings(params: Iterable[tuple[str, Any]]) -> list[str]:
     return ["--set " + shlex.quote(f"{k}={v}") for k, v in params]
 
 
+def state_of(study: Study, trial: Trial) -> str:
+    """Return where a trial stands: INTERRUPTED for one that would be running, if anybody worked on it, as when the budget ended on its way."""
+    return "INTERRUPTED" if trial.id in study.interrupted else trial.state.value
+
+
 def trial_json(t: Trial) -> dict[str, Any]:
     """Return a trial as JSON values."""
     return {

@@ -122,14 +122,14 @@ def read_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     try:
         found = tuple(range(seeds)) if whole else tuple(seeds)  # type: ignore[arg-type]
     except TypeError:
-        raise UsageError(f"compare: seeds must be a number of seeds or a list of them, got {seeds!r}.") from None
+        raise UsageError(f"seeds: must be a number of seeds or a list of them, got {seeds!r}. Use e.g. 10.") from None
     if wrong := [s for s in found if not isinstance(s, int) or isinstance(s, bool) or s < 0]:
-        raise UsageError(f"compare: a seed must be a whole number of at least 0, got {wrong[0]!r}.")
+        raise UsageError(f"seeds: each must be a whole number of at least 0, got {wrong[0]!r}. Use e.g. 10.")
     if twice := [s for s in found if found.count(s) > 1]:
-        raise UsageError(f"compare: seed {twice[0]} is given twice. Give every one once.")
+        raise UsageError(f"seeds: {twice[0]} is given twice. Give every one once.")
     if len(found) < 2:
         raise UsageError(
-            f"compare: seeds must be at least 2, got {seeds if whole else len(found)}. Use 10 to tell small differences."
+            f"seeds: must be at least 2, got {seeds if whole else len(found)}. Use 10 to tell small differences."
         )
     return found
 

@@ -24,6 +24,7 @@ from whet.tune.trial import Idle, Verdict
 __all__ = ["BASELINE", "Strategy", "check", "strategies"]
 
 BASELINE = "random"
+_EXAMPLES = {"search": "gp,tpe", "schedule": "full,asha"}
 _TRIALS = 12  # trials with made-up values in which a strategy shows that it can do its work
 
 
@@ -67,7 +68,7 @@ def strategies(
     times = [_named(describe_schedule, h) for h in schedules]
     for what, given in (("search", names), ("schedule", times)):
         if twice := sorted({n for n in given if given.count(n) > 1}):
-            raise UsageError(f"compare: {what} {twice[0]} is given twice. Give every one once.")
+            raise UsageError(f"{what} {twice[0]}: is given twice. Give every one once.")
     if BASELINE not in names:
         pairs = [(BASELINE, times[0], BASELINE, schedules[0])]
     else:
@@ -75,7 +76,9 @@ def strategies(
     pairs += [(n, t, s, h) for n, s in zip(names, searches, strict=True) for t, h in zip(times, schedules, strict=True)]
     pairs.sort(key=lambda p: p[0] != BASELINE or p[1] != times[0])  # stable: the others stay in their order
     if len(pairs) < 2:
-        raise UsageError(f"compare: {pairs[0][0]} alone is compared with nothing. Name another, e.g. search=gp,tpe.")
+        raise UsageError(
+            f"search {pairs[0][0]}: is alone, so there is nothing to compare it with. Name another, e.g. gp,tpe."
+        )
     several = len(times) > 1
     return tuple(
         Strategy(f"{n}+{t}" if several else n, re.sub(r"[^\w.+@-]+", "-", f"{n}+{t}")[:90], s, h)
@@ -96,7 +99,7 @@ def _listed(given: Any, what: str) -> list[Any]:
     ]
     if not found or any(w == "" for w in found):
         raise UsageError(
-            f"compare: an empty name in {what}={given!r}. Give names with commas between them, e.g. gp,tpe."
+            f"{what} {given!r}: has an empty name. Give names with commas between them, e.g. {_EXAMPLES[what]}."
         )
     return found
 

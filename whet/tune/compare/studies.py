@@ -25,6 +25,12 @@ from whet.tune.study import Study
 __all__ = ["Plan", "Through", "begun", "carry", "inline", "over"]
 
 _TOPIC = "searched"
+_RECORDED = {
+    "reference": "the task",
+    "data": "the data",
+    "source": "where they are from",
+    "stop": "when a trial ends (--stop)",
+}  # of a task
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,9 @@ class Plan:
                 if not known:
                     study.record("task", now)
                 elif dict(known[-1]) != now:
-                    differs = ", ".join(k for k in now if known[-1].get(k) != now[k])
+                    differs = [w for k, w in _RECORDED.items() if known[-1].get(k) != now.get(k)]
                     raise StudyError(
-                        f"study '{name}': another {differs} since it began. Give another --name, or start over with --fresh."
+                        f"study '{name}': {' and '.join(differs)}: not the same as when it began. Give another --name, or start over with --fresh."
                     )
         except BaseException:
             study.close()

@@ -12,13 +12,14 @@ from whet.errors import UsageError, nearest
 from whet.tune.account import Account
 from whet.tune.exchange.carried import Carried
 from whet.tune.exchange.foreign import Foreign, carry, finite
-from whet.tune.space import Choice, Const, Domain, Float, Int, Ordered
+from whet.tune.space import Choice, Const, Domain, Float, Int
 from whet.tune.trial import Goal, State, parse_goals
+from whet.tune.wording import described
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["described", "guessed", "tabled"]
+__all__ = ["guessed", "tabled"]
 
 _OWN = ("id", "state", "value", "step", "cost", "tags", "note", "error")  # the columns of Study.frame
 _SPAN = 100  # a range whose ends differ by this factor, most values near the low end, is logarithmic
@@ -124,28 +125,6 @@ def guessed(name: str, values: Sequence[Any], source: str = "table") -> tuple[Do
             f"{source}: the column {name} has {len(options)} different texts, too many for a choice. Leave it out with --param."
         )
     return Choice(options), ""
-
-
-def described(domain: Domain) -> str:
-    """Return a domain in words.
-
-    >>> from whet.tune.space import Space
-    >>> described(Float(1e-5, 0.1, log=True)), described(Choice({"sgd": Space(momentum=Float(0, 1)), "adam": None}))
-    ('number from 1e-05 to 0.1, logarithmic', "one of 'sgd' (momentum), 'adam'")
-    """
-    match domain:
-        case Float() | Int():
-            kind = "number" if isinstance(domain, Float) else "whole number"
-            return f"{kind} from {domain.low:g} to {domain.high:g}" + (", logarithmic" if domain.log else "")
-        case Const(value=v):
-            return f"always {v!r}"
-        case Ordered(values=values):
-            return f"one of {', '.join(map(repr, values))}, in this order"
-    branches = domain.branches or (None,) * len(domain.options)
-    listed = [
-        repr(o) + ("" if b is None else f" ({', '.join(b)})") for o, b in zip(domain.options, branches, strict=True)
-    ]
-    return f"one of {', '.join(listed)}"
 
 
 def _there(source: str, columns: list[str], flag: str, name: str) -> None:

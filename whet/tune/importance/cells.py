@@ -25,7 +25,7 @@ class Cells:
 
     places, widths: by dimension (c,), where cells are in [0, 1] and what share of it they have; when: by dimension the choices that
     must be taken for it to exist; kids: by dimension and option the dimensions that exist with it; names: unique, with the option where
-    two branches have the same name.
+    two branches have the same name; free: the columns of what has more than one value.
 
     >>> from whet.tune.space import Choice, Float, Int
     >>> cells = Cells(Space(k=Int(1, 2), o=Choice({"sgd": Space(m=Float(0, 1)), "adam": None})))
@@ -37,6 +37,7 @@ class Cells:
         self.space, self.dims = space, space.dims
         self.cube = Cube(space)
         self.d = len(self.dims)
+        self.free = [j for j, dim in enumerate(self.dims) if dim.varies]
         self.places: list[np.ndarray] = []
         self.widths: list[np.ndarray] = []
         for dim, levels, edges in zip(self.dims, self.cube.levels, self.cube.edges, strict=True):

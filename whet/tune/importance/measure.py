@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from whet.errors import StudyError
+from whet.tune.earlier import own
 from whet.tune.importance.cells import Cells
 from whet.tune.importance.effects import Effects, effects, pairs_of
 from whet.tune.importance.products import covariances
@@ -44,6 +45,9 @@ def importance(trials: Trials, *, top: float | None = None, pairs: bool = False,
     top: only what is among the best share of the trials tells, e.g. 0.1: all that is worse counts as the worst of them (the "improvement over a
     baseline" of the same paper, section 4.3; not PED-ANOVA, which asks for the chance to be among them); pairs: with what two do together; seed: of the forest.
 
+    Trials that went on from weights that another configuration trained are left out: their value is not what their own configuration comes to. So are
+    dimensions that have one value.
+
     Raises StudyError when there is no dimension, fewer than 8 trials have a value, all have the same, or `top` leaves fewer than 4 good ones.
 
     >>> from whet.tune.space import Float, Space
@@ -72,7 +76,7 @@ def importance(trials: Trials, *, top: float | None = None, pairs: bool = False,
     sign = 1.0 if trials.goal.better == "min" else -1.0
     chances = noise * np.array([[cells.chance(when)] for when in cells.when])  # what means nothing exists everywhere
     parts = []
-    for j in range(cells.d):
+    for j in cells.free:
         part = _part(cells, taken, j, sign * mean, sign * spread)
         chance = float(chances[j].mean())
         verdict: Verdict = (
@@ -85,6 +89,7 @@ def importance(trials: Trials, *, top: float | None = None, pairs: bool = False,
     joint = [
         Joint((cells.names[i], cells.names[j]), Share.of(np.array([e.pairs[i, j] / e.variance for e in taken])))
         for i, j, _ in pairs_of(cells)
+        if i in cells.free and j in cells.free
     ]
     joint.sort(key=lambda p: -p.share.value)
     rest = 1.0 - sum(p.alone.value for p in parts) - sum(p.share.value for p in joint)
@@ -93,16 +98,17 @@ def importance(trials: Trials, *, top: float | None = None, pairs: bool = False,
 
 def _values(trials: Trials, top: float | None) -> tuple[np.ndarray, np.ndarray, Importance]:
     """Return rows (n, d) and scores (n,) of the trials that have a value, the worst ones pulled in, and what is to be said of them."""
-    if not trials.space.dims:
+    if not any(dim.varies for dim in trials.space.dims):
         raise StudyError("the space has no dimension that could matter: every value in it is fixed.")
     if top is not None and not 0.0 < top < 1.0:
         raise StudyError(f"top: must be above 0 and below 1, got {top:g}. Use e.g. 0.1 for the best tenth.")
     view = Seen().look(trials)
+    heirs = sum(trials[int(i)].value is not None for i in view.inherited)
     sound = np.isfinite(view.scores)
     rows, scores, n = view.rows[sound], view.scores[sound], int(sound.sum())
     if n < LEAST:
         raise StudyError(
-            f"{n} of {len(trials)} trials {'has' if n == 1 else 'have'} a value; what matters needs at least {LEAST}. Run more trials first."
+            f"{n} of {len(trials)} trials {'has' if n == 1 else 'have'} a value{own(trials)}; what matters needs at least {LEAST}. Run more trials first."
         )
     worst = Scale.of(scores).worst
     if top is not None:
@@ -114,7 +120,7 @@ def _values(trials: Trials, top: float | None) -> tuple[np.ndarray, np.ndarray, 
     partial = sum(trials.reach(trials[int(i)]) < trials.steps for i in view.ids[sound])
     failed = len(view.failed_ids) + int((~sound).sum())
     pulled = (worst if trials.goal.better == "min" else -worst) if (scores > worst).any() else None
-    said = Importance(trials.goal, n, failed, partial, pulled, top, 0.0, 0.0, ())
+    said = Importance(trials.goal, n, failed, partial, heirs, pulled, top, 0.0, 0.0, ())
     return rows, np.minimum(scores, worst), said
 
 
@@ -136,7 +142,8 @@ def _part(cells: Cells, taken: list[Effects], j: int, mean: float, spread: float
     low, high = np.quantile(curves, (0.025, 0.975), axis=0)
     dim, name = cells.dims[j], cells.names[j]
     axis = Axis(name, dim.domain, tuple(cells.values(j)), cells.places[j])
-    when = " and ".join(f"{choice} {option}" for choice, option in dim.when)
+    # what hangs on a choice of one option is always there
+    when = " and ".join(f"{choice} {option}" for (choice, option), k in zip(dim.when, cells.when[j], strict=True) if k in cells.free)  # fmt: skip
     exists = cells.chance(cells.when[j])
     return Part(name, alone, total, 0.0, "cannot tell", exists, when, axis, curves.mean(0), low, high)
 

@@ -92,7 +92,7 @@ class Importance:
     """What matters in a study. Made by `importance`.
 
     trials: how many have a value; failed, partial: how many failed, which it does not know of, and how many were not trained to the end, which count
-    with the value they are forecast to end with; pulled: the value that all worse ones count as, None when there is none so bad; top: the share of the trials that
+    with the value they are forecast to end with; inherited: how many are left out as they went on from weights that another configuration trained; pulled: the value that all worse ones count as, None when there is none so bad; top: the share of the trials that
     count as good, None for all. r2: how much of the variance the forest predicts of trials it was not shown; limit: the least of it from which its word is taken.
     parts: the dimensions, the largest share alone first; pairs: those of dimensions that exist at the same time, the largest first, empty when not asked
     for; rest: what is left of 1 then, due to three or more together (None without pairs).
@@ -102,6 +102,7 @@ class Importance:
     trials: int
     failed: int
     partial: int
+    inherited: int
     pulled: float | None
     top: float | None
     r2: float
@@ -122,7 +123,7 @@ class Importance:
     def json(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
         return {
-            "goal": str(self.goal), "trials": self.trials, "failed": self.failed, "partial": self.partial, "pulled": self.pulled, "top": self.top,
+            "goal": str(self.goal), "trials": self.trials, "failed": self.failed, "partial": self.partial, "inherited": self.inherited, "pulled": self.pulled, "top": self.top,
             "r2": self.r2 if np.isfinite(self.r2) else None, "limit": self.limit, "predicts": self.predicts,
             "parts": [p.json() for p in self.parts], "pairs": [p.json() for p in self.pairs], "rest": self.rest,
         }  # fmt: skip

@@ -14,16 +14,17 @@ from whet.tune.trial import Bound, Goal, State, Trial, Trials
 
 __all__ = ["Seen", "View"]
 
-_NEW, _OK, _FAILED, _RUNNING = range(
-    4
-)  # what is known of a trial: nothing yet, a value, that it failed, its configuration
+_NEW, _OK, _FAILED, _RUNNING, _HEIR = range(
+    5
+)  # what is known of a trial: nothing yet, a value, that it failed, its configuration; that others trained its weights too
 
 
 @dataclass(frozen=True)
 class View:
     """What a study has to say. ids (n,), rows (n, d), scores (n,): of trials with a value, the smallest is the best, that of a
     trial that was not trained to the end being what it is forecast to end with; failed (f, d), failed_ids (f,): of those that failed;
-    running (r, d): of those that have no value yet. bounds (b): of the goals; measured (n, b), failed_measured (f, b): what trials with a
+    running (r, d): of those that have no value yet. Trials that went on from weights that another configuration trained are in none of these unless they
+    failed: what they come to is not what their own configuration comes to. inherited (h,): their ids. bounds (b): of the goals; measured (n, b), failed_measured (f, b): what trials with a
     value, and failed ones, last reported of the metric of each, NaN when nothing. aims (n, g): the scores of the goals after the first in the last
     report, inf where there is none.
     """
@@ -34,6 +35,7 @@ class View:
     failed: np.ndarray
     failed_ids: np.ndarray
     running: np.ndarray
+    inherited: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     bounds: tuple[Bound, ...] = ()
     measured: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     failed_measured: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -81,14 +83,14 @@ class Seen:
             self._grow(len(trials) + len(trials) // 4 + 64)
         for t in news:
             self._take(t, trials)
-        ok, failed, running = (np.flatnonzero(self._group == group) for group in (_OK, _FAILED, _RUNNING))
+        ok, failed, running, heirs = (np.flatnonzero(self._group == group) for group in (_OK, _FAILED, _RUNNING, _HEIR))
         scores, rows = self._scores, self._rows
         if self._partial:
             self._forecast.see(trials)
             part = sorted(self._partial & self._forecast.stands.keys())
             scores = scores.copy()
             scores[part] = self._forecast.final(part)
-        view = View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running], aims=self._aims[ok])
+        view = View(ok, rows[ok], scores[ok], rows[failed], failed, rows[running], heirs, aims=self._aims[ok])
         if not self._bounds:
             return view
         return replace(view, bounds=self._bounds, measured=self._measured[ok], failed_measured=self._measured[failed])
@@ -115,6 +117,8 @@ class Seen:
             self._aims[t.id] = [g.score(metrics.get(g.name, np.nan)) for g in self._goals]
         if t.state is State.FAILED:
             self._group[t.id] = _FAILED
+        elif trials.inherits(t):
+            self._group[t.id] = _HEIR
         elif t.value is None:
             self._group[t.id] = _RUNNING
         else:
