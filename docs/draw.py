@@ -4,7 +4,7 @@
     python docs/draw.py --check    say which are not what the code does now (exit code 1)
 
 search-NAME.svg: the first 40 proposals of each searcher on one function of two numbers. schedule-NAME.svg: how far each scheduler trains the same 25
-trials of one made-up task (a population has one of its own, with weights to share). gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
+trials of one made-up task (a population has one of its own, with weights to share, and a race one over folds). gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
 what is true. front.svg: what a study with two goals trades. front-stopping.svg: which of its trials are trained to the end.
 winner.svg: the best of a study as trials come in, raw and less the luck of choosing.
@@ -33,6 +33,7 @@ from drawing.grown import growing, grown
 from drawing.lucky import lucky, trying
 from drawing.mattering import mattered, weighed
 from drawing.populated import populated
+from drawing.raced import Folds, raced, racing
 from drawing.schedulers import brackets, scheduled
 from drawing.searchers import proposed, recorded, searched
 from drawing.shared import shared, sharing
@@ -67,6 +68,9 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
         there = PICTURES / f"search-{name}.svg"
         yield there.name, searched(name, proposed(name, recorded(there) if kept else None))
     for name in dict.fromkeys(["auto", *SCHEDULERS.known]):
+        if name == "race":
+            yield f"schedule-{name}.svg", raced(folds := Folds(), racing(folds))
+            continue
         yield f"schedule-{name}.svg", populated() if name == "population" else scheduled(name)
     yield "gp.svg", sliced(believed())
     yield "hyperband.svg", brackets()

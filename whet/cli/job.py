@@ -87,6 +87,7 @@ def check_words(
     price: str | None = None,
     like: Sequence[str] | None = None,
     goal: Sequence[str] | None = None,
+    folds: int | None = None,
 ) -> None:
     """Raise a WhetError for what is wrong whatever the task is, before anything is loaded or written."""
     from whet.tune.like import asked
@@ -103,6 +104,10 @@ def check_words(
         parse(until, study=True, what="--until")
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs: must be at least 1, got {epochs}.")
+    if folds is not None:
+        from whet.recipe.folds import check_words as check_folds
+
+        check_folds(folds, search=search, schedule=schedule, price=price)
     asked(like or ())
     aims = parse_goals(goals(goal) or "min loss")
     space = Space(x=Float(0, 1, live=True))
@@ -130,6 +135,7 @@ def make_job(
     price: str | None = None,
     like: Sequence[str] | None = None,
     rerace: float = 0.0,
+    folds: int | None = None,
 ) -> Job:
     """Return the job."""
     from whet.recipe.job import Job
@@ -137,7 +143,7 @@ def make_job(
     return Job(
         task, runs=runs, budget=Budget.of(budget), workers=workers, name=name, search=search, schedule=schedule,
         steps=epochs, start=start, store=store, stop=stop, until=until, price=price,
-        like=tuple(like or ()), rerace=rerace, command=shlex.join(["whet", *sys.argv[1:]]),
+        like=tuple(like or ()), rerace=rerace, folds=folds, command=shlex.join(["whet", *sys.argv[1:]]),
     )  # fmt: skip
 
 

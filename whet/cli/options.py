@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from whet.recipe import Block, Job
 
 __all__ = [
-    "Budget", "Durability", "Epochs", "Fresh", "Goal", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
+    "Budget", "Durability", "Epochs", "Folds", "Fresh", "Goal", "Gpus", "Html", "Json", "Kind", "Like", "Memory", "Name", "On", "Plain", "Price", "Quota", "Runs", "Schedule",
     "Rerace", "Search", "Seed", "Set", "Stall", "Stop", "Store", "Target", "TaskName", "Time", "Until", "Workers", "again", "check_place",
     "check_workers", "more",
 ]  # fmt: skip
@@ -140,6 +140,15 @@ Epochs = Annotated[
         "--epochs", metavar="N", envvar="WHET_EPOCHS", help="The most epochs of a trial (default: the task's)."
     ),
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        metavar="K",
+        envvar="WHET_FOLDS",
+        help="Cross-validate each trial: K trainings, one a fold of the train and valid examples.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", envvar="WHET_SEED", help="Of splits, search and training.")]
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", envvar="WHET_RUNS", help="The folder for everything that is made.")
@@ -188,7 +197,12 @@ def more(job: Job, blocks: Mapping[str, Block]) -> str:
     if blocks["tune"].data.get("stopped"):
         return "stopped: another --until goes on (--until never: without), --fresh starts over"
     data, limits = blocks["tune"].data, job.limits
-    spent = (("trials", limits.trials), ("epochs", limits.steps), ("seconds", limits.seconds), ("cost", limits.cost))
+    spent = (
+        ("trials", limits.trials),
+        (job.unit + "s", limits.steps),
+        ("seconds", limits.seconds),
+        ("cost", limits.cost),
+    )
     if job.rerace and all(limit is None or (data.get(what) or 0) < limit for what, limit in spent):
         return "nothing is left to do: a larger --budget goes on, --fresh starts over"
     return f"--budget {job.budget} is spent: a larger one goes on, --fresh starts over"

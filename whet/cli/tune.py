@@ -33,6 +33,7 @@ def tune(
     goal: o.Goal = None,
     like: o.Like = None,
     epochs: o.Epochs = None,
+    folds: o.Folds = None,
     stop: o.Stop = None,
     until: o.Until = None,
     rerace: o.Rerace = 0.0,
@@ -59,7 +60,7 @@ def tune(
     kept = place(runs, store, quota=quota, durability=durability)
     check_words(
         budget=budget, search=search, schedule=schedule, epochs=epochs, store=kept, stop=stop, until=until, price=price,
-        like=like, goal=goal,
+        like=like, goal=goal, folds=folds,
     )  # fmt: skip
     from whet.cli.screen import Screen, blocks_json, emit_json
     from whet.cli.stop import interruptible
@@ -70,10 +71,10 @@ def tune(
     job = make_job(
         make_task(task, target, kind, seed, time=time, goal=goal), runs=runs, budget=budget, workers=workers, name=name, search=search,
         schedule=schedule, epochs=epochs, start=start, stop=stop, until=until, price=price, store=kept,
-        like=like, rerace=rerace,
+        like=like, rerace=rerace, folds=folds,
     )  # fmt: skip
     screen = Screen(plain=plain, quiet=json)
-    with interruptible("finishing this epoch, then reporting", screen.notice) as asked:
+    with interruptible(f"finishing this {job.unit}, then reporting", screen.notice) as asked:
         blocks = screen.show(tuned(job, fresh=fresh, stopping=asked.is_set))
     if json:
         emit_json({"study": job.name, "runs": str(job.folder), "interrupted": asked.is_set(), **blocks_json(blocks)})

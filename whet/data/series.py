@@ -17,7 +17,7 @@ from whet.data.prepare import fit_encoding
 from whet.data.seen.series_season import periods
 from whet.data.series_lags import CYCLES, calendar
 from whet.data.series_made import Rows, made
-from whet.data.series_time import LEAST, Clock, day, in_order
+from whet.data.series_time import LEAST, Clock, day, find_clock, in_order
 from whet.data.split import Data
 from whet.data.target import encode_target, infer_kind
 from whet.errors import DataError
@@ -26,7 +26,7 @@ from whet.finding import Finding, Severity
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["lookahead", "series"]
+__all__ = ["lookahead", "series", "series_again"]
 
 WIDEST = 48  # lags of the target in a row; longer seasons get the one lag that is a season away
 COLUMNS = 200  # inputs that are lags, of all columns together
@@ -95,6 +95,31 @@ def _made(
     data, changed = made(Rows(ordered, clock.rows, parts, int(valid[-1]) + 1, whole, source))
     said = _said(clock, plan, cut, target)
     return replace(data, findings=(said, *clock.findings, *map(_kept, found), *dropped, *changed))
+
+
+def series_again(rows: Rows, train: np.ndarray, valid: np.ndarray) -> Data:
+    """Return the data of a series divided otherwise, without a test split: season, lags and encoding are those of `train`.
+
+    train, valid: positions of their examples in `rows.frame`, in the order of time; rows after the last of `valid` are not looked at.
+
+    >>> import pandas as pd
+    >>> from whet.data.series_time import find_clock
+    >>> frame = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=100).astype(str), "y": np.arange(100) % 7 * 1.5})
+    >>> rows = series(frame, "y", find_clock(frame, "y", None, "t.csv")).sealed.rows
+    >>> data = series_again(rows, np.arange(20, 50), np.arange(50, 60))
+    >>> len(data.train), len(data.valid), data.sealed is None
+    (30, 10, True)
+    """
+    seen = rows.frame.iloc[: int(valid[-1]) + 1]
+    clock = find_clock(seen, rows.target, ",".join(rows.plan["time"]), rows.source)
+    assert clock is not None
+    kinds, _ = _others(seen, clock, rows.target, int(train[-1]) + 1, rows.source)
+    plan = _plan(seen, clock, rows.target, kinds, train)
+    cut = {"valid": str(clock.times[valid[0]]), "test": rows.plan["starts"]["test"]}
+    whole = {**plan, "from": str(clock.times[0]), "starts": cut}
+    parts = {"train": train, "valid": valid, "test": rows.parts["test"]}
+    data, _ = made(Rows(rows.frame, rows.ids, parts, len(seen), whole, rows.source))
+    return replace(data, sealed=None)
 
 
 def _kept(finding: Finding) -> Finding:

@@ -17,6 +17,7 @@ from whet.execute import Workers
 from whet.journal.checkpoint import Files
 from whet.journal.store import Store, check_name
 from whet.metric import METRICS
+from whet.recipe import folds as crossed
 from whet.stop import parse
 from whet.task import Task
 from whet.tasks import reference
@@ -41,7 +42,9 @@ class Job:
     workers: processes that train; name: the study's, the task's when empty; steps: epochs of a trial, the task's when
     None; start: how to start the workers, `whet.execute.place(...)`, processes when None; command: how to do it again;
     stop: when to end a trial early, as text, the task's when None; until: when to end the search, as text; price: of an
-    hour, an epoch or a trial, what a budget in cost is paid with; like: names of earlier studies of the store to learn from, or "all"; rerace: the share of the budget that is kept to run the best again.
+    hour, an epoch or a trial, what a budget in cost is paid with; like: names of earlier studies of the store to learn from, or "all"; rerace: the share of the budget that is kept to run the best again;
+    folds: in how many folds the visible examples are dealt, None for the task's own validation part: a step of a trial is a fold then, trained for `steps` epochs
+    (see `whet.recipe.folds`), and a budget in epochs buys so many fewer.
 
     >>> from whet.tasks import resolve
     >>> Job(resolve("digits"), runs=Path("somewhere")).folder.as_posix()
@@ -64,6 +67,7 @@ class Job:
     price: Price | str | None = None
     like: Sequence[str] = ()
     rerace: float = 0.0
+    folds: int | None = None
     _seen: Look | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +79,11 @@ class Job:
         self.stop = self._criterion()
         self.price = None if self.price is None else Price.of(self.price)
         self.budget = self.budget.priced(self.price)
+        crossed.check_words(self.folds, search=self.search, schedule=self.schedule, price=self.price)
+        if self.folds and self.budget.steps is not None and self.budget.steps < self.task.steps:
+            raise UsageError(
+                f"--budget {self.budget}: a fold trains {self.task.steps} epochs. Give {self.task.steps}epochs or more, or fewer --epochs."
+            )
         if not 0 <= self.rerace <= 0.9:
             raise UsageError(
                 f"--rerace: must be a share of the budget from 0 to 0.9, got {self.rerace:g}. Use e.g. 0.2."
@@ -104,9 +113,17 @@ class Job:
 
     @property
     def limits(self) -> Budget:
-        """What the search may spend: the budget less the time that is kept for the ensemble."""
+        """What the search may spend, in steps: the budget less the time that is kept for the ensemble, which folds have none of."""
+        if self.folds is not None:
+            steps = self.budget.steps
+            return self.budget if steps is None else replace(self.budget, steps=steps // self.task.steps)
         seconds = self.budget.seconds
         return self.budget if seconds is None else replace(self.budget, seconds=seconds * (1 - SQUEEZING))
+
+    @property
+    def unit(self) -> str:
+        """What a step of a trial is: "epoch", or "fold"."""
+        return "epoch" if self.folds is None else "fold"
 
     @property
     def searching(self) -> Budget:
@@ -188,13 +205,20 @@ class Job:
 
     def study(self, data: Data) -> Study:
         """Return the study, new or as it stands; raise StudyError when it belongs to another task or other data."""
-        study = Study(
-            self.task.space, goal=self.goals(data), search=self.search, schedule=self.schedule,
-            steps=self.task.steps, seed=self.task.seed, store=self.store, name=self.name,
-            like=self.like,
-        )  # fmt: skip
+        goals, folds = self.goals(data), self.folds
+        schedule = self.schedule if folds is None else crossed.schedule(self.schedule, self.task.goals(data))
         try:
-            self._same(study, {"reference": reference(self.task), "data": fingerprint(data), "source": data.source})
+            study = Study(
+                self.task.space, goal=goals, search=self.search, schedule=schedule, steps=folds or self.task.steps,
+                seed=self.task.seed, store=self.store, name=self.name, like=self.like,
+            )  # fmt: skip
+        except StudyError:
+            crossed.check_same(Store.of(self.store), self.name, folds)
+            raise
+        try:
+            now: dict[str, Any] = {"reference": reference(self.task), "data": fingerprint(data), "source": data.source}
+            now |= {} if folds is None else {"folds": folds, "epochs": self.task.steps}
+            self._same(study, now)
             if not study.trials:
                 study.enqueue(self.first, note=START)
         except BaseException:
@@ -213,6 +237,11 @@ class Job:
             a, b = before["reference"], now["reference"]
             differs = ", ".join(f"{k} {a.get(k)!r}, not {b.get(k)!r}" for k in b if a.get(k) != b.get(k))
             raise StudyError(f"study '{self.name}': belongs to {differs}. {how}")
+        crossed.check_same(Store.of(self.store), self.name, self.folds)
+        if before.get("epochs") != now.get("epochs"):
+            raise StudyError(
+                f"study '{self.name}': trains {before['epochs']} epochs a fold, not {now['epochs']} (--epochs). {how}"
+            )
         if before["data"] != now["data"]:
             raise StudyError(f"study '{self.name}': the data of {now['source']} changed since it began. {how}")
 

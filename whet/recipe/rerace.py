@@ -12,6 +12,7 @@ from whet.data.split import Data
 from whet.execute import Workers
 from whet.metric import Metric
 from whet.recipe.block import Progress
+from whet.recipe.folds import judged, tag
 from whet.recipe.job import Job
 from whet.recipe.tuning import Picture, spent_enough, training
 from whet.recipe.winner import latest, outputs_of, worth
@@ -131,7 +132,7 @@ def rerace(
         finally:
             study.record("race", {"on": False})
         where = _standings(job, study, data, racers)
-        lines = _lines(where, study)
+        lines = _lines(where, study, "fresh seed" if job.folds is None else "fresh deal")
         if not (lines or stopping()):
             lines = [
                 f"nothing was run again: too little of the budget was left for {len(racers)} configurations{_REST}"
@@ -175,8 +176,10 @@ def _rounds(
         if len(standing) < 2 or not (todo or left) or not room or spent_enough(study, limits):
             return
         for s in todo:
-            note = f"trial {s.trial} again, fresh seed {s.runs + 1}"
-            study.enqueue(study.trials[s.trial].params, note=note, tags=(RERACE,), again=True)
+            fresh = "seed" if job.folds is None else "folds"
+            note = f"trial {s.trial} again, fresh {fresh} {s.runs + 1}"
+            tags = (RERACE,) if job.folds is None else (RERACE, tag(s.runs + 1))
+            study.enqueue(study.trials[s.trial].params, note=note, tags=tags, again=True)
         crew = Crew(study, training(job, study), replace(limits, trials=whole), pool)
         for _ in crew.watch(stopping=stopping):
             yield picture.progress(crew.spending.update())
@@ -206,6 +209,7 @@ def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> lis
         if (found := outputs_of(study, t.id)) is not None:
             runs[first].append(found[1])
     some = next((o for os in runs.values() for o in os), None)
+    data = judged(study, data, trials[racers[0]])  # in the order of the examples, whichever fold each was in
     y = data.valid.targets.numpy()
     if some is None:
         return [Standing(i, 0, None, None, None, False) for i in racers]
@@ -213,11 +217,11 @@ def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> lis
     return standings(runs, y, goal, kind=data.kind, seed=study.seed)
 
 
-def _lines(where: Sequence[Standing], study: Study) -> list[str]:
+def _lines(where: Sequence[Standing], study: Study, what: str) -> list[str]:
     name, lead = study.goals[0].name, where[0]
     if lead.score is None or lead.error is None:
         return []
-    said = f"run again on {count(lead.runs, 'fresh seed')}, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
+    said = f"run again on {count(lead.runs, what)}{' of the folds' if what == 'fresh deal' else ''}, the configuration of trial {lead.trial} is the best: {name} {lead.score:.4g} +- {1.96 * lead.error:.2g}"
     rest = [f"trial {s.trial} {s.score:.4g}{' (out)' if s.out else ''}" for s in where[1:] if s.score is not None]
     return [said, *([f"beside it {', '.join(rest)}"] if rest else [])]
 

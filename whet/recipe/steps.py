@@ -12,6 +12,7 @@ from whet.execute import Workers, place
 from whet.recipe.begin import check_block, data_block, like_block, try_parts
 from whet.recipe.block import Began, Block, Progress
 from whet.recipe.finish import Chosen, export_block, left, squeeze, still_good, test_block
+from whet.recipe.folds import check_data
 from whet.recipe.job import Job
 from whet.recipe.rerace import rerace
 from whet.recipe.summary import report_block
@@ -88,7 +89,8 @@ def tuned(
             yield from _search(job, study, pool, stopping)
         if study.trials.best is not None:
             yield Began("report")
-            yield report_block(job, study, data, squeeze(job, study, data)[1] if left(study) else None)
+            chosen = squeeze(job, study, data)[1] if job.folds is None and left(study) else None  # folds leave no model
+            yield report_block(job, study, data, chosen)
     finally:
         study.close()
 
@@ -101,6 +103,8 @@ def _opened(job: Job, fresh: bool) -> tuple[Data, Study | None]:
     try:
         if study is None:
             job.check_like()  # before --fresh deletes anything
+            if job.folds is not None:
+                check_data(job.task, data, job.folds)
         if study is None or not over(study, job):
             try_parts(job)
     except BaseException:
@@ -171,11 +175,11 @@ def _search(
         yield Block(
             "tune",
             ("interrupted before any trial had a value",),
-            {"trials": len(study.trials), "epochs": study.spent.steps},
+            {"trials": len(study.trials), job.unit + "s": study.spent.steps},
         )
     elif spent_enough(study, job.limits):
         raise StudyError(
-            f"study '{study.name}': the budget of {job.budget} was too short for one epoch. Give a larger --budget."
+            f"study '{study.name}': the budget of {job.budget} was too short for one {job.unit}. Give a larger --budget."
         )
     else:
         raise StudyError(

@@ -12,6 +12,7 @@ from whet.data.split import Data
 from whet.execute import Workers
 from whet.metric import Interval, interval
 from whet.recipe.block import WIDTH, Block, Progress
+from whet.recipe.folds import judged
 from whet.recipe.job import Job
 from whet.recipe.winner import latest, outputs_of, told, worth
 from whet.recipe.words import configured, count, number, size, strategy, traded
@@ -53,7 +54,9 @@ def over(study: Study, job: Job) -> bool:
 def training(job: Job, study: Study) -> dict[str, Any]:
     """Return the objective of the job's task, as workers take it."""
     given: dict[str, Any] = {"reference": reference(job.task), "stop": job.stop, "noise": ending.wants_noise(study)}
-    return {"ref": "whet.tune.worker:objective", "given": {k: v for k, v in given.items() if v}}
+    given |= {} if job.folds is None else {"folds": job.folds, "epochs": job.task.steps}
+    where = "whet.tune.worker" if job.folds is None else "whet.recipe.folds"
+    return {"ref": f"{where}:objective", "given": {k: v for k, v in given.items() if v}}
 
 
 def _covers(known: Budget, budget: Budget) -> bool:
@@ -97,6 +100,7 @@ class Picture:
 
     def __init__(self, job: Job, study: Study, data: Data) -> None:
         self._study, self._data, self._task, self._limits = study, data, job.task, job.limits
+        self._unit = job.unit + "s"
         self._began = time.monotonic()
         spent = study.spent
         self._trials, self._steps, self._seconds = spent.trials or 0, spent.steps or 0, spent.seconds or 0.0
@@ -111,7 +115,7 @@ class Picture:
             for have, limit, text, whole in (
                 (seconds, limits.seconds, duration(seconds), duration(limits.seconds or 0)),
                 (started, limits.trials, f"{started}", f"{limits.trials} trials"),
-                (steps, limits.steps, f"{steps}", f"{limits.steps} epochs"),
+                (steps, limits.steps, f"{steps}", f"{limits.steps} {self._unit}"),
                 (spent.cost or 0.0, limits.cost, number(spent.cost), f"{number(limits.cost)} cost"),
             )
             if limit
@@ -129,8 +133,8 @@ class Picture:
         return Progress(
             "tune", min(done, 1.0), text, whole, None if left is None else max(0.0, left),
             {"trials": started, "finished": sum(t.state is State.DONE for t in trials),
-             "failed": sum(t.state is State.FAILED for t in trials), "epochs": steps},
-            {"trials": (started - self._trials) / past, "epochs": (steps - self._steps) / past},
+             "failed": sum(t.state is State.FAILED for t in trials), self._unit: steps},
+            {"trials": (started - self._trials) / past, self._unit: (steps - self._steps) / past},
             self._best_text(trials), configured(running[-1].params) if running else "",
         )  # fmt: skip
 
@@ -146,8 +150,8 @@ class Picture:
 
 
 def score(study: Study, trial: Trial, data: Data, task: Task) -> Interval | None:
-    """Return a trial's validation score with its interval, or None when its outputs are gone."""
-    found = outputs_of(study, trial.id)
+    """Return a trial's score with its interval, on the validation part or on all examples its folds held out; None when its outputs are gone."""
+    found, data = outputs_of(study, trial.id), judged(study, data, trial)
     if found is None:
         return None
     measure = goal_metric(task, trial.params, data, found[1])
@@ -164,7 +168,7 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
     found, honest = score(study, best, data, job.task), worth(study, data, job.task)
     value = f"{best.value:.4g}" if found is None else str(found)
     lines = [
-        f"{counts}; {count(spent.steps or 0, 'epoch')} in {duration(spent.seconds or 0.0)}",
+        f"{counts}; {count(spent.steps or 0, job.unit)} in {duration(spent.seconds or 0.0)}",
         *textwrap.wrap(how, WIDTH),
     ]
     paid = None if price is None else Price.of(price).spent(spent)
@@ -174,11 +178,14 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
     lines += textwrap.wrap(_missed(study), WIDTH)
     if states[State.FAILED]:
         lines += textwrap.wrap(commonest(trials), WIDTH)
-    lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, 'epoch')}: {configured(best.params)}", WIDTH)
-    lines.append(f"validation {study.goals[0].name} {value}")
+    lines += textwrap.wrap(f"best trial {best.id}, {count(best.step, job.unit)}: {configured(best.params)}", WIDTH)
+    if job.folds is None:
+        lines.append(f"validation {study.goals[0].name} {value}")
+    else:
+        lines += textwrap.wrap(f"cross-validated {study.goals[0].name} {value}", WIDTH)
     lines += textwrap.wrap(unkept(trials), WIDTH)
     raced = latest(study)
-    said = [*told(honest, trials), *([] if raced is None else raced["lines"])]
+    said = [*told(honest, trials, curves=job.folds is None), *([] if raced is None else raced["lines"])]
     lines += [piece for line in said for piece in textwrap.wrap(line, WIDTH)]
     matters = in_short(trials)
     lines += textwrap.wrap(matters, WIDTH)
@@ -188,12 +195,12 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
         "tune",
         tuple(lines),
         {
-            "trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds, "best": best.id, "params": dict(best.params),
+            "trials": spent.trials, job.unit + "s": spent.steps, "seconds": spent.seconds, "best": best.id, "params": dict(best.params),
             "states": {s.value: n for s, n in states.items() if n}, "value": best.value,
             "interval": None if found is None else [found.low, found.high], "metric": study.goals[0].name,
             "search": strategy(study.searcher), "schedule": strategy(study.scheduler), "stopped": ending.stopped(study), "used_up": ending.used_up(study) or None,
             "ended_early": len(ending.ended(study)), "cost": spent.cost if paid is None else paid,
-            "matters": matters or None, "honest": None if honest is None else honest.json(),
+            "matters": matters or None, **({} if job.folds is None else {"of_folds": job.folds}), "honest": None if honest is None else honest.json(),
             **({} if raced is None else {"rerace": raced["found"]}),
             **({"front": [t.id for t in study.front]} if trade else {}),
         },

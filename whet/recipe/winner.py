@@ -43,8 +43,12 @@ def worth(study: Study, data: Data, task: Task) -> Optimism | None:
 
     if (before := known(study)) is not None:
         return before
+    from whet.recipe.folds import judged
+
     trials = study.trials
-    best, targets = trials.best, data.valid.targets.numpy()
+    best = trials.best
+    data = judged(study, data, best)
+    targets = data.valid.targets.numpy()
     outputs: dict[int, np.ndarray] = {}
     for trial in trials.contenders:
         found = outputs_of(study, trial.id)
@@ -76,8 +80,8 @@ def _key(trials: Trials) -> list[list[int]]:
     return [[t.id, t.step] for t in trials.contenders]
 
 
-def told(found: Optimism | None, trials: Trials) -> list[str]:
-    """Return what is to be said of the best trial beside its raw score, a line each.
+def told(found: Optimism | None, trials: Trials, *, curves: bool = True) -> list[str]:
+    """Return what is to be said of the best trial beside its raw score, a line each; curves: whether a step is an epoch of one training.
 
     >>> from whet.metric import Interval
     >>> from whet.tune.space import Space
@@ -89,7 +93,7 @@ def told(found: Optimism | None, trials: Trials) -> list[str]:
     if found is not None and found.trials > 1:
         lines.append(f"less the luck of choosing 1 of {count(found.trials, 'trial')} {found.corrected}")
         lines += found.doubts
-    if found is not None and (said := passed(trials.get(found.winner), trials, found.noise)):
+    if found is not None and curves and (said := passed(trials.get(found.winner), trials, found.noise)):
         lines.append(said)
     return lines
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from whet.tune import schedule, search
 from whet.tune.overlap import shared
@@ -15,9 +15,29 @@ from whet.tune.trial import Bound
 if TYPE_CHECKING:
     from whet.tune.trial import Trials
 
-__all__ = ["BARS", "bars", "configured", "count", "counted", "learnt", "number", "size", "strategy", "traded"]
+__all__ = [
+    "BARS",
+    "bars",
+    "configured",
+    "count",
+    "counted",
+    "dealt",
+    "learnt",
+    "number",
+    "size",
+    "strategy",
+    "traded",
+    "unit",
+]
 
 BARS = "▁▂▃▄▅▆▇█"
+
+
+class Recorded(Protocol):
+    """What has records: a study."""
+
+    def records(self, topic: str) -> Sequence[Mapping[str, Any]]:
+        """Return what is on record of a topic."""
 
 
 def number(value: Any) -> str:
@@ -54,6 +74,22 @@ def count(n: int, what: str) -> str:
     ('1 trial', '2,000 epochs')
     """
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def dealt(study: Recorded) -> int:
+    """Return into how many folds a study deals its examples, 0 when it does not.
+
+    >>> import whet
+    >>> dealt(whet.Study(whet.Space(x=whet.Float(0, 1))))
+    0
+    """
+    known = study.records("task")
+    return int(known[-1].get("folds") or 0) if known else 0
+
+
+def unit(study: Recorded) -> str:
+    """Return what a step of the study's trials is: "fold", or "epoch"."""
+    return "fold" if dealt(study) else "epoch"
 
 
 def bars(counts: Mapping[int, int], most: int = 24) -> str:

@@ -42,7 +42,7 @@ class ImageTask(Task):
     ) -> None:  # fmt: skip
         self.source, self.seed, self.size, self.flip = source, seed, size, flip
         self._loaded: dict[int, Data] = {}
-        self._pixels: dict[int, Standardize] = {}
+        self._pixels: tuple[Tensor, Standardize] | None = None  # of which pictures
         data = self.data({})
         self.name = name or task_name(source)
         self.space = space or image_space(len(data.train), *data.train.parts[0].shape[2:])
@@ -63,9 +63,10 @@ class ImageTask(Task):
         """Return the Convnet that `net` and its branch describe; "linear" is the one without any convolution."""
         data = self.data(params)
         images = data.train.parts[0]
-        if self.seed not in self._pixels:  # the statistics of 50,000 pictures cost more than an epoch of small ones
-            self._pixels[self.seed] = Standardize.fit(images)
-        pixels = self._pixels[self.seed]
+        if self._pixels is None or self._pixels[0] is not images:
+            # the statistics of 50,000 pictures cost more than an epoch of small ones
+            self._pixels = images, Standardize.fit(images)
+        pixels = self._pixels[1]
         classes = len(data.classes or ())
         options: dict[str, Any] = {"depth": 0} if params.get("net") == "linear" else {
             key: params[f"net.{key}"] for key in ("width", "depth", "dropout", "norm") if f"net.{key}" in params

@@ -36,6 +36,7 @@ def compare(
     """
     from whet.cli.screen import Screen, emit_json
     from whet.cli.study.drawn import plot
+    from whet.recipe.words import unit
     from whet.tune.account import Account, accounts
     from whet.tune.difference import difference, meeting
 
@@ -50,16 +51,18 @@ def compare(
         if json:
             emit_json({"study": study, **found.json(), "seconds": seconds, "no_examples": why_not})
             return 0
-        screen = Screen()
+        screen, step_name = Screen(), unit(opened)
         screen.block("verdict", textwrap.wrap(found.verdict, 70))
         how = found.worth.how
         if found.worth.source in ("jitter", "nothing") and why_not:
             how += f" ({why_not})"
         screen.block("", textwrap.wrap(how, 70))
-        screen.block("", [f"at epoch {found.step}: {found.goal} {cell(found.values[0])} and {cell(found.values[1])}"])
+        screen.block(
+            "", [f"at {step_name} {found.step}: {found.goal} {cell(found.values[0])} and {cell(found.values[1])}"]
+        )
         _side_by_side(screen, opened, found, seconds)
         if found.leads:
-            screen.block("ahead", textwrap.wrap(_leads(found), 70))
+            screen.block("ahead", textwrap.wrap(_leads(found, step_name), 70))
         drawn = plot(
             [(p.step, p.value) for p in trials[ids[0]].curve], [(p.step, p.value) for p in trials[ids[1]].curve]
         )
@@ -89,17 +92,23 @@ def _outputs(study: Study, ids: tuple[int, int], step: int) -> tuple[Outputs | N
         try:
             found.append(np.asarray(unpack(study.keeping.load(names[-1]))["outputs"]))
         except (CheckpointError, KeyError, IndexError, TypeError):
-            return None, f"trial {id} has no checkpoint of epoch {step} with its outputs"
+            return None, f"trial {id} has no checkpoint of step {step} with its outputs"
     try:
+        from whet.recipe.folds import judged
         from whet.recipe.job import Job, fingerprint
+        from whet.recipe.words import dealt
         from whet.tasks import restore
         from whet.train.scored import goal_metric
 
         task = restore(records[-1]["reference"])
         data = task.data(dict(study.trials[ids[0]].params))
         known, now = records[-1].get("data"), fingerprint(Job(task).data())
+        a, b = (judged(study, data, study.trials[id], step) for id in ids)
+        data = a
     except (WhetError, OSError, ImportError) as e:
         return None, f"the task cannot be loaded: {e}"
+    if dealt(study) and not np.array_equal(a.valid.ids, b.valid.ids):
+        return None, "the two had other folds"
     targets = data.valid.targets.numpy()
     if (known is not None and known != now) or any(len(f) != len(targets) for f in found):
         return None, "the data changed since"
@@ -130,23 +139,23 @@ def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[fl
     screen.block("differs", lines)
 
 
-def _leads(found: Difference) -> str:
+def _leads(found: Difference, step: str) -> str:
     """Return who was ahead when, in a sentence."""
     who = {"a": f"trial {found.a}", "b": f"trial {found.b}", "neither": "neither"}
     if len(found.leads) == 1:
-        return f"{who[found.leads[0].who]} at every epoch both reported"
+        return f"{who[found.leads[0].who]} at every {step} both reported"
     if len(found.leads) > 4:
         last = found.leads[-1]
         shares = {k: sum(1 for _, x, y in found.curve if _ahead(found, x, y) == k) for k in ("a", "b")}
         return (
             f"{len(found.leads) - 1} changes of the lead: {who['a']} at {shares['a']} and {who['b']} at {shares['b']} of "
-            f"{len(found.curve)} epochs; {who[last.who]} since epoch {last.first}"
+            f"{len(found.curve)} {step}s; {who[last.who]} since {step} {last.first}"
         )
     parts = [
-        f"{who[x.who]} " + (f"from epoch {x.first} to {x.last}" if x.last > x.first else f"at epoch {x.first}")
+        f"{who[x.who]} " + (f"from {step} {x.first} to {x.last}" if x.last > x.first else f"at {step} {x.first}")
         for x in found.leads[:-1]
     ]
-    return ", ".join([*parts, f"{who[found.leads[-1].who]} since epoch {found.leads[-1].first}"])
+    return ", ".join([*parts, f"{who[found.leads[-1].who]} since {step} {found.leads[-1].first}"])
 
 
 def _ahead(found: Difference, x: float, y: float) -> str:

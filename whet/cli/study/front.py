@@ -43,7 +43,7 @@ def front(
     the range beyond the worst of the study: give one to compare studies.
     """
     from whet.cli.screen import Screen, emit_json
-    from whet.recipe.words import configured, counted, traded
+    from whet.recipe.words import configured, counted, traded, unit
     from whet.tune.pareto import advance, reported, targets
 
     with shown.opened(runs, store, study) as opened:
@@ -69,7 +69,7 @@ def front(
         if reached.volumes:
             corner = ", ".join(f"{k} {cell(counted(v))}" for k, v in reached.reference.items())
             screen.block("", textwrap.wrap(f"hypervolume {cell(_last(reached))} up to {corner}", 70))
-        head = ["trial", *(short(n, 12) for n in names), "epoch", "configuration", "note"]
+        head = ["trial", *(short(n, 12) for n in names), unit(opened), "configuration", "note"]
         rows = [
             [str(t.id), *(cell(counted(v)) for v in reported(trials, t)), str(t.step), configured(t.params),
              short(" ".join([*(f"#{g}" for g in t.tags), t.note]), 14)]

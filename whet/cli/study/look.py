@@ -24,6 +24,8 @@ __all__ = ["add"]
 
 _ROWS = 20
 
+_NO_MODEL = "folds leave no model; a training on the task's own training part makes one:"
+
 
 def add(verbs: typer.Typer) -> None:
     """Add the verbs."""
@@ -141,14 +143,15 @@ def show(
 def _setup(screen: Screen, opened: Study) -> None:
     """Show how the study was set up, what it spent, and what else is on record."""
     from whet.recipe.block import WIDTH
-    from whet.recipe.words import count, learnt, size, strategy, traded
+    from whet.recipe.words import count, dealt, learnt, size, strategy, traded, unit
     from whet.tune import ending
     from whet.tune.budget import duration
     from whet.tune.failure import commonest
     from whet.tune.trial import State
 
     trials, spent = opened.trials, opened.spent
-    tried = f"{count(len(trials), 'trial')}, {count(spent.steps or 0, 'epoch')}, {duration(spent.seconds or 0.0)}"
+    tried = f"{count(len(trials), 'trial')}, {count(spent.steps or 0, unit(opened))}, {duration(spent.seconds or 0.0)}"
+    tried += f"; cross-validated in {k} folds" if (k := dealt(opened)) else ""
     goals = " and ".join(map(str, opened.goals))
     setup = f"{goals}; {strategy(opened.searcher)}, {strategy(opened.scheduler)}, seed {opened.seed}"
     quota = opened.keeping.quota
@@ -171,7 +174,7 @@ def _setup(screen: Screen, opened: Study) -> None:
 
 
 def _rows(opened: Study, chosen: Iterable[Trial]) -> None:
-    from whet.recipe.words import configured, counted
+    from whet.recipe.words import configured, counted, unit
     from whet.tune.pareto import reported, targets
 
     resting, trials = opened.interrupted, opened.trials
@@ -184,7 +187,7 @@ def _rows(opened: Study, chosen: Iterable[Trial]) -> None:
         for t in chosen
     ]  # fmt: skip
     shown.table(
-        ["trial", "state", *(short(g.name, 12) for g in targets(trials)), "epoch", "configuration", "note"],
+        ["trial", "state", *(short(g.name, 12) for g in targets(trials)), unit(opened), "configuration", "note"],
         rows,
         cut="configuration",
     )
@@ -197,7 +200,7 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
     """
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.winner import known, told
-    from whet.recipe.words import count, traded
+    from whet.recipe.words import count, dealt, traded, unit
     from whet.tune.pareto import unkept
 
     with shown.opened(runs, store, study) as opened:
@@ -212,12 +215,13 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
             )
             return 0
         screen = Screen()
-        goal = opened.goals[0].name
+        goal, how = opened.goals[0].name, "cross-validated" if dealt(opened) else "on validation"
         screen.block(
             f"trial {top.id}",
-            [f"{goal} {cell(top.value)} on validation after {count(top.step, 'epoch')}, {shown.state_of(opened, top)}"],
+            [f"{goal} {cell(top.value)} {how} after {count(top.step, unit(opened))}, {shown.state_of(opened, top)}"],
         )
-        said_of_it = [unkept(opened.trials), *told(honest, opened.trials)]
+        said_of_it = [unkept(opened.trials), *told(honest, opened.trials, curves=not dealt(opened))]
+        said_of_it += [_NO_MODEL] if dealt(opened) else []
         screen.block("", [piece for line in said_of_it for piece in textwrap.wrap(line, 70)])
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
@@ -237,6 +241,8 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
 
 
 def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
+    from whet.recipe.words import unit
+
     spent = opened.spent
     records = {
         topic: opened.records(topic)
@@ -257,7 +263,7 @@ def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
     }
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,
-        "space": opened.space.json(), "spent": {"trials": spent.trials, "epochs": spent.steps, "seconds": spent.seconds},
+        "space": opened.space.json(), "spent": {"trials": spent.trials, f"{unit(opened)}s": spent.steps, "seconds": spent.seconds},
         "like": [{"study": x.name, "seq": x.seq, "trials": len(x)} for x in opened.trials.like],
         "bytes": opened.files.bytes(), "quota": opened.keeping.quota,
         "trials": [trial_json(t) for t in order], "records": {k: [dict(r) for r in v] for k, v in records.items() if v},

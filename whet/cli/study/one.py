@@ -21,7 +21,7 @@ _POINTS = 12  # points of a curve that are written out
 def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | None]) -> int:
     """Show one trial wholly."""
     from whet.cli.screen import Screen, emit_json
-    from whet.recipe.words import count
+    from whet.recipe.words import count, unit
     from whet.tune.account import Account, accounts
 
     account = accounts(study.journal.read()).get(trial.id, Account())
@@ -35,15 +35,17 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
         return 0
     screen = Screen()
     value = "no value yet" if trial.value is None else f"{study.goals[0].name} {cell(trial.value)}"
-    screen.block(f"trial {trial.id}", [f"{value} after {count(trial.step, 'epoch')}, {shown.state_of(study, trial)}"])
+    screen.block(
+        f"trial {trial.id}", [f"{value} after {count(trial.step, unit(study))}, {shown.state_of(study, trial)}"]
+    )
     notes = [*(f"#{t}" for t in trial.tags), *([trial.note] if trial.note else [])]
     screen.block("note", textwrap.wrap(" ".join(notes), 70))
     width = max((len(k) for k in trial.params), default=0)
     screen.block("settings", [f"{k:<{width}}  {cell(v)}" for k, v in trial.params.items()] or ["none yet"])
     screen.block("origin", textwrap.wrap(_origin(trial), 70))
     screen.block("curve", _curve(study, trial))
-    screen.block("work", _work(trial, account))
-    screen.block("files", _files(files))
+    screen.block("work", _work(trial, account, unit(study)))
+    screen.block("files", _files(files, unit(study)))
     if trial.error:
         said = f"{trial.error.get('type', 'Failed')}: {trial.error.get('message', '')}"
         screen.block("error", textwrap.wrap(said, 70))
@@ -89,7 +91,9 @@ def _curve(study: Study, trial: Trial) -> list[str]:
     points = list(trial.curve)
     if len(points) > _POINTS:  # evenly spread, both ends among them
         points = [points[round(i * (len(points) - 1) / (_POINTS - 1))] for i in range(_POINTS)]
-    lines = [f"{'epoch':>7}  {study.goals[0].name}"]
+    from whet.recipe.words import unit
+
+    lines = [f"{unit(study):>7}  {study.goals[0].name}"]
     for p in points:
         more = ", ".join(f"{k} {cell(v)}" for k, v in p.metrics.items() if not k.startswith(_GRADIENT))
         lines.append(f"{p.step:>7}  {cell(p.value):<10} {more}"[:70].rstrip())
@@ -100,7 +104,7 @@ def _curve(study: Study, trial: Trial) -> list[str]:
     return lines
 
 
-def _work(trial: Trial, account: Any) -> list[str]:
+def _work(trial: Trial, account: Any, unit: str) -> list[str]:
     from whet.recipe.words import count
     from whet.tune.budget import duration
 
@@ -116,7 +120,7 @@ def _work(trial: Trial, account: Any) -> list[str]:
     if account.retries:
         lines.append(f"{count(account.retries, 'transient failure')}")
     if account.repeated:
-        lines.append(f"{count(account.repeated, 'epoch')} trained again, its checkpoint was not there")
+        lines.append(f"{count(account.repeated, unit)} trained again, its checkpoint was not there")
     return lines
 
 
@@ -130,11 +134,11 @@ def _checkpoints(study: Study, id: int) -> list[dict[str, Any]]:
     return found
 
 
-def _files(files: list[dict[str, Any]]) -> list[str]:
+def _files(files: list[dict[str, Any]], unit: str) -> list[str]:
     from whet.recipe.words import size
 
     lines = []
     for f in files:
-        lines.append(f"epoch {f['step']}: {size(f['bytes']) if f['bytes'] is not None else 'missing'}")
+        lines.append(f"{unit} {f['step']}: {size(f['bytes']) if f['bytes'] is not None else 'missing'}")
         lines.append(f"  {f['path']}")
     return lines or ["no checkpoints"]

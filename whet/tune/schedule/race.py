@@ -14,7 +14,9 @@ from whet.tune.schedule.paused import Paused, Standing
 from whet.tune.strategy import Resume, Start
 from whet.tune.trial import Curve, Goal, Idle, State, Trial, Trials, Verdict
 
-__all__ = ["Race", "beaten"]
+__all__ = ["DEAL", "Race", "beaten"]
+
+DEAL = "deal-"  # begins the tag of a trial on other folds than the first ones, with whom nobody can be paired
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class _Leader:
             self._best = self._curve = None
         for t in news:
             if t.state is not State.DONE or t.step < trials.steps or len(t.curve) != t.step:
+                continue
+            if any(tag.startswith(DEAL) for tag in t.tags):
                 continue
             key = (trials.goal.score(t.curve[-1].value), t.id)
             if self._best is None or key < self._best:

@@ -1,0 +1,119 @@
+"""`whet tune --folds`: as a person uses it, cut off, refused, and what the other verbs say of such a study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+
+import pytest
+
+SLOW = """
+    def augment(self, params):
+        import time
+
+        def move(inputs, targets, generator):
+            time.sleep(0.05)
+            return inputs, targets
+
+        return move
+"""
+WORDS = ("tune", "tiny.py", "--folds", "4", "--epochs", "2", "--workers", "1", "--search", "random", "--plain")
+
+
+def reports(path) -> int:
+    """Return how many folds are on record."""
+    if not path.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as c:
+        try:
+            return int(c.execute("select count(*) from events where kind = 'reported'").fetchone()[0])
+        except sqlite3.OperationalError:  # made, and nothing in it yet
+            return 0
+
+
+def test_a_search_over_folds_says_so_everywhere(whet, task):
+    task()
+    said = whet(*WORDS, "--budget", "5trials")
+    assert said.code == 0, said
+    assert max(map(len, said.out.splitlines() + said.err.splitlines())) <= 80
+    text = " ".join(said.out.split())
+    assert "race (alpha 0.05 least 3)" in text
+    assert "cross-validated accuracy" in text
+    assert "less the luck of choosing 1 of" in text
+    assert "epoch" not in text
+    show = whet("study", "show", "tiny")
+    assert "cross-validated in 4 folds" in show.out
+    assert " fold  " in show.out
+    best = whet("study", "best", "tiny")
+    text = " ".join(best.out.split())
+    assert "cross-validated after 4 folds, DONE" in text
+    assert "less the luck of choosing" in text
+    assert "folds leave no model" in text
+    assert "whet train tiny.py --set" in text
+    assert "epoch" not in best.out + whet("study", "show", "tiny", "best").out
+    honest = json.loads(whet("study", "best", "tiny", "--json").out)["honest"]
+    assert honest["raw"]["n"] == 102  # all but the sealed test split
+    compared = whet("study", "compare", "tiny", "0", "best")
+    assert compared.code == 0, compared
+    more = whet(*WORDS, "--budget", "7trials", "--json")
+    found = json.loads(more.out)["tune"]
+    assert (found["trials"], found["of_folds"]) == (7, 4)
+    assert found["folds"] >= 7
+
+
+def test_every_schedule_works_over_folds_or_says_why_not(whet, task, refused):
+    task()
+    for schedule in ("median", "asha", "hyperband"):
+        said = whet(*WORDS, "--budget", "3trials", "--schedule", schedule, "--name", schedule)
+        assert said.code == 0, said
+        steps = [t["curve"][-1]["step"] for t in json.loads(whet("study", "show", schedule, "--json").out)["trials"]]
+        assert max(steps) <= 4
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("--folds", "1"), ("--folds: must be at least 2, got 1",)),
+        (("--folds", "90"), ("102 visible examples, too few for 90 folds", "at most 51")),
+        (("--folds", "3", "--schedule", "population"), ("--schedule population", "race, asha, hyperband")),
+        (("--folds", "3", "--schedule", "freeze-thaw"), ("--schedule freeze-thaw", "race, asha, hyperband")),
+        (("--folds", "3", "--search", "hypergradient"), ("--search hypergradient", "another searcher")),
+        (("--folds", "3", "--budget", "2epochs"), ("a fold trains 3 epochs", "Give 3epochs")),
+        (("--folds", "3", "--budget", "2cost", "--price", "0.1/epoch"), ("--price 0.1/epoch", "a step is a fold")),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_line(refused, task, words, needed):
+    task()
+    refused("tune", "tiny.py", *words, needed=needed)
+
+
+def test_another_number_of_folds_is_another_study(whet, task, refused):
+    task()
+    assert whet(*WORDS, "--budget", "1trials").code == 0
+    refused("tune", "tiny.py", "--budget", "2trials", needed=("was created with --folds 4, not without --folds",))
+    refused(
+        "tune", "tiny.py", "--folds", "3", "--epochs", "2", needed=("was created with --folds 4, not with --folds 3",)
+    )
+    refused("tune", "tiny.py", "--folds", "4", "--epochs", "3", needed=("trains 2 epochs a fold, not 3",))
+
+
+def test_a_killed_search_trains_the_fold_again_and_ends_as_one_that_was_not(start, whet, task, tmp_path):
+    task(more=SLOW)
+    words = (*WORDS, "--budget", "3trials", "--schedule", "full")
+    first = start(*words)
+    end = time.monotonic() + 120
+    while reports(tmp_path / "runs" / "whet.db") < 5:
+        assert time.monotonic() < end, "five folds never came"
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert whet(*words).code == 0
+    trials = json.loads(whet("study", "show", "tiny", "--json", "--sort", "id").out)["trials"]
+    assert [t["curve"][-1]["step"] for t in trials] == [4, 4, 4]
+    assert whet(*words, "--name", "whole").code == 0
+    whole = json.loads(whet("study", "show", "whole", "--json", "--sort", "id").out)["trials"]
+    assert [[p["value"] for p in t["curve"]] for t in trials] == [[p["value"] for p in t["curve"]] for t in whole]
