@@ -13,6 +13,7 @@ import numpy as np
 from whet.errors import StudyError, UsedUp, nearest
 from whet.tune.domain import Value
 from whet.tune.effects import total_effects
+from whet.tune.pareto import first_alone
 from whet.tune.search.gp import GP
 from whet.tune.search.model.posterior import Posterior
 from whet.tune.search.model.threads import one_thread
@@ -251,7 +252,7 @@ def landscape(
     """
     if not trials.space.dims:
         raise StudyError("the space has no dimension that could be plotted: every value in it is fixed.")
-    trials = _sound(trials)
+    trials = first_alone(_sound(trials))
     n = sum(t.value is not None and t.state is not State.FAILED for t in trials)
     if n < LEAST:
         raise StudyError(
