@@ -163,8 +163,9 @@ def test_a_task_with_several_goals_is_tuned(whet, task, tmp_path):
     assert "The trade-offs" in (tmp_path / "runs" / found["study"] / "report.html").read_text()
     assert "only the first" not in said.err
     said = whet("tune", "sized.py", *SMALL, "--search", "zoom", "--name", "zoomed")
-    assert "zoom: only the first of 2 goals steers it, max accuracy; tpe and evolution weigh all." in " ".join(
-        said.out.split()
+    assert (
+        "zoom: only the first of 2 goals steers it, max accuracy; gp, forest, tpe and evolution weigh all."
+        in " ".join(said.out.split())
     )
 
 

@@ -196,6 +196,21 @@ def serves_goals_with_bounds(make: Make) -> None:
                 assert again == d.said, f"{name}, with {len(d.trials)} trials: said {d.said}, rebuilt {again}"
 
 
+def serves_several_goals(make: Make) -> None:
+    """With several goals, one of them not reported by all trials, it proposes what is allowed, and the same when rebuilt."""
+    for i, name in enumerate(SPACES):
+        made, space = make(), SPACES[name]
+        goal = [_GOALS[i // 2 % 2], "max slack", "min memory", "memory <= 16"][: 2 + i % 3]
+        study = play(
+            made, Full(), space, starts=_most(made, space, 14), goal=goal, workers=(1, 4)[i % 2], crash=0.1, seed=i, objective=_measured
+        )  # fmt: skip
+        for d in study.decisions[-6:]:
+            if d.asked == "propose":
+                json.dumps(dict(d.said.origin), allow_nan=False)
+                again = d.redo(make())
+                assert again == d.said, f"{name}, with {len(d.trials)} trials: said {d.said}, rebuilt {again}"
+
+
 def _measured(space: Space, params: Params, step: int) -> dict[str, float]:
     """Return a value and metrics of a configuration: whole sizes around 8, with ties; any sign; not for all."""
     u = space.encode(params)
@@ -253,6 +268,7 @@ SEARCHER: tuple[Callable[[Make], None], ...] = (
     says_how_much_is_left,
     learns_from_earlier_studies,
     serves_goals_with_bounds,
+    serves_several_goals,
     says_why_in_one_line,
     leaves_trials_alone,
 )

@@ -151,7 +151,7 @@ def announced(study: Searched) -> str:
             goes = f"{' and '.join(some)} {'goes' if len(some) == 1 else 'go'}"
             said += f"{name}: of its members {goes} by the first of {len(goals)} goals alone, {goals[0]}; the credit goes by all."
         else:
-            said += f"{name}: only the first of {len(goals)} goals steers it, {goals[0]}; tpe and evolution weigh all."
+            said += f"{name}: only the first of {len(goals)} goals steers it, {goals[0]}; gp, forest, tpe and evolution weigh all."
     return str(said)
 
 

@@ -14,6 +14,7 @@ from whet.errors import StudyError, UsedUp, nearest
 from whet.tune.domain import Value
 from whet.tune.earlier import own, told
 from whet.tune.effects import total_effects
+from whet.tune.pareto import first_alone
 from whet.tune.search.gp import GP
 from whet.tune.search.model.posterior import Posterior
 from whet.tune.search.model.threads import one_thread
@@ -256,7 +257,7 @@ def landscape(
     """
     if not any(dim.varies for dim in trials.space.dims):
         raise StudyError("the space has no dimension that could be plotted: every value in it is fixed.")
-    trials = _sound(trials)
+    trials = first_alone(_sound(trials))
     if (n := len(told(trials))) < LEAST:
         raise StudyError(
             f"{n} of {len(trials)} trials {'has' if n == 1 else 'have'} a value{own(trials)}; a model needs at least {LEAST}. Run more trials first."

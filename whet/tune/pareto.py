@@ -14,7 +14,7 @@ from whet.tune.dominance import ranks, violation
 from whet.tune.hypervolume import gain
 from whet.tune.trial import Bound, Goal, State, Trial, Trials
 
-__all__ = ["Advance", "advance", "front", "in_view_of", "reported", "targets", "unkept"]
+__all__ = ["Advance", "advance", "first_alone", "front", "in_view_of", "reported", "targets", "unkept"]
 
 
 def targets(trials: Trials) -> tuple[Goal, ...]:
@@ -84,11 +84,32 @@ def in_view_of(trials: Trials, name: str) -> Trials:
             if math.isfinite(numbers.get(name, math.nan)):
                 curve.append(Point(p.step, numbers.pop(name), p.cost, numbers))
         value = trials.measured(t).get(name, math.nan) if t.value is not None else math.nan
-        return replace(t, curve=Curve(curve), value=value if math.isfinite(value) else None)
+        # what a searcher fitted to the first goal says nothing of this one
+        origin = {k: v for k, v in t.origin.items() if k not in ("fit", "fits")}
+        if isinstance(fits := t.origin.get("fits"), Mapping) and name in fits:
+            origin["fit"] = fits[name]
+        return replace(t, curve=Curve(curve), value=value if math.isfinite(value) else None, origin=origin)
 
     return Trials(
         tuple(seen(t) for t in trials), space=trials.space, goals=(goal, *(g for g in trials.goals if g != goal)),
         steps=trials.steps, seq=trials.seq, name=trials.name,
+    )  # fmt: skip
+
+
+def first_alone(trials: Trials) -> Trials:
+    """Return the trials of a study that has its first goal and its bounds alone: for whatever models one number.
+
+    >>> from whet.tune.goal import parse_goals
+    >>> from whet.tune.space import Space
+    >>> trials = Trials([], space=Space(), goals=parse_goals(["min loss", "min ms", "ms <= 5"]))
+    >>> [str(g) for g in first_alone(trials).goals]
+    ['min loss', 'ms <= 5']
+    """
+    if len(targets(trials)) == 1:
+        return trials
+    goals = (trials.goal, *(g for g in trials.goals if isinstance(g, Bound)))
+    return Trials(
+        trials[:], space=trials.space, goals=goals, steps=trials.steps, seq=trials.seq, like=trials.like, name=trials.name
     )  # fmt: skip
 
 

@@ -39,6 +39,9 @@ class GP:
     2022, "piBO"), and every other of the first trials follows them. What earlier studies say (`Earlier`) is a part of the mean, with weights learnt from the
     trials, and every other of the first trials is one of their best.
 
+    With several goals each has a process of its own, and what counts is the expected growth of the hypervolume that they expect of the trials so far (Emmerich et al. 2011): see
+    `whet.tune.search.model.volume`.
+
     Raises StudyError when an option is none.
 
     >>> from whet.tune.space import Float
@@ -61,7 +64,7 @@ class GP:
 
     @cached_property
     def _guide(self) -> Guide[Posterior]:
-        return Guide("gp", self.start, self.seed, self._make, refine=True, more=5)
+        return Guide("gp", self.start, self.seed, self._make, refine=True, more=5, part=self._part)
 
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[Posterior]:
         if (known := self._fitted.get("worth")) is not None and known[0] is trials:
@@ -74,6 +77,14 @@ class GP:
         )
         self._fitted["worth"] = trials, made
         return made
+
+    def _part(self, trials: Trials, view: View, cube: Cube, name: str) -> Posterior:
+        return Posterior(cube, view, last_fit(trials, view, "theta", goal=name), warp=self.warp)
+
+    @property
+    def every_goal(self) -> bool:
+        """All goals count: each has a model, and what counts is what would be added to the front."""
+        return True
 
     @cached_property
     def _recall(self) -> Recall:
@@ -88,7 +99,8 @@ class GP:
         return self._guide.propose(trials, rng)
 
     def worth(self, trials: Trials) -> Worth[Posterior]:
-        """Return what is expected of configurations and what each is worth trying, as values: what `propose` goes by.
+        """Return what is expected of configurations and what each is worth trying, as values: what `propose` goes by, with several goals
+        for the first alone.
 
         Raises StudyError when no trial has a value yet.
         """

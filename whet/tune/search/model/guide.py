@@ -13,6 +13,7 @@ from whet.tune.search.model.climb import around, climb
 from whet.tune.search.model.cube import Cube
 from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.seen import Seen, View
+from whet.tune.search.model.several import Part, front, several
 from whet.tune.search.model.threads import one_thread
 from whet.tune.search.model.worth import Expected, Worth
 from whet.tune.search.sobol import Sobol
@@ -32,7 +33,7 @@ class Guide(Generic[E]):
     start: how many trials have ended, failed ones included and one at least with a value, before the model is asked (None: 4 and half the
     number of dimensions, at most 12); seed: of the Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
     every other trial is looked for around the best alone; more: how many times as many draws there are while care is taken not to fail, as most
-    places are ruled out then, and few of the others lie on along the edge of what fails.
+    places are ruled out then, and few of the others lie on along the edge of what fails; part: (trials, view, cube, name) -> the model of a goal after the first.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class Guide(Generic[E]):
         rounds: int = 1,
         refine: bool = False,
         more: int = 1,
+        part: Part | None = None,
     ) -> None:
         self._name, self._start, self._make = name, start, make
         self._draws, self._rounds, self._refine = draws, rounds, refine
-        self._more = more
+        self._more, self._part = more, part
         self._seen, self._sobol = Seen(), Sobol(seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
@@ -63,7 +65,11 @@ class Guide(Generic[E]):
         with one_thread():
             cube, known = self._seen.cube, told + len(view.running)
             worth = self._make(trials, view, cube)
-            near = view.rows[np.argsort(merit(view), kind="stable")[:_NEAR]]
+            if self._part is not None and view.aims.shape[1]:
+                worth = several(trials, view, cube, worth, part=self._part)
+                near = view.rows[front(view, rng)[:_NEAR]]
+            else:
+                near = view.rows[np.argsort(merit(view), kind="stable")[:_NEAR]]
             drawn = (lambda n: around(near, cube, rng, n)) if self._refine and known % 2 else None
             sound = worth.posterior.sound
             draws = self._draws * (self._more if sound is not None and sound.least > 0 else 1)
@@ -72,7 +78,7 @@ class Guide(Generic[E]):
             )  # fmt: skip
         if row is None:
             return self._first(trials, rng)
-        return Proposal(self._seen.cube.params(row), {"search": self._name, **worth.posterior.record})
+        return Proposal(self._seen.cube.params(row), {"search": self._name, **worth.record})
 
     def _first(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         made = self._sobol.propose(trials, rng)
@@ -81,7 +87,7 @@ class Guide(Generic[E]):
         )
 
     def worth(self, trials: Trials) -> Worth[E]:
-        """Return what each configuration is worth trying; raise StudyError when no trial has a value yet."""
+        """Return what each configuration is worth trying for the first goal; raise StudyError when no trial has a value yet."""
         view = self._seen.look(trials)
         if not len(view.ids) or not trials.space.dims:
             raise StudyError(

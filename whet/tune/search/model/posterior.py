@@ -27,12 +27,17 @@ _ALWAYS = 40  # points up to which every proposal fits anew
 _GROWTH = 1.1  # then a fit each time there are so many times more
 
 
-def last_fit(trials: Trials, view: View, *keys: str) -> dict[str, Any] | None:
+def last_fit(trials: Trials, view: View, *keys: str, goal: str = "") -> dict[str, Any] | None:
     """Return the last fit on record among proposals that has any of the `keys`, None when there is none that knows no more than `view`.
 
-    Other searchers may have taken turns with the one that asks, and fitted other things.
+    Other searchers may have taken turns with the one that asks, and fitted other things. goal: the name of the goal whose fit it is; "" is
+    the first.
     """
-    found = (t.origin["fit"] for t in reversed(trials) if "fit" in t.origin)
+    if goal:
+        fits = (t.origin["fits"] for t in reversed(trials) if "fits" in t.origin)
+        found = (f[goal] for f in fits if isinstance(f, Mapping) and goal in f)
+    else:
+        found = (t.origin["fit"] for t in reversed(trials) if "fit" in t.origin)
     n = len(view.ids) + len(view.failed)
     return next((f for f in found if isinstance(f, dict) and any(k in f for k in keys) and f.get("n", 0) <= n), None)
 
