@@ -107,7 +107,7 @@ def first_alone(trials: Trials) -> Trials:
     """
     if len(targets(trials)) == 1:
         return trials
-    goals = (trials.goal, *(g for g in trials.goals if isinstance(g, Bound)))
+    goals: tuple[Goal | Bound, ...] = (trials.goal, *(g for g in trials.goals if isinstance(g, Bound)))
     return Trials(
         trials[:], space=trials.space, goals=goals, steps=trials.steps, seq=trials.seq, like=trials.like, name=trials.name
     )  # fmt: skip
