@@ -51,7 +51,7 @@ def test_a_race_that_has_nothing_to_run_says_so(whet, task, tmp_path):
         in text
     )
     assert "2 trials, 2 finished" in text
-    assert "--budget 2trials is spent: a larger one goes on" in text
+    assert "--budget 2 trials is spent: a larger one goes on" in text
     assert max(map(len, said.out.splitlines())) <= 80
     said = whet("tune", "tiny.py", *words, "--budget", "9trials")
     assert said.code == 0, said

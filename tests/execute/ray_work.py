@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -47,3 +48,21 @@ def slow(params, run):
         run.report(params["k"] + 1 / step, state)
         with flag("steps").open("a") as f:
             f.write(f"{run.id} {step}\n")
+
+
+def bred(params, run):
+    """The state is the story of how it came to be; the first child is killed before it reports anything."""
+    state = run.load() or {"story": []}
+    if run.trial.parent is not None and not flag("orphan").exists():
+        flag("orphan").write_text(str(run.id))
+        os.kill(os.getpid(), signal.SIGKILL)
+    for step in run:
+        state["story"].append([step, params["rate"]])
+        run.report(abs(params["rate"] - 0.3) + 1 / step, state)
+
+
+def sloped(params, run):
+    """A task's training, with the gradient when the searcher goes by it."""
+    from whet.tune.worker import objective
+
+    return objective({"task": "digits", "seed": 0})(params, run)

@@ -18,10 +18,14 @@ import psutil
 import pytest
 
 import whet
-from whet import Attempt, Int, Space, State, Study, UsageError
+from whet import Attempt, Float, Int, Space, State, Study, UsageError
 from whet.errors import MissingExtra
 from whet.execute import place, resolve
 from whet.execute.nodes import divide, named, room
+from whet.tasks import resolve as resolve_task
+from whet.tune.replay import replay
+from whet.tune.schedule.population import Population
+from whet.tune.search.hypergradient import Hypergradient
 
 WORK = Path(__file__).with_name("ray_work.py")
 ENV = {**os.environ, "PYTHONPATH": str(Path(whet.__file__).parents[1])}
@@ -193,6 +197,44 @@ def test_a_cluster_elsewhere_is_joined_by_its_address(cluster, flags, tmp_path):
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.mark.ray
+def test_a_population_copies_weights_from_node_to_node(cluster, flags, tmp_path):
+    """Each child goes on from where its parent stood, also the one whose worker was killed as it began."""
+    space = Space(rate=Float(0.05, 0.9, live=True))
+    population = Population(4, interval=1, share=0.5)
+    with new(tmp_path, space=space, schedule=population, steps=4, seed=3) as study:
+        study.run(work("bred"), budget="24steps", workers=2, on="ray", gpus=0)
+        trials = study.trials
+        assert (flags / "orphan").exists()
+        children = [t for t in trials if t.parent is not None and t.step > t.parent[1]]
+        assert children
+        assert not any(t.state is State.FAILED for t in trials)
+        for t in children:
+            story = Attempt(study, t).load()["story"]
+            assert [step for step, _ in story] == list(range(1, t.step + 1))
+            assert story[-1][1] == t.params["rate"]
+            rates = {trials[t.parent[0]].params["rate"], t.params["rate"]}
+            assert rates <= {rate for _, rate in story}
+        assert not replay(study.journal.read()).differences
+        assert not study.journal.leases()
+
+
+@pytest.mark.ray
+@pytest.mark.soak
+def test_a_search_along_gradients_of_a_task_s_runs(cluster, flags, tmp_path):
+    task = resolve_task("digits")
+    options = {"space": task.space, "goal": "max accuracy", "search": Hypergradient(starts=1), "steps": 1}
+    with new(tmp_path, **options) as study:
+        study.run(work("sloped"), trials=6, workers=2, on="ray", gpus=0)
+        assert [t.state for t in study.trials] == [State.DONE] * 6
+        for t in study.trials:
+            assert any(name.startswith("gradient(loss).") for name in t.curve[-1].metrics)
+        assert any("hypergradient" in t.origin for t in study.trials)
+        assert study.spent.steps == 6
+        assert study.spent.cost > 6 * 2  # the gradients are paid for
+        assert not replay(study.journal.read()).differences
 
 
 @pytest.mark.ray
