@@ -153,6 +153,7 @@ def test_notes_and_tags_are_shown_and_found(whet, study):
         (["show", "demo", "--state", "FINISHED"], ("no such state", "Allowed: WAITING, RUNNING")),
         (["show", "demo", "--sort", "layrs"], ("Did you mean 'layers'?",)),
         (["compare", "demo", "0", "0"], ("is compared with itself",)),
+        (["compare", "demo", "0", "best"], ("trials 0 and best: are the same one. Give two trials.",)),
         (["compare", "demo", "0", "2"], ("trial 2: has no value to compare", "the width is odd")),
         (["rename", "demo", "a/b"], ("study name 'a/b'",)),
         (["rename", "dem", "x"], ("Did you mean 'demo'?",)),

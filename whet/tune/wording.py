@@ -22,9 +22,7 @@ def described(domain: Domain) -> str:
         case Ordered(values=values):
             return f"one of {', '.join(map(repr, values))}, in this order"
     branches = domain.branches or (None,) * len(domain.options)
-    listed = [
-        repr(o) + ("" if not b else f" ({', '.join(b)})") for o, b in zip(domain.options, branches, strict=True)
-    ]
+    listed = [repr(o) + ("" if not b else f" ({', '.join(b)})") for o, b in zip(domain.options, branches, strict=True)]
     return f"one of {', '.join(listed)}"
 
 

@@ -36,11 +36,14 @@ def compare(
     """
     from whet.cli.screen import Screen, emit_json
     from whet.cli.study.drawn import plot
+    from whet.errors import StudyError
     from whet.tune.account import Account, accounts
     from whet.tune.difference import difference, meeting
 
     with shown.opened(runs, store, study) as opened:
         ids = shown.pick(opened, a).id, shown.pick(opened, b).id
+        if ids[0] == ids[1] and a != b:
+            raise StudyError(f"trials {a} and {b}: are the same one. Give two trials.")
         trials = opened.trials
         step = meeting(trials, *ids)
         outputs, why_not = _outputs(opened, ids, step)
