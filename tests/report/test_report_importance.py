@@ -139,3 +139,11 @@ def test_a_plot_of_its_own_names_the_command_that_tells_what_may_be_chance() -> 
     unsure = replace(whole, parts=tuple(replace(p, verdict="cannot tell") for p in whole.parts))
     said = landscape_section(found, found.slices(), whole=True, matter=unsure)
     assert said.sentence.endswith(" That may be chance: whet study importance tells more.")
+
+
+def test_shares_in_tables_are_told_to_a_tenth_of_a_percent() -> None:
+    section = importance_section(importance(made(), pairs=True))
+    tables = [b if isinstance(b, Table) else b.table for b in section.blocks[1:3]]
+    cells = [c for t in tables for row in t.rows for c in row if isinstance(c, float)]
+    assert len(cells) > 10
+    assert all(c == round(c, 3) for c in cells)

@@ -115,7 +115,11 @@ def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[fl
     from whet.tune.budget import duration
 
     rows = [
-        (c.name, cell(c.a) if c.in_a else "(not there)", cell(c.b) if c.in_b else "(not there)") for c in found.changes
+        (
+            c.name,
+            *(text if there else "(not there)" for text, there in zip(_apart(c.a, c.b), (c.in_a, c.in_b), strict=True)),
+        )
+        for c in found.changes
     ]
     made = [maker(study.trials[id]) for id in (found.a, found.b)]
     if made[0] != made[1]:
@@ -131,6 +135,15 @@ def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[fl
         f"{same} other hyperparameter{'s' if same != 1 else ''} the same" if same else "nothing else in common"
     )
     screen.block("differs", lines)
+
+
+def _apart(a: Any, b: Any) -> tuple[str, str]:
+    """Return two values as cells, with as many digits as tell them apart."""
+    if isinstance(a, float) and isinstance(b, float) and a != b:
+        for digits in range(4, 17):
+            if (x := f"{a:.{digits}g}") != (y := f"{b:.{digits}g}"):
+                return x, y
+    return cell(a), cell(b)
 
 
 def _leads(found: Difference) -> str:
