@@ -97,7 +97,10 @@ def test_where_there_is_no_front(whet, study):
     assert "no trial reported accuracy and mb" in whet("study", "front", "none").out
     assert "no trial reported accuracy and mb" in whet("study", "best", "none").out
     assert json.loads(whet("study", "front", "none", "--json").out)["trials"] == []
-    assert "one goal, max accuracy: whet study best one" in whet("study", "front", "one").out
+    one = whet("study", "front", "one").out
+    assert "one goal, max accuracy: whet study best one" in one
+    assert "hypervolume" not in one
+    assert "hypervolume" in whet("study", "front", "one", "--reference", "accuracy=0").out
 
 
 def test_bounds_that_no_trial_keeps_are_said(whet, study):

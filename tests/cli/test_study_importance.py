@@ -113,3 +113,14 @@ def test_it_says_how_many_are_left_out_as_others_trained_their_weights_too(whet,
     assert f"{born} left out: they went on from weights of another configuration" in said.out
     assert "that went on from weights of another configuration are left out" in (tmp_path / "page.html").read_text()
     assert json.loads(whet("study", "importance", "pbt", "--json").out)["inherited"] == born
+
+
+def test_of_shares_that_are_not_shown_nothing_more_is_said(whet, tmp_path):
+    (tmp_path / "runs").mkdir()
+    values = iter([0.5, 0.1, 0.9, 0.4, 0.8, 0.2, 0.7, 0.3, 0.6, 0.5] * 2)
+    with Study(SPACE, goal="max accuracy", search="random", store=tmp_path / "runs" / "whet.db", name="noise") as made:
+        made.run(lambda p: next(values), trials=20)
+    said = whet("study", "importance", "noise")
+    assert said.code == 0, said
+    assert "Cannot tell what matters" in said.out
+    assert "of the space only" not in said.out

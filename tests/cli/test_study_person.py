@@ -153,6 +153,7 @@ def test_notes_and_tags_are_shown_and_found(whet, study):
         (["show", "demo", "--state", "FINISHED"], ("no such state", "Allowed: WAITING, RUNNING")),
         (["show", "demo", "--sort", "layrs"], ("Did you mean 'layers'?",)),
         (["compare", "demo", "0", "0"], ("is compared with itself",)),
+        (["compare", "demo", "0", "best"], ("trials 0 and best: are the same one. Give two trials.",)),
         (["compare", "demo", "0", "2"], ("trial 2: has no value to compare", "the width is odd")),
         (["rename", "demo", "a/b"], ("study name 'a/b'",)),
         (["rename", "dem", "x"], ("Did you mean 'demo'?",)),
@@ -294,3 +295,15 @@ def test_other_data_of_the_same_size_are_not_taken_for_those_of_the_study(whet, 
     said = json.loads(whet("study", "compare", "tiny", "0", "1", "--json").out)
     assert said["worth"]["source"] != "examples"
     assert said["no_examples"] == "the data changed since"
+
+
+def test_settings_that_differ_have_the_digits_that_tell_them_apart(whet, tmp_path):
+    (tmp_path / "runs").mkdir()
+    with Study(Space(x=Float(0, 1)), search="random", store=tmp_path / "runs" / "whet.db", name="near") as made:
+        for x in (0.002, 0.00200001):
+            made.enqueue({"x": x})
+        made.run(lambda p: p["x"], trials=2)
+    said = whet("study", "compare", "near", "0", "1")
+    assert said.code == 0, said
+    row = next(line.split() for line in said.out.splitlines() if line.split()[:1] == ["x"])
+    assert row == ["x", "0.002", "0.00200001"]

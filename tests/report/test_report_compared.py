@@ -73,3 +73,14 @@ def test_seeds_without_any_value_come_last_and_are_said():
 def test_with_one_seed_there_is_no_page():
     with pytest.raises(ValueError, match="fewer than two seeds"):
         comparison_report(comparison(Goal("loss", "min"), seeds=1))
+
+
+def test_a_line_that_another_one_covers_is_named_and_ranks_are_stairs():
+    lines = {"random": (Line((1,), (2.0,), 4, False),) * 6}
+    lines |= {n: (Line((1, 3), (2.0, 1.0), 4, False),) * 6 for n in ("tpe", "gp")}
+    report = comparison_report(Comparison(Goal("loss", "min"), "trials", tuple(range(6)), lines))
+    plots = [b for s in report.sections for b in s.blocks if isinstance(b, Plot)]
+    assert "tpe and gp have the same values all the way: the line of gp covers that of tpe." in plots[0].note
+    assert "random and" not in plots[0].note
+    ranks = next(p for p in plots if p.title.startswith("Ranks"))
+    assert {t["line"]["shape"] for t in ranks.figure["data"]} == {"hv"}

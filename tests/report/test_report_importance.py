@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from whet.report import Report, study_report
 from whet.report.block import Plot, Section, Table
 from whet.report.importance import importance_section, in_short, sentence, weighed
+from whet.report.landscape import landscape_section
 from whet.tune.importance import importance
+from whet.tune.landscape import landscape
 from whet.tune.space import Choice, Float, Int, Space
 from whet.tune.trial import Goal, State, Trial, Trials
 
@@ -128,3 +131,19 @@ def test_the_model_expects_and_only_this_says_what_matters() -> None:
     assert sure.startswith("The best is expected near lr 0.00")
     assert "most of what differs is expected along lr (" in sure
     assert "see What matters" not in sure.partition("then")[0]
+
+
+def test_a_plot_of_its_own_names_the_command_that_tells_what_may_be_chance() -> None:
+    trials = made()
+    found, whole = landscape(trials), importance(trials)
+    unsure = replace(whole, parts=tuple(replace(p, verdict="cannot tell") for p in whole.parts))
+    said = landscape_section(found, found.slices(), whole=True, matter=unsure)
+    assert said.sentence.endswith(" That may be chance: whet study importance tells more.")
+
+
+def test_shares_in_tables_are_told_to_a_tenth_of_a_percent() -> None:
+    section = importance_section(importance(made(), pairs=True))
+    tables = [b if isinstance(b, Table) else b.table for b in section.blocks[1:3]]
+    cells = [c for t in tables for row in t.rows for c in row if isinstance(c, float)]
+    assert len(cells) > 10
+    assert all(c == round(c, 3) for c in cells)

@@ -557,3 +557,14 @@ def test_all_goals_are_below_the_title() -> None:
     done = [Trial(0, {"lr": 0.1}, State.DONE, (Point(1, 0.9, metrics={"latency": 2.0}),), 0.9)]
     made = study_report("x", Trials(done, space=Space(lr=Float(0, 1)), goals=goals))
     assert made.subtitle.startswith("max accuracy, min latency over 1 dimension")
+
+
+def test_the_title_of_the_curves_counts_every_trial() -> None:
+    def trial(id: int, state: State, steps: int) -> Trial:
+        return Trial(id, {"lr": 0.1}, state, tuple(Point(s, 1.0 / s) for s in range(1, steps + 1)), 1.0 / steps)
+
+    states = [(State.PAUSED, 6), (State.RUNNING, 5), (State.PAUSED, 3), (State.STOPPED, 3)]
+    trials = Trials([trial(i, *s) for i, s in enumerate(states)], space=Space(lr=Float(0, 1)), steps=27)
+    plot = curves(trials)
+    assert plot is not None
+    assert plot.title == "1 of 4 trials was trained for 6 of 27 epochs; 2 stopped earlier, at 3; 1 is on the way, at 5"

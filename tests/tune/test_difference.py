@@ -45,6 +45,13 @@ def test_what_differed():
     assert d.json()["better"] == d.worth.better
 
 
+def test_the_rounding_of_a_float_is_no_difference():
+    a, b = (trial(i, [3.0] * 6, params={"x": x, "o": "b"}) for i, x in enumerate((0.002, 0.0020000000000000005)))
+    assert difference(study(a, b), 0, 1).changes == ()
+    other = replace(b, params={"x": 0.00200001, "o": "b"})
+    assert difference(study(a, other), 0, 1).changes == (Change("x", 0.002, 0.00200001),)
+
+
 def test_trials_that_stopped_early_are_compared_where_both_were():
     a = trial(0, [5.0, 4.0, 3.0], state=State.STOPPED)
     b = trial(1, [6.0, 3.0, 2.9, 2.0, 2.0, 2.0], value=1.9)  # told: what it had at the end

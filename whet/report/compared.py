@@ -114,7 +114,7 @@ def _course(found: Comparison, drawn: Looks) -> list[Block]:
             cut = " What lies outside came early; a double click shows it."
         plots.append(Plot(
             title, {"data": data, "layout": {"xaxis": x, "yaxis": axis, **LEGEND}}, _numbers(curves, found, found.goal.name), 380,
-            note="Lines: means over seeds; bands: their 95 % intervals. Bands may overlap where the same seeds still differ one way: see the next picture." + cut,
+            note="Lines: means over seeds; bands: their 95 % intervals. Bands may overlap where the same seeds still differ one way: see the next picture." + cut + _covered(curves),
         ))  # fmt: skip
     ahead = {n: found.ahead(n) for n in list(found.lines)[1:]}
     data = [t for n, c in ahead.items() for t in _lines(c, drawn[n], None)]
@@ -140,7 +140,7 @@ def _course(found: Comparison, drawn: Looks) -> list[Block]:
     ))  # fmt: skip
     ranks = found.ranks(found.places).mean(1)
     data = [
-        {**drawn[n], "mode": "lines", "x": found.places.tolist(), "y": ranks[i].tolist(), "hovertemplate": f"%{{x}}: rank %{{y:.2f}}<extra>{drawn[n]['name']}</extra>"}
+        {**drawn[n], "mode": "lines", "x": found.places.tolist(), "y": ranks[i].tolist(), "line": {**drawn[n]["line"], "shape": "hv"}, "hovertemplate": f"%{{x}}: rank %{{y:.2f}}<extra>{drawn[n]['name']}</extra>"}
         for i, n in enumerate(found.lines)
     ]  # fmt: skip
     rows = [
@@ -155,6 +155,16 @@ def _course(found: Comparison, drawn: Looks) -> list[Block]:
         Table(("strategy", found.by, "mean rank"), rows), 340, half=True,
     ))  # fmt: skip
     return plots
+
+
+def _covered(curves: Mapping[str, Curve]) -> str:
+    """Return which lines are not seen, as one drawn later has the same values everywhere."""
+    names, said = list(curves), ""
+    for i, n in enumerate(names):
+        over = next((m for m in reversed(names[i + 1 :]) if np.array_equal(curves[m].mean, curves[n].mean)), None)
+        if over is not None and len(curves[n].places):
+            said += f" {n} and {over} have the same values all the way: the line of {over} covers that of {n}."
+    return said
 
 
 def _room(curves: Mapping[str, Curve], found: Comparison, *also: float) -> list[float] | None:

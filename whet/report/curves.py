@@ -93,6 +93,7 @@ def ends(trials: Trials) -> str:
     through = sum(t.step == top and t.state is not State.FAILED for t in trials)
     early: Counter[int] = Counter(t.step for t in trials if t.state in (State.PAUSED, State.STOPPED) and t.step < top)
     failed = sum(t.state is State.FAILED for t in trials)
+    open_ = [t.step for t in trials if t.state is State.RUNNING and 0 < t.step < top]
     reach = (
         f"{top:,} of {count(trials.steps, 'epoch')}"
         if top < trials.steps
@@ -105,6 +106,11 @@ def ends(trials: Trials) -> str:
         at = sorted(early)
         where = " or ".join([", ".join(map(str, at[:-1])), str(at[-1])] if len(at) > 1 else [str(at[0])])
         parts.append(f"{sum(early.values()):,} stopped earlier" + (f", at {where}" if len(at) <= 5 else ""))
+    if open_:
+        parts.append(
+            f"{len(open_):,} {'is' if len(open_) == 1 else 'are'} on the way"
+            + (f", at {open_[0]}" if len(open_) == 1 else "")
+        )
     if failed:
         parts.append(f"{failed:,} failed")
     return "; ".join(parts)

@@ -147,8 +147,8 @@ def _shares(found: Importance) -> Plot:
     columns = ("dimension", "alone", "from", "to", "in all", "by chance", "said", "where")
     rows = [
         [
-            clean(p.name), Share(p.alone.value), Share(p.alone.low), Share(p.alone.high), Share(p.total.value),
-            Share(p.chance) if found.predicts else None, p.verdict,
+            clean(p.name), _part(p.alone.value), _part(p.alone.low), _part(p.alone.high), _part(p.total.value),
+            _part(p.chance) if found.predicts else None, p.verdict,
             f"with {clean(p.when)}, {shown(p.exists)} of the space" if p.when else "everywhere",
         ]
         for p in found.parts
@@ -158,9 +158,14 @@ def _shares(found: Importance) -> Plot:
     return Plot(sentence(found), {"data": data, "layout": layout}, Table(columns, rows), height, note=note)
 
 
+def _part(share: float) -> Share:
+    """Return a share for a table, to a tenth of a percent: no forest tells it more finely."""
+    return Share(round(share, 3))
+
+
 def _pairs(found: Importance) -> Table:
     rows = [
-        [*map(clean, p.names), Share(p.share.value), Share(p.share.low), Share(p.share.high)]
+        [*map(clean, p.names), _part(p.share.value), _part(p.share.low), _part(p.share.high)]
         for p in found.pairs[:_PAIRS]
     ]
     left = len(found.pairs) - len(rows)

@@ -73,7 +73,12 @@ def landscape_section(
     blocks += [slice_plot(s, frame, first=s.axes[0].name == names[0], best=id) for s in slices]
     if map is not None:
         blocks += maps(map, best=id, all=whole)
-    return Section("landscape", "What the model expects", _sentence(found) + _doubt(found, matter), tuple(blocks))
+    return Section(
+        "landscape",
+        "What the model expects",
+        _sentence(found) + _doubt(found, matter, "whet study importance tells more" if whole else "see What matters"),
+        tuple(blocks),
+    )
 
 
 def _how(found: Landscape) -> str:
@@ -119,8 +124,11 @@ def _sentence(found: Landscape) -> str:
     return f"{text}; along {listed(names)} a difference is expected."
 
 
-def _doubt(found: Landscape, matter: Importance | None) -> str:
-    """Return what of the sentence may be chance, by what the section of what matters says, or as there are too few trials for one; "" when nothing is."""
+def _doubt(found: Landscape, matter: Importance | None, more: str) -> str:
+    """Return what of the sentence may be chance, by what the section of what matters says, or as there are too few trials for one; "" when nothing is.
+
+    more: where that is told.
+    """
     named = [s.axes[0].name for s in found.slices(_SLICES) if s.clear]
     if not named or len(found.weights) < 2:
         return ""
@@ -137,4 +145,4 @@ def _doubt(found: Landscape, matter: Importance | None) -> str:
     if not some:
         return ""
     which = "That" if len(some) == len(named) else f"What is expected along {listed(some)}"
-    return f" {which} may be chance: see What matters."
+    return f" {which} may be chance: {more}."

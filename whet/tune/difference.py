@@ -208,10 +208,15 @@ def _spent(trial: Trial, step: int) -> float:
 def _changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
     names = [*a, *(n for n in b if n not in a)]
     return tuple(
-        Change(n, a.get(n), b.get(n), n in a, n in b)
-        for n in names
-        if (n in a) != (n in b) or a[n] != b[n] or isinstance(a[n], bool) != isinstance(b[n], bool)
+        Change(n, a.get(n), b.get(n), n in a, n in b) for n in names if (n in a) != (n in b) or not _alike(a[n], b[n])
     )
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Return whether two values are the same, but for the rounding of a float that a searcher worked out."""
+    if isinstance(x, float) and isinstance(y, float):
+        return math.isclose(x, y, rel_tol=1e-12)
+    return bool(x == y) and isinstance(x, bool) == isinstance(y, bool)
 
 
 def _leads(goal: Goal, curve: Sequence[tuple[int, float, float]]) -> tuple[Lead, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import traceback
 from collections import Counter
 from collections.abc import Mapping
@@ -87,17 +88,26 @@ def hopeless(trials: Trials) -> bool:
 
 
 def commonest(trials: Trials) -> str:
-    """Return one line on what made trials fail most often, or "" when none failed."""
-    errors = Counter(
-        (t.error or {}).get("type", "") + ": " + one_line(str((t.error or {}).get("message", "")))[:300]
-        for t in trials
-        if t.state is State.FAILED
-    )
-    if not errors:
+    """Return one line on what made trials fail most often, or "" when none failed. What differs in its numbers alone is the same reason.
+
+    >>> from whet.tune.space import Space
+    >>> said = [{"type": "NotFinite", "message": f"loss is nan at step {step}"} for step in (3, 7, 7)] + [{"type": "OutOfMemory", "message": "8 GB"}]
+    >>> commonest(Trials([Trial(i, {}, State.FAILED, error=e) for i, e in enumerate(said)], space=Space()))
+    '4 failed: most often (3 times), such as NotFinite: loss is nan at step 7'
+    """
+    groups: dict[str, Counter[str]] = {}
+    for t in trials:
+        if t.state is State.FAILED:
+            text = (t.error or {}).get("type", "") + ": " + one_line(str((t.error or {}).get("message", "")))[:300]
+            groups.setdefault(re.sub(r"\d+", "0", text), Counter())[text] += 1
+    if not groups:
         return ""
-    (text, times), total = errors.most_common(1)[0], sum(errors.values())
-    often = "" if times == total else f"most often ({times} times) "
-    return f"{total} failed: {often}{text}"
+    first = max(groups.values(), key=lambda g: g.total())  # the first of equals
+    times, total = first.total(), sum(g.total() for g in groups.values())
+    often = "" if times == total else f"most often ({times} times)" if times > 1 else "each for another reason"
+    such = "such as " if len(first) > 1 or (often and times == 1) else ""
+    often += ", " if often and such else " " if often else ""
+    return f"{total} failed: {often}{such}{first.most_common(1)[0][0]}"
 
 
 def winner(name: str, trials: Trials) -> Trial:

@@ -36,12 +36,15 @@ def compare(
     """
     from whet.cli.screen import Screen, emit_json
     from whet.cli.study.drawn import plot
+    from whet.errors import StudyError
     from whet.recipe.words import unit
     from whet.tune.account import Account, accounts
     from whet.tune.difference import difference, meeting
 
     with shown.opened(runs, store, study) as opened:
         ids = shown.pick(opened, a).id, shown.pick(opened, b).id
+        if ids[0] == ids[1] and a != b:
+            raise StudyError(f"trials {a} and {b}: are the same one. Give two trials.")
         trials = opened.trials
         step = meeting(trials, *ids)
         outputs, why_not = _outputs(opened, ids, step)
@@ -121,7 +124,11 @@ def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[fl
     from whet.tune.budget import duration
 
     rows = [
-        (c.name, cell(c.a) if c.in_a else "(not there)", cell(c.b) if c.in_b else "(not there)") for c in found.changes
+        (
+            c.name,
+            *(text if there else "(not there)" for text, there in zip(_apart(c.a, c.b), (c.in_a, c.in_b), strict=True)),
+        )
+        for c in found.changes
     ]
     made = [maker(study.trials[id]) for id in (found.a, found.b)]
     if made[0] != made[1]:
@@ -137,6 +144,15 @@ def _side_by_side(screen: Any, study: Study, found: Difference, seconds: list[fl
         f"{same} other hyperparameter{'s' if same != 1 else ''} the same" if same else "nothing else in common"
     )
     screen.block("differs", lines)
+
+
+def _apart(a: Any, b: Any) -> tuple[str, str]:
+    """Return two values as cells, with as many digits as tell them apart."""
+    if isinstance(a, float) and isinstance(b, float) and a != b:
+        for digits in range(4, 17):
+            if (x := f"{a:.{digits}g}") != (y := f"{b:.{digits}g}"):
+                return x, y
+    return cell(a), cell(b)
 
 
 def _leads(found: Difference, step: str) -> str:

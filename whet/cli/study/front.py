@@ -66,7 +66,7 @@ def front(
         else:
             said = traded(trials)
         screen.block("front", textwrap.wrap(said, 70))
-        if reached.volumes:
+        if reached.volumes and (len(names) > 1 or reference):  # of one goal it says nothing that the value does not
             corner = ", ".join(f"{k} {cell(counted(v))}" for k, v in reached.reference.items())
             screen.block("", textwrap.wrap(f"hypervolume {cell(_last(reached))} up to {corner}", 70))
         head = ["trial", *(short(n, 12) for n in names), unit(opened), "configuration", "note"]

@@ -94,7 +94,8 @@ def _known(found: Importance) -> list[str]:
         lines.append(f"{found.inherited} left out: they went on from weights of another configuration")
     if found.failed:
         lines.append(f"{found.failed} failed: it knows nothing of them")
-    for share in sorted({p.exists for p in found.parts if p.exists < 1.0}, reverse=True):
+    # of shares that are not shown nothing more is said
+    for share in sorted({p.exists for p in found.parts if found.predicts and p.exists < 1.0}, reverse=True):
         names = ", ".join(p.name for p in found.parts if p.exists == share)
         lines.append(f"in {shown_share(share)} of the space only, and counted so: {names}")
     return lines

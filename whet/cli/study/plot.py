@@ -145,11 +145,12 @@ def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slic
     from whet.recipe.words import count
     from whet.report import Report
     from whet.report.block import Section
+    from whet.report.importance import weighed
     from whet.report.landscape import landscape_section
     from whet.report.listing import started, trial_table
     from whet.report.study import went
 
-    sections = [landscape_section(found, slices, map=map, whole=True)]
+    sections = [landscape_section(found, slices, map=map, whole=True, matter=weighed(found.trials))]
     if plots := went(study.trials):
         sections.append(Section("went", "How the search went", "", tuple(plots)))
     sections.append(Section("trials", "The trials", "", (trial_table(study.trials),)))
