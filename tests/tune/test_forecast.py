@@ -174,3 +174,18 @@ def test_values_as_large_as_can_be_are_forecast_with_numbers():
         final = forecast.final(list(range(8)))
     assert np.isfinite(final).all()
     assert (final[1::2] < final[::2]).all()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_trials_are_forecast_the_same_however_many_there_are(seed):
+    """They are compared with what is known some at a time; none has a part in another's."""
+    rng = np.random.default_rng(seed)
+    curves = [list(rng.random() + np.cumsum(-rng.exponential(0.02, 9))) for _ in range(50)]
+    forecast = Forecast()
+    forecast.see(trials([c[: 9 if i % 4 == 0 else 1 + i % 3] for i, c in enumerate(curves)], 9))
+    ids = [i for i in range(50) if i % 4]
+    levels, weights = forecast.outcomes(ids, np.full(len(ids), 9.0))
+    assert np.allclose(weights.sum(1), 1.0)
+    final = forecast.final(ids)
+    assert np.array_equal(final, forecast.best + forecast.unit * (levels * weights).sum(1))
+    assert np.allclose(final, [forecast.final([i])[0] for i in ids], rtol=1e-9)

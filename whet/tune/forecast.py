@@ -9,6 +9,7 @@ forecast as by the longest there is.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = ["Forecast", "Stand", "marks"]
 _FACTOR = 1.5  # between the steps at which curves are looked at
 _WIDTHS = np.array([0.35, 0.35, 0.7, 0.35])  # of the kernel: log level, log slope, log step, log of how much further
 _NEAREST = 10  # at least as wide as to reach so many earlier cases
+_BLOCK = 16  # trials that are compared with all cases at a time: what is made of them stays in the processor's cache
 _CASES = 1500  # cases that are looked at, those of the trials trained furthest
 _LARGE = 1e300  # scores beyond count as that: differences of larger ones overflow
 _FLOOR, _STILL = 0.1, 0.03  # what is added to levels and slopes before their logarithm: below, differences do not count
@@ -197,25 +199,49 @@ class Forecast:
         (level + 1) (b + 1) / (a + 1) - 1. A difference a - b, taken off as it is, would send a trial that is close to the best far below it,
         since cases as close are few. Without any case there is one column: that nothing changes.
         """
+        self._learn()
+        n, m = len(ids), len(self._cases) or 1
+        levels, weights = np.empty((n, m)), np.empty((n, m))
+        for some, part, likely in self._blocks(ids, steps):
+            levels[some], weights[some] = part, likely
+        return levels, weights
+
+    def _blocks(self, ids: list[int], steps: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield (which trials, their levels, how likely each is), a few trials at a time, as `outcomes` has them."""
         stands = [self.stands[i] for i in ids]
         low = np.array([s.low for s in stands])
         level, step = self.level(low), np.array([s.step for s in stands], float)
         if not len(self._cases):
-            return level[:, None], np.ones((len(ids), 1))
+            yield slice(None), level[:, None], np.ones((len(ids), 1))
+            return
         further = np.log(np.maximum(steps, step) / step)
         asked = self._state(low, np.array([self._before(s) for s in stands]), np.log(step), further)
         a, half, log_step, more, b = self._cases.T
         known = self._state(a, half, log_step, more)
-        apart = (asked * asked).sum(1)[:, None] + (known * known).sum(1)[None] - 2.0 * asked @ known.T
+        long, across = (asked * asked).sum(1)[:, None], (known * known).sum(1)[None]
+        shared = 2.0 * asked @ known.T
         k = min(_NEAREST, len(known)) - 1
-        wide = np.maximum(np.partition(apart, k, axis=1)[:, k : k + 1], 0.25)
-        weights = np.exp(-np.maximum(apart, 0.0) / wide)
-        left = np.where(further[:, None] > 0, ((self.level(b) + _BEYOND) / (self.level(a) + _BEYOND))[None], 1.0)
-        return (level[:, None] + _BEYOND) * left - _BEYOND, weights / weights.sum(1, keepdims=True)
+        ratio = ((self.level(b) + _BEYOND) / (self.level(a) + _BEYOND))[None]
+        for start in range(0, len(ids), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            apart = long[some] + across
+            apart -= shared[some]
+            wide = np.maximum(np.partition(apart, k, axis=1)[:, k : k + 1], 0.25)
+            weights = np.maximum(apart, 0.0, out=apart)
+            np.negative(weights, out=weights)
+            weights /= wide
+            np.exp(weights, out=weights)
+            weights /= weights.sum(1, keepdims=True)
+            found = (level[some, None] + _BEYOND) * np.where(further[some, None] > 0, ratio, 1.0)
+            found -= _BEYOND
+            yield some, found, weights
 
     def final(self, ids: list[int], step: int | None = None) -> np.ndarray:
         """Return the score (n,) each trial is expected to have at `step` (default: the last)."""
         if not ids:
             return np.zeros(0)
-        levels, weights = self.outcomes(ids, np.full(len(ids), step or self.marks[-1], float))
-        return self.best + self.unit * (levels * weights).sum(1)
+        self._learn()
+        mean = np.empty(len(ids))
+        for some, levels, weights in self._blocks(ids, np.full(len(ids), step or self.marks[-1], float)):
+            mean[some] = (levels * weights).sum(1)
+        return self.best + self.unit * mean
