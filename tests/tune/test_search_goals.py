@@ -274,9 +274,10 @@ def test_a_portfolio_of_members_that_weigh_all_says_nothing(capfd):
     assert Portfolio(["gp", "zoom", "tpe"]).by_first == ("zoom",)
 
 
-def test_auto_asks_tpe():
+def test_auto_asks_both_that_weigh_all_goals():
     study = told("auto", 0, trials=14)
-    assert {(t.origin["with"], t.origin["because"]) for t in study.trials[10:]} == {("tpe", "several goals")}
+    assert sorted(t.origin["with"] for t in study.trials[10:]) == ["gp", "gp", "tpe", "tpe"]
+    assert {t.origin["because"] for t in study.trials[10:]} == {"gp and tpe in turn"}
 
 
 @pytest.mark.parametrize("name", NAMES.known)

@@ -199,6 +199,7 @@ class Forecast:
         (level + 1) (b + 1) / (a + 1) - 1. A difference a - b, taken off as it is, would send a trial that is close to the best far below it,
         since cases as close are few. Without any case there is one column: that nothing changes.
         """
+        self._learn()
         n, m = len(ids), len(self._cases) or 1
         levels, weights = np.empty((n, m)), np.empty((n, m))
         for some, part, likely in self._blocks(ids, steps):

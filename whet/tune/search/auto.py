@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from whet.errors import StudyError
-from whet.tune.pareto import targets
 from whet.tune.search.gp import GP
 from whet.tune.search.sobol import Sobol
 from whet.tune.search.tpe import TPE
@@ -25,11 +24,11 @@ _FAILED = 3
 
 @dataclass(frozen=True)
 class Auto:
-    """Propose by `GP` and `TPE` in turn; by `TPE` alone when a trial has several steps or the study several goals, when more than 5 % of them failed, or above 300.
+    """Propose by `GP` and `TPE` in turn; by `TPE` alone when a trial has several steps, when more than 5 % of them failed, or above 300.
 
     The two err differently: a Gaussian process is the surest where values change smoothly with every number, a Parzen
     estimator keeps to what was good, whatever the shape. They learn from each other's trials, and on tables of final
-    values their mean regret was lower in turn than alone, by about the noise. Where trials are trained unequally far values
+    values their mean regret was lower in turn than alone, by about the noise; with two goals what they missed of the hypervolume was, by more than that. Where trials are trained unequally far values
     are forecasts, and on recorded learning curves the estimator alone was better; so it was where half the space fails
     (`benchmarks/`). With many trials the process costs more than it tells. Until there are enough values a Sobol sequence
     is followed. What was picked, and why, is in the origin of each trial ("with", "because").
@@ -63,7 +62,7 @@ class Auto:
 
     @property
     def every_goal(self) -> bool:
-        """All goals count: `TPE` is asked when there are several."""
+        """All goals count: they do for both."""
         return True
 
     def _pick(self, trials: Trials) -> tuple[Searcher, str]:
@@ -75,8 +74,6 @@ class Auto:
         failed = sum(t.state is State.FAILED for t in trials)
         if failed >= max(_FAILED, _FAILING * len(trials)):
             return self._tpe, "trials fail"
-        if len(targets(trials)) > 1:
-            return self._tpe, "several goals"
         # `gp` looks around the best when an odd number of trials is known: the trial asked for now is among `trials`
         return (self._tpe if len(trials) % 2 else self._gp), "gp and tpe in turn"
 
