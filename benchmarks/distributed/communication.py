@@ -11,12 +11,16 @@ as many steps as a stretch has at weight 1, or twice as many, at weight 4 where 
 it does not. EC's compression is extra, with K forward passes over what is relabelled; "seconds" has it, in virtual seconds
 (a step takes 1). In brackets: half of the 95 % interval, Student's t over seeds.
 
-"bound" counts the exchanges, at the end or once an epoch, after which the ensemble's loss was at most the members' mean, as it must be (test images).
+With `--net deep` (14 weight layers, momentum 0.9, 2,048 images) there are four trials each: three rates that are kept and one that falls for MA;
+for EC two of these rates and that one, times how long it compresses. "members": MA's own before its last exchange, the mean of their errors:
+where MA is above that, the mean of weights is worse than what it is the mean of.
+
+"bound" counts EC's exchanges, at the end or once an epoch, after which the ensemble's loss was at most the members' mean, as it must be (test images).
 Targets: EC below MA at the rare exchanges, every 16 epochs and more; the bound always.
 
 The network and images are in `evidence/images.py`; it needs an IDX image set (`--data`, or WHET_DATA).
-Run: python benchmarks/distributed/communication.py [--workers 4] [--every 1,4,16,32] [--skews 0,0.5,1] [--epochs 32] [--images 512]
-[--seeds 5] [--json FILE] [--kept FILE]
+Run: python benchmarks/distributed/communication.py [--workers 4] [--every 1,4,16,32] [--skews 0,0.5,1] [--epochs 32] [--net small]
+[--rules average,ec] [--images 512] [--seeds 5] [--json FILE] [--kept FILE]
 """
 
 from __future__ import annotations
@@ -39,9 +43,29 @@ from whet.distributed.flat import Flat
 from whet.distributed.simulate import Simulation
 from whet.train.predict import forward
 
-BATCH, IMAGES, HELD_OUT = 32, 512, 1000
+BATCH, HELD_OUT = 32, 1000
+IMAGES = {"small": 512, "deep": 2048}
 RATES = (0.1, 0.2, 0.4, 0.8)
+DEEP = ((0.01, False), (0.02, False), (0.05, False), (0.05, True))  # of averaging: the rate, and whether it falls
 RARE = 16  # epochs between exchanges
+NAMES = {
+    "average": {"MA": "error", "members": "member_error"},
+    "ec": {"EC-L": "error", "EC members": "member_error", "EC-G": "ensemble_error"},
+}
+
+
+def deep_trials(rule: str, every: int) -> list[dict[str, Any]]:
+    """Return four settings of "average" or "ec" for the deep network, with momentum 0.9.
+
+    >>> [(t["lr"], t["rule"]) for t in deep_trials("ec", 8)][:2]
+    [(0.02, 'ec(every=8,share=1,weight=1,compress=8)'), (0.05, 'ec(every=8,share=1,weight=1,compress=4)')]
+    """
+    if rule == "average":
+        found = [(f"average(every={every})", lr, falls) for lr, falls in DEEP]
+    else:
+        ways = ((0.02, False, 1, every), (0.05, False, 1, every // 2), (0.05, False, 1, every), (0.05, True, 4, every))
+        found = [(f"ec(every={every},share=1,weight={w},compress={c})", lr, falls) for lr, falls, w, c in ways]
+    return [{"net": "deep", "momentum": 0.9, "rule": r, "lr": lr, "falls": falls} for r, lr, falls in found]
 
 
 def trials(rule: str, every: int) -> list[dict[str, Any]]:
@@ -64,7 +88,10 @@ def trials(rule: str, every: int) -> list[dict[str, Any]]:
 
 
 class Look:
-    """Adds to rows of EC what the members and their ensemble are worth: at the last epoch and, when reported, after an exchange."""
+    """Adds to rows what the members and their ensemble are worth: at the last epoch and, under EC and when reported, after an exchange.
+
+    Members of averaging are the workers' models before its last exchange.
+    """
 
     def __init__(self) -> None:
         self.version = -1  # of the weights, when it last looked
@@ -73,18 +100,21 @@ class Look:
         """Look at the members where they are new, or this is the end."""
         server, run = simulation.server, simulation.run
         last, new = row["epoch"] == run.steps, server.held.version != self.version
-        if server.models and (last or (new and run.params["report"])):
+        if last or (server.models and new and run.params["report"]):
             self.version = server.held.version
             row |= members(simulation)
 
 
 def members(simulation: Simulation) -> dict[str, float]:
-    """Return the loss and the error in % of the ensemble of the last exchange, and the means of its members'."""
+    """Return the loss and the error in % of the ensemble of the last exchange, and the means of its members'.
+
+    After the last exchange of averaging nobody has pulled its mean: workers still have what they sent.
+    """
     server, run = simulation.server, simulation.run
     found = {}
     flat = Flat(copy.deepcopy(run.model))  # of its own: the run's parameters are the server's
     said, truth = [], run.valid.targets
-    for _, weights in server.models:
+    for weights in [m for _, m in server.models] or [w.weights for _, w in sorted(simulation.workers.items())]:
         flat.weights.copy_(weights)
         said.append(forward(flat.model, run.valid).double().log_softmax(1))
     together = torch.stack(said).logsumexp(0) - math.log(len(said))  # of the mean of probabilities
@@ -107,10 +137,12 @@ def main() -> None:
     parser.add_argument("--every", default="1,4,16,32", help="epochs between exchanges")
     parser.add_argument("--skews", default="0,0.5,1", help="parts of the images that are dealt sorted by class")
     parser.add_argument("--epochs", type=int, default=32)
-    parser.add_argument("--images", type=int, default=IMAGES, help="trained on, by all workers")
+    parser.add_argument("--net", choices=("small", "deep"), default="small", help="deep: 14 weight layers, momentum")
+    parser.add_argument("--rules", default="average,ec", help="average, ec, or both")
+    parser.add_argument("--images", type=int, help="trained on, by all workers (small: 512, deep: 2048)")
     given = parser.parse_args()
     place = folder(given.data, "communication")
-    task = Images(place, 256, 256) if given.quick else Images(place, given.images, HELD_OUT)
+    task = Images(place, 256, 256) if given.quick else Images(place, given.images or IMAGES[given.net], HELD_OUT)
     kept = Kept(given.kept, lambda s: train(task, s, Look()))
     k, epochs, periods = given.workers, given.epochs, [int(e) for e in given.every.split(",")]
     if given.quick:
@@ -122,31 +154,31 @@ def main() -> None:
     for skew in (float(x) for x in given.skews.split(",")):
         for period in periods:
             ends: dict[str, list[float]] = {}
-            for rule in ("average", "ec"):
+            for rule in given.rules.split(","):
                 common = {
                     "workers": k, "epochs": epochs, "batch": BATCH, "shuffle": "local", "skew": skew, "images": task.sizes[0],
                 }  # fmt: skip
-                tried = [{**common, **t} for t in trials(rule, period * batches)]
+                made = (deep_trials if given.net == "deep" else trials)(rule, period * batches)
+                tried = [{**common, **t} for t in made]
                 tried = tried[1:2] if given.quick else tried
                 where = f"{rule} {period} {skew:g}"
                 best = tuned(kept, tried, TUNING[:1], f"tune {where}")
                 results = kept.all([{**best.setting, "seed": s, "report": True} for s in seeds], where)
                 seconds = interval([r["curve"][-1]["seconds"] for r in results]).mean
-                names = {"MA": "error"} if rule == "average" else {
-                    "EC-L": "error", "EC members": "member_error", "EC-G": "ensemble_error"}  # fmt: skip
+                names = NAMES[rule]
                 for name, what in names.items():
                     ends[name] = [end(r, what) for r in results]
                     kind = best.setting["rule"].partition("weight=")[2].rstrip(")").replace("compress=", " ")
                     rate = f"{best.setting['lr']:g}" + ("" if best.setting["falls"] else ", kept")
                     rows.append([
                         f"{skew:g}", period, name, rate, kind, interval(ends[name]),
-                        "" if name == "MA" else paired(ends[name], ends["MA"]), f"{seconds:.0f}",
+                        paired(ends[name], ends["MA"]) if name != "MA" and "MA" in ends else "", f"{seconds:.0f}",
                     ])  # fmt: skip
                 found.append({
                     "skew": skew, "every": period, "rule": rule, "setting": best.setting, "trials": best.errors,
-                    "test": {n: ends[n] for n in names}, "bound": bound(results), "seconds": seconds,
+                    "test": {n: ends[n] for n in names}, "bound": bound(results) if rule == "ec" else (0, 0), "seconds": seconds,
                 })  # fmt: skip
-            if period >= RARE or period == max(periods):
+            if {"MA", "EC-L"} <= ends.keys() and (period >= RARE or period == max(periods)):
                 ma = interval(ends["MA"])
                 for name in ("EC-L", "EC-G"):
                     own = interval(ends[name])

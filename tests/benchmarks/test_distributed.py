@@ -23,6 +23,7 @@ from evidence.images import Images
 from evidence.kept import Kept
 from evidence.training import end, train
 from evidence.tuning import tuned
+from whet.distributed.simulate import Simulation
 
 PROGRAMS = ("staleness", "straggler", "communication", "reshuffle")
 
@@ -66,6 +67,21 @@ def test_a_program_at_its_smallest(
     tests = [t for f in found for t in (f["test"].values() if isinstance(f["test"], dict) else [f["test"]])]
     assert tests
     assert all(len(t) == 2 and all(0 <= error <= 100 for error in t) for t in tests)
+
+
+def test_rare_exchanges_of_a_deep_network_at_its_smallest(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--quick", "--seeds", "2", "--skews", "0", "--net", "deep", "--data", str(place)]
+    monkeypatch.setattr("sys.argv", ["communication", *words, "--json", str(tmp_path / "found.json")])
+    communication.main()
+    out = capsys.readouterr().out
+    assert [row.split("|")[3].strip() for row in out.splitlines() if row.startswith("| 0")] == [
+        "MA", "members", "EC-L", "EC members", "EC-G"
+    ]  # fmt: skip
+    assert "skew 0, every 1 epochs: EC-L" in out
+    found = json.loads((tmp_path / "found.json").read_text())["found"]
+    assert [(f["setting"]["net"], f["setting"]["momentum"]) for f in found] == [("deep", 0.9)] * 2
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -165,6 +181,23 @@ def test_the_ensemble_is_looked_at_after_each_exchange(place: Path) -> None:
     assert 0 <= last["ensemble_error"] <= 100
     assert last["ensemble_loss"] < last["member_loss"]
     assert end(train(task, one)) == end(result)  # looking changes nothing
+
+
+def test_the_members_of_averaging_are_those_that_its_mean_is_of(place: Path) -> None:
+    found = []
+
+    def look(simulation: Simulation, row: dict[str, object]) -> None:
+        sent = [seat.weights for _, seat in sorted(simulation.workers.items())]
+        found.append((torch.stack(sent), simulation.server.held.weights.clone()))
+
+    one = setting(rule="average(every=4)", workers=4, epochs=2, shuffle="local", skew=0.0)
+    train(Images(place, 256, 100), one, look)
+    sent, mean = found[-1]
+    torch.testing.assert_close(sent.mean(0), mean)
+    assert all(float((w - mean).abs().max()) > 1e-4 for w in sent)
+    last = train(Images(place, 256, 100), one, communication.Look())["curve"][-1]
+    assert last["ensemble_loss"] <= last["member_loss"]
+    assert last["member_loss"] != pytest.approx(last["loss"], rel=1e-6)  # theirs, not the mean's
 
 
 def test_a_row_that_breaks_the_bound_is_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from whet.task import Task
 from whet.train.rate import Constant, Rate
 from whet.tune.space import Params
 
-__all__ = ["Images", "Residual", "falling", "folder"]
+__all__ = ["Deep", "Images", "Residual", "falling", "folder"]
 
 TRAIN, HELD_OUT = 4000, 5000
 
@@ -46,8 +47,8 @@ class Images(Task):
     """An IDX image set: 4,000 of its training images, and 5,000 others of them to tune on or 5,000 test images to report.
 
     Params: "report": whether the second split is of test images (else of held-out training images); "lr"; "batch";
-    "epochs", at half and at 80 % of which the rate falls to a tenth, unless "falls" is False; "warmup": epochs of a linear rise (0). The
-    images are the same for all seeds.
+    "epochs", at half and at 80 % of which the rate falls to a tenth, unless "falls" is False; "warmup": epochs of a linear rise (0);
+    "momentum" (0); "net": "deep" for `Deep`, else `Residual`; "width" (8). The images are the same for all seeds.
     """
 
     goal = "min loss"
@@ -62,7 +63,7 @@ class Images(Task):
 
     def model(self, params: Params) -> nn.Module:
         """Return a fresh network."""
-        return Residual(int(params.get("width", 8)))
+        return (Deep if params.get("net") == "deep" else Residual)(int(params.get("width", 8)))
 
     def optimizer(self, params: Params, model: nn.Module) -> torch.optim.Optimizer:
         """Return SGD, with momentum when the params say so."""
@@ -140,3 +141,22 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (n, 1, 28, 28) -> (n, 10)."""
         return self.head(self.blocks(F.relu(self.stem(x))).flatten(1))
+
+
+class Deep(nn.Module):
+    """A residual network of 14 weight layers for images of 28x28, without batch normalisation: deep enough that members part.
+
+    A 3x3 stem of stride 2, two blocks each of `width` channels at 14x14, 2 * width at 7x7 and 4 * width at 4x4, the mean over
+    positions, a linear layer.
+    """
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, width, 3, 2, 1)
+        wide = (width, width, width, 2 * width, 2 * width, 4 * width, 4 * width)
+        self.blocks = nn.Sequential(*(Block(a, b, b // a) for a, b in itertools.pairwise(wide)))
+        self.head = nn.Linear(4 * width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (n, 1, 28, 28) -> (n, 10)."""
+        return self.head(self.blocks(F.relu(self.stem(x))).mean((2, 3)))
