@@ -10,7 +10,7 @@ from scipy import stats
 from torch import nn
 
 from whet.data.split import Data, Split
-from whet.errors import UsageError
+from whet.errors import StudyError, UsageError
 from whet.metric import METRICS
 from whet.recipe import rerace as rerace_
 from whet.recipe.block import Block
@@ -256,3 +256,35 @@ def test_the_search_has_the_share_of_a_race_that_nobody_is_in(tmp_path, monkeypa
     trials = go(20)[1]
     assert sum("rerace" in t.tags for t in trials) >= 2
     assert sum("rerace" not in t.tags for t in trials) == 10
+
+
+def test_a_race_in_which_everything_fails_is_not_run_to_the_end_of_its_budget(tmp_path):
+    """The search that has what is left of it finds that nothing works any more, and says so."""
+    file, lost = tmp_path / "slight.py", tmp_path / "lost"
+    file.write_text(
+        "import os\nimport torch\nfrom pathlib import Path\nfrom torch import nn\nfrom whet import Data, Float, Space, Split, Task\n\n\n"
+        + inspect.getsource(Slight)
+        + f"\n    def batch(self, params):\n        assert 'WHET_WORKER' not in os.environ or not Path({str(lost)!r}).exists()\n        return 32\n"
+    )
+
+    def go(trials, rerace):
+        job = Job(
+            resolve(str(file)),
+            runs=tmp_path / "runs",
+            budget=Budget(trials=trials),
+            search="random",
+            schedule="full",
+            rerace=rerace,
+        )
+        for _ in tuned(job):
+            pass
+
+    go(14, 0.0)
+    lost.touch()
+    with pytest.raises(StudyError, match="trials failed in a row"):
+        go(140, 0.9)
+    with Study.open(f"sqlite:///{tmp_path}/runs/whet.db", "slight") as study:
+        raced = [t for t in study.trials if "rerace" in t.tags]
+        assert 2 <= len(raced) <= 6
+        assert all(t.state is State.FAILED for t in raced)
+        assert len(study.trials) < 140

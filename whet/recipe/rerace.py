@@ -127,6 +127,7 @@ def rerace(
     lines: list[str] = []
     if len(racers) > 1:
         study.record("race", {"on": True, "of": racers})
+        before = _ended(study.trials, State.FAILED)
         try:
             yield from _rounds(job, study, data, pool, racers, stopping)
         finally:
@@ -134,9 +135,9 @@ def rerace(
         where = _standings(job, study, data, racers)
         lines = _lines(where, study, "fresh seed" if job.folds is None else "fresh deal")
         if not (lines or stopping()):
-            lines = [
-                f"nothing was run again: too little of the budget was left for {len(racers)} configurations{_REST}"
-            ]
+            failed = _ended(study.trials, State.FAILED) - before
+            why = f"too little of the budget was left for {len(racers)} configurations"
+            lines = [f"nothing was run again: {f'all {failed} trials failed' if failed else why}{_REST}"]
     elif not stopping() and not (heirs and len(rivals) > 1):
         lines = [f"nothing was run again: {_alone(found)}{_REST}"]
     said = {"found": [asdict(s) for s in where], "lines": lines + (_left_out(heirs) if len(rivals) > 1 else [])}
@@ -180,12 +181,20 @@ def _rounds(
             note = f"trial {s.trial} again, fresh {fresh} {s.runs + 1}"
             tags = (RERACE,) if job.folds is None else (RERACE, tag(s.runs + 1))
             study.enqueue(study.trials[s.trial].params, note=note, tags=tags, again=True)
+        ended = _ended(study.trials, State.DONE)
         crew = Crew(study, training(job, study), replace(limits, trials=whole), pool)
         for _ in crew.watch(stopping=stopping):
             yield picture.progress(crew.spending.update())
         crew.check()
         if any(RERACE in t.tags and t.state in _OPEN for t in study.trials):
             return  # the time was up
+        if _ended(study.trials, State.DONE) == ended:
+            return  # all failed, and would again
+
+
+def _ended(trials: Trials, state: State) -> int:
+    """Return how many trials that are run again ended in this state."""
+    return sum(RERACE in t.tags and t.state is state for t in trials)
 
 
 def _apart(trials: Trials, ids: Sequence[int]) -> list[int]:
