@@ -133,9 +133,12 @@ def test_a_search_in_which_nothing_works_any_more_is_given_up_and_goes_on_afterw
     body = f"""
     def batch(self, params):
         import os
+        import time
         from pathlib import Path
         if os.environ.get("WHET_WORKER"):
-            Path({str(tmp_path / "data")!r}).read_text()
+            data = Path({str(tmp_path / "data")!r})
+            time.sleep(0.0 if data.exists() else 0.2)  # so that the owner is in time to see it
+            data.read_text()
         return 32
 """
     (tmp_path / "data").write_text("")

@@ -159,5 +159,6 @@ def slow(params, run):
 
 
 def wants_a_file(params):
-    time.sleep(0.02)
+    """Fails slowly where the file is missing, so that the owner is in time to see it."""
+    time.sleep(0.02 if flag("data").exists() else 0.2)
     return params["x"] * float(flag("data").read_text())
