@@ -191,7 +191,8 @@ def test_a_child_of_a_population_is_no_fresh_seed_of_its_configuration(tmp_path)
             rerace_.outputs_of = before
     assert asked == [2]
     assert [(s.trial, s.runs) for s in found] == [(0, 1)]
-    assert rerace_._lines(found, study)[0].startswith("run again on 1 fresh seed, the configuration of trial 0")
+    lines = rerace_._lines(found, study, "fresh seed")
+    assert lines[0].startswith("run again on 1 fresh seed, the configuration of trial 0")
 
 
 def test_who_cannot_be_run_again_is_said(tmp_path, monkeypatch):
