@@ -151,6 +151,10 @@ def test_notes_and_tags_are_shown_and_found(whet, study):
         (["tag", "demo", "1", "kep", "--remove"], ("trial 1 has no such tag", "It has: none")),
         (["show", "demo", "--tag", "kep"], ("no trial has this tag", "Tags: none yet")),
         (["show", "demo", "--state", "FINISHED"], ("no such state", "Allowed: WAITING, RUNNING")),
+        (
+            ["show", "demo", "--state", "intrrupted"],
+            ("--state intrrupted: no such state. Did you mean 'INTERRUPTED'?",),
+        ),
         (["show", "demo", "--sort", "layrs"], ("Did you mean 'layers'?",)),
         (["compare", "demo", "0", "0"], ("is compared with itself",)),
         (["compare", "demo", "0", "best"], ("trials 0 and best: are the same one. Give two trials.",)),

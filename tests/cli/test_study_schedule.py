@@ -96,6 +96,9 @@ def test_what_makes_no_sense_is_refused(whet, refused, task, population):
     whet("study", "schedule", "tiny", "--out", "s.json")
     refused("study", "schedule", "tiny", "--out", "s.json", needed=("--out s.json", "exists", "--force"))
     refused("study", "schedule", "tiny", "999", needed=("trial 999", "no such trial"))
+    refused(
+        "study", "schedule", "tiny", "--out", "none/s.json", needed=("--out none/s.json: its folder does not exist",)
+    )
     refused("train", "tiny.py", "--schedule", "none.json", needed=("--schedule none.json", "cannot be read"))
     refused("train", "tiny.py", "--schedule", "s.json", "--set", "lr=0.1", needed=("--set",))
     refused("train", "tiny.py", "--schedule", "s.json", "--watch", needed=("--watch", "--schedule"))

@@ -203,7 +203,7 @@ def test_two_branches_may_have_a_member_of_one_name() -> None:
     )
     found = importance(drawn(space, lambda p: p["o.lr"] if p["o"] == "s" else 0.5, 200))
     part = by_name(found)
-    assert set(part) == {"o", "o.lr (s)", "o.lr (t)", "o.k", "o.k.lr"}
+    assert set(part) == {"o", "o.lr (s)", "o.lr (t)", "o.k.lr"}  # o.k has one option
     assert part["o.lr (s)"].alone.value > 0.8
     assert part["o.lr (t)"].alone.value < 0.1
 
@@ -325,3 +325,18 @@ def test_what_has_one_value_is_no_dimension() -> None:
     fixed = Space(one=Choice(["x"]))
     with pytest.raises(StudyError, match="no dimension that could matter: every value in it is fixed"):
         importance(drawn(fixed, lambda p: 0.0, 20))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_of_what_hardly_anybody_tried_it_is_not_said_that_it_does_not_matter(seed: int) -> None:
+    """A grid at its beginning has one value of most dimensions and takes one branch; one or two trials with another value tell a forest nothing either."""
+    space = Space(a=Float(0, 1), b=Float(0, 1), still=Choice(["x", "y"]), once=Choice(["x", "y"]), often=Choice(["x", "y"]), o=Choice({"s": Space(m=Float(0, 1)), "t": None}))  # fmt: skip
+    rng = np.random.default_rng(seed)
+    done = []
+    for i in range(60):
+        p = {"a": float(rng.random()), "b": float(rng.random()), "still": "x", "once": "y" if i == 7 else "x", "often": "xy"[i % 2], "o": "t"}  # fmt: skip
+        done.append(Trial(i, p, State.DONE, value=p["a"]))
+    part = by_name(importance(Trials(done, space=space)))
+    assert part["a"].verdict == "matters"
+    assert {n: part[n].verdict for n in ("still", "once", "o", "o.m")} == dict.fromkeys(("still", "once", "o", "o.m"), "cannot tell")  # fmt: skip
+    assert part["often"].verdict == part["b"].verdict == "does not matter"

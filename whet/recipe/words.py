@@ -147,9 +147,16 @@ def strategy(strategy: Any) -> str:
     >>> from whet.tune.schedule.freezethaw import FreezeThaw
     >>> strategy(FreezeThaw())
     'freeze-thaw (share 0.6)'
+    >>> from whet.tune.search.portfolio import Portfolio
+    >>> strategy(Portfolio(("gp", "tpe")))
+    'portfolio (members gp/tpe memory 20.0 least 0.05)'
     """
     options = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
-    told = " ".join(f"{k} {v}" for k, v in options.items() if k != "seed" and v is not None)
+
+    def short(v: Any) -> str:
+        return "/".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)
+
+    told = " ".join(f"{k} {short(v)}" for k, v in options.items() if k != "seed" and v is not None)
     known = schedule.NAMES if hasattr(strategy, "judge") else search.NAMES
     name = known.describe(strategy)["name"].rpartition(":")[2]  # one that has no name goes by its class
     return name + (f" ({told})" if told else "")

@@ -93,7 +93,7 @@ def commonest(trials: Trials) -> str:
     >>> from whet.tune.space import Space
     >>> said = [{"type": "NotFinite", "message": f"loss is nan at step {step}"} for step in (3, 7, 7)] + [{"type": "OutOfMemory", "message": "8 GB"}]
     >>> commonest(Trials([Trial(i, {}, State.FAILED, error=e) for i, e in enumerate(said)], space=Space()))
-    '4 failed: most often (3 times), such as NotFinite: loss is nan at step 7'
+    '4 failed: most often (3 times) like NotFinite: loss is nan at step 7'
     """
     groups: dict[str, Counter[str]] = {}
     for t in trials:
@@ -104,10 +104,12 @@ def commonest(trials: Trials) -> str:
         return ""
     first = max(groups.values(), key=lambda g: g.total())  # the first of equals
     times, total = first.total(), sum(g.total() for g in groups.values())
-    often = "" if times == total else f"most often ({times} times)" if times > 1 else "each for another reason"
-    such = "such as " if len(first) > 1 or (often and times == 1) else ""
-    often += ", " if often and such else " " if often else ""
-    return f"{total} failed: {often}{such}{first.most_common(1)[0][0]}"
+    like = "like " if len(first) > 1 else ""
+    if times == total:
+        often = "all " if like else ""
+    else:
+        often = f"most often ({times} times) " if times > 1 else "each for another reason, such as "
+    return f"{total} failed: {often}{like}{first.most_common(1)[0][0]}"
 
 
 def winner(name: str, trials: Trials) -> Trial:

@@ -22,9 +22,11 @@ def filtered(study: Study, states: Sequence[str] | None, tags: Sequence[str] | N
     trials, resting = study.trials, study.interrupted
     wanted = [s.upper() for s in states or ()]
     known = [*(s.value for s in State), "INTERRUPTED"]
-    for s in wanted:
-        if s not in known:
-            raise UsageError(f"--state {s or repr(s)}: no such state.{nearest(s, known)} Allowed: {', '.join(known)}.")
+    for s in states or ():
+        if s.upper() not in known:
+            raise UsageError(
+                f"--state {s or repr(s)}: no such state.{nearest(s.upper(), known)} Allowed: {', '.join(known)}."
+            )
     have = sorted({t for trial in trials for t in trial.tags})
     for name in tags or ():
         if name not in have:

@@ -54,6 +54,8 @@ def schedule(
     if out is not None:
         if out.exists() and not force:
             raise UsageError(f"--out {out}: exists. Give another file, or --force to replace it.")
+        if not out.parent.is_dir():
+            raise UsageError(f"--out {out}: its folder does not exist. Make it, or give another file.")
         check_file("--out", out)
     with shown.opened(runs, store, study) as opened:
         found = shown.pick(opened, trial)

@@ -28,6 +28,9 @@ _GOOD = 4  # of them that must be better than the bound of `top`
 _TREES = 64
 _DEALT = 8  # times that values are dealt out anew, each to a part of half as many trees
 _NONE = 1e-12  # a variance of trees that are constant
+_OTHERS = (
+    4  # trials with another value than the commonest, below which it is not said of a dimension that it does not matter
+)
 _SMALL = 0.05  # a share that is below it for sure does not matter
 _PREDICTS, _FEW = (
     0.1,
@@ -82,6 +85,8 @@ def importance(trials: Trials, *, top: float | None = None, pairs: bool = False,
         verdict: Verdict = (
             "cannot tell" if mine is None else _verdict(part.total, mine[j], chance, float(chances.max()))
         )
+        if verdict == "does not matter" and _others(rows[:, j]) < _OTHERS:
+            verdict = "cannot tell"  # a grid at its beginning, or a branch hardly taken: nobody tried
         parts.append(replace(part, chance=chance, verdict=verdict))
     parts.sort(key=lambda p: (-p.alone.value, -p.total.value))
     if not pairs:
@@ -146,6 +151,12 @@ def _part(cells: Cells, taken: list[Effects], j: int, mean: float, spread: float
     when = " and ".join(f"{choice} {option}" for (choice, option), k in zip(dim.when, cells.when[j], strict=True) if k in cells.free)  # fmt: skip
     exists = cells.chance(cells.when[j])
     return Part(name, alone, total, 0.0, "cannot tell", exists, when, axis, curves.mean(0), low, high)
+
+
+def _others(column: np.ndarray) -> int:
+    """Return how many of the trials (n,) that have a dimension have another value of it than the commonest."""
+    counts = np.unique(column[~np.isnan(column)], return_counts=True)[1]
+    return int(counts.sum() - counts.max(initial=0))
 
 
 def _verdict(total: Share, mine: np.ndarray, chance: float, most: float) -> Verdict:
