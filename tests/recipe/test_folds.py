@@ -13,7 +13,7 @@ from whet.metric import metric
 from whet.recipe.block import Block
 from whet.recipe.folds import Crossed, judged, objective, train_folds
 from whet.recipe.job import Job
-from whet.recipe.steps import tuned
+from whet.recipe.steps import recipe, tuned
 from whet.recipe.winner import known, outputs_of
 from whet.seed import key
 from whet.task import Task
@@ -218,6 +218,12 @@ def test_what_makes_no_sense_is_refused(tmp_path, options, said):
     with pytest.raises(UsageError, match=said) as raised:
         job(tmp_path, **options)
     assert "\n" not in str(raised.value)
+
+
+def test_the_whole_recipe_needs_a_model(tmp_path):
+    with pytest.raises(UsageError, match="leave no model"):
+        list(recipe(job(tmp_path)))
+    assert not (tmp_path / "diabetes").exists()
 
 
 def test_a_study_keeps_its_folds_and_its_epochs(tmp_path):
