@@ -35,7 +35,7 @@ def reports(path) -> int:
             return 0
 
 
-def test_a_search_over_folds_says_so_everywhere(whet, task, tmp_path):
+def test_a_search_over_folds_says_so_everywhere(whet, task, refused, tmp_path):
     task()
     said = whet(*WORDS, "--budget", "5trials")
     assert said.code == 0, said
@@ -61,6 +61,7 @@ def test_a_search_over_folds_says_so_everywhere(whet, task, tmp_path):
     assert "epoch" not in best.out.replace("--epochs 2", "") + whet("study", "show", "tiny", "best").out
     honest = json.loads(whet("study", "best", "tiny", "--json").out)["honest"]
     assert honest["raw"]["n"] == 102  # all but the sealed test split
+    refused("study", "schedule", "tiny", needed=("trainings of 4 folds each",))
     compared = whet("study", "compare", "tiny", "0", "best")
     assert compared.code == 0, compared
     more = whet(*WORDS, "--budget", "7trials", "--json")
