@@ -35,7 +35,7 @@ def reports(path) -> int:
             return 0
 
 
-def test_a_search_over_folds_says_so_everywhere(whet, task):
+def test_a_search_over_folds_says_so_everywhere(whet, task, refused, tmp_path):
     task()
     said = whet(*WORDS, "--budget", "5trials")
     assert said.code == 0, said
@@ -53,10 +53,15 @@ def test_a_search_over_folds_says_so_everywhere(whet, task):
     assert "cross-validated after 4 folds, DONE" in text
     assert "less the luck of choosing" in text
     assert "folds leave no model" in text
-    assert "whet train tiny.py --set" in text
-    assert "epoch" not in best.out + whet("study", "show", "tiny", "best").out
+    assert "whet train tiny.py --epochs 2 --set" in text
+    page = (tmp_path / "runs" / "tiny" / "report.html").read_text()
+    assert "cross-validated in 4 folds" in page
+    assert "training (folds)" in page
+    assert "training (epochs)" not in page
+    assert "epoch" not in best.out.replace("--epochs 2", "") + whet("study", "show", "tiny", "best").out
     honest = json.loads(whet("study", "best", "tiny", "--json").out)["honest"]
     assert honest["raw"]["n"] == 102  # all but the sealed test split
+    refused("study", "schedule", "tiny", needed=("trainings of 4 folds each",))
     compared = whet("study", "compare", "tiny", "0", "best")
     assert compared.code == 0, compared
     more = whet(*WORDS, "--budget", "7trials", "--json")

@@ -13,13 +13,15 @@ from whet.metric import metric
 from whet.recipe.block import Block
 from whet.recipe.folds import Crossed, judged, objective, train_folds
 from whet.recipe.job import Job
-from whet.recipe.steps import tuned
+from whet.recipe.steps import recipe, tuned
 from whet.recipe.winner import known, outputs_of
 from whet.seed import key
+from whet.stop.gain import NOISE
 from whet.task import Task
 from whet.tasks import resolve
 from whet.train.run import Run
 from whet.tune.budget import Budget
+from whet.tune.replay import replay
 from whet.tune.schedule.race import Race
 from whet.tune.space import Float, Space
 from whet.tune.study import Study
@@ -220,6 +222,12 @@ def test_what_makes_no_sense_is_refused(tmp_path, options, said):
     assert "\n" not in str(raised.value)
 
 
+def test_the_whole_recipe_needs_a_model(tmp_path):
+    with pytest.raises(UsageError, match="leave no model"):
+        list(recipe(job(tmp_path)))
+    assert not (tmp_path / "diabetes").exists()
+
+
 def test_a_study_keeps_its_folds_and_its_epochs(tmp_path):
     blocks(job(tmp_path, budget=Budget(trials=1)))
     for options, said in (
@@ -261,3 +269,38 @@ def test_the_examples_of_a_trial_are_those_of_its_folds():
     expected = pooled(data).ids[np.sort(np.concatenate([folds[0].valid, folds[1].valid]))]
     assert isinstance(seen, Split)
     np.testing.assert_array_equal(seen.ids, expected)
+
+
+def test_the_noise_of_the_last_value_is_that_over_all_examples():
+    """What `--until gain` goes by: of a share, the width of Wilson's interval over everybody that was held out."""
+    s, folds = study(3), Crossed(Few(), 3)
+    s.run(lambda params, run: train_folds(folds, params, run, epochs=1, noise=True), trials=1)
+    first, *_, last = s.trials[0].curve
+    y = pooled(Few().data({})).targets.numpy()
+    share = metric("accuracy").compute(outputs_of(s, 0)[1], y)
+    assert NOISE not in first.metrics
+    assert last.metrics[NOISE] == pytest.approx((share * (1 - share) / len(y)) ** 0.5, rel=0.05)
+
+
+def test_workers_within_a_training_train_each_fold():
+    """A configuration with a rule and workers is trained by them, fold by fold."""
+    s, folds = Study(Few.space, goal="max accuracy", schedule="full", steps=2), Crossed(Few(), 2)
+    s.run(lambda p, run: train_folds(folds, {**p, "rule": "async", "workers": 2}, run, epochs=1), trials=1)
+    assert s.trials[0].state is State.DONE
+    assert s.trials[0].curve[-1].metrics["seconds"] > 0
+
+
+def test_several_goals_go_on_rungs(tmp_path):
+    task = resolve("diabetes", goal=["min rmse", "min parameters"])
+    blocks(j := job(tmp_path, task, schedule="auto", budget=Budget(trials=4)))
+    with Study.open(j.store, j.name) as s:
+        assert type(s.scheduler).__name__ == "Asha"
+        assert all(t.curve[-1].metrics["parameters"] > 0 for t in s.trials if t.curve)
+
+
+@pytest.mark.parametrize("schedule", ["race", "asha"])
+def test_what_was_decided_can_be_decided_again(tmp_path, schedule):
+    j = job(tmp_path, schedule=schedule, budget=Budget(trials=8), rerace=0.3)
+    blocks(j)
+    with Study.open(j.store, j.name) as s:
+        assert not replay(s.journal.read()).differences

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from whet.data.split import Data
-from whet.errors import StudyError
+from whet.errors import StudyError, UsageError
 from whet.execute import Workers, place
 from whet.recipe.begin import check_block, data_block, like_block, try_parts
 from whet.recipe.block import Began, Block, Progress
@@ -53,6 +53,8 @@ def recipe(
     ...     [event.step for event in recipe(job, force=True) if isinstance(event, Block)]
     ['data', 'check', 'tune', 'squeeze', 'test', 'export', 'report']
     """
+    if job.folds is not None:
+        raise UsageError("folds: leave no model to test and export. Use whet tune, or leave folds out.")
     yield Began("data")
     data, study = _opened(job, fresh)
     try:

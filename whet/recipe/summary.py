@@ -21,8 +21,10 @@ from whet.recipe.finish import Chosen
 from whet.recipe.job import Job, environment
 from whet.recipe.tuning import score
 from whet.recipe.winner import known
+from whet.recipe.words import dealt
 from whet.report import Report, study_report, write_html
 from whet.report.dataset import Look
+from whet.report.folds import in_folds
 from whet.report.gallery import Gallery
 from whet.report.judged import Judged
 from whet.report.suspects import exhibits
@@ -85,7 +87,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
     if squeezed and "ensemble" in scores:
         low, high = squeezed["single_interval"]
         scores["validation"] = Interval(squeezed["single_score"], low, high, len(targets))
-    return study_report(
+    page = study_report(
         study.name, trials, scores=scores, history=history(study.journal.read()), look=_look(data, job.look(data)),
         health=_health(records["check"][-1]["data"]) if records["check"] else None, judged=judged,
         squeezed=_members(squeezed) if squeezed else None,
@@ -95,6 +97,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         },
         commands={"The same again": job.command, "More of it": f"whet study show {study.name} --runs {job.runs}"},
     )  # fmt: skip
+    return in_folds(page, k) if (k := dealt(study)) else page
 
 
 def _weights(job: Job, study: Study, data: Data, chosen: Chosen) -> dict[str, Pictures]:

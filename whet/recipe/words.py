@@ -23,6 +23,7 @@ __all__ = [
     "counted",
     "dealt",
     "learnt",
+    "no_model",
     "number",
     "size",
     "strategy",
@@ -90,6 +91,11 @@ def dealt(study: Recorded) -> int:
 def unit(study: Recorded) -> str:
     """Return what a step of the study's trials is: "fold", or "epoch"."""
     return "fold" if dealt(study) else "epoch"
+
+
+def no_model(study: Recorded) -> str:
+    """Return that a study left no model, where that is so, and what there is to do."""
+    return "folds leave no model: the last command trains one on the task's own training part" if dealt(study) else ""
 
 
 def bars(counts: Mapping[int, int], most: int = 24) -> str:

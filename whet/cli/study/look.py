@@ -24,8 +24,6 @@ __all__ = ["add"]
 
 _ROWS = 20
 
-_NO_MODEL = "folds leave no model; a training on the task's own training part makes one:"
-
 
 def add(verbs: typer.Typer) -> None:
     """Add the verbs."""
@@ -200,7 +198,7 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
     """
     from whet.cli.screen import Screen, emit_json
     from whet.recipe.winner import known, told
-    from whet.recipe.words import count, dealt, traded, unit
+    from whet.recipe.words import count, dealt, no_model, traded, unit
     from whet.tune.pareto import unkept
 
     with shown.opened(runs, store, study) as opened:
@@ -220,15 +218,17 @@ def best(study: StudyName, runs: o.Runs = Path("runs"), store: o.Store = None, j
             f"trial {top.id}",
             [f"{goal} {cell(top.value)} {how} after {count(top.step, unit(opened))}, {shown.state_of(opened, top)}"],
         )
-        said_of_it = [unkept(opened.trials), *told(honest, opened.trials, curves=not dealt(opened))]
-        said_of_it += [_NO_MODEL] if dealt(opened) else []
+        said_of_it = [unkept(opened.trials), *told(honest, opened.trials, curves=not dealt(opened)), no_model(opened)]
         screen.block("", [piece for line in said_of_it for piece in textwrap.wrap(line, 70)])
         width = max((len(k) for k in top.params), default=0)
         screen.block("", [f"{k:<{width}}  {cell(v)}" for k, v in top.params.items()])
         if said := traded(opened.trials):
             screen.block("front", [*textwrap.wrap(said, 70), shown.again(f"front {study}", runs, store)])
         if top.parent is None:
-            words = ["whet train " + shown.task_words(opened), *shown.settings(top.params.items())]
+            words = [
+                f"whet train {shown.task_words(opened)}{shown.epoch_words(opened)}",
+                *shown.settings(top.params.items()),
+            ]
             screen.block("next", shown.continued(words))
         else:  # this configuration is only the end of how it came to be
             said = f"it went on from trial {top.parent[0]} at epoch {top.parent[1]} with other values; all of them, for one training:"
@@ -246,20 +246,7 @@ def _whole(opened: Study, order: list[Trial]) -> dict[str, Any]:
     spent = opened.spent
     records = {
         topic: opened.records(topic)
-        for topic in (
-            "task",
-            "check",
-            "until",
-            "stopped",
-            "ended",
-            "winner",
-            "raced",
-            "squeeze",
-            "unsealed",
-            "test",
-            "export",
-            "imported",
-        )
+        for topic in "task check until stopped ended winner raced squeeze unsealed test export imported".split()
     }
     return {
         "name": opened.name, "goals": [str(g) for g in opened.goals], "steps": opened.steps, "seed": opened.seed,

@@ -98,9 +98,14 @@ def schedule(
 def made(study: Study, trial: Trial) -> Plan:
     """Return the schedule of a trial; raise StudyError when it has trained nothing."""
     from whet.errors import StudyError
+    from whet.recipe.words import dealt
     from whet.seed import key
     from whet.tune.plan import Plan, ancestry
 
+    if dealt(study):
+        raise StudyError(
+            f"study '{study.name}': its trials are trainings of {dealt(study)} folds each, with one configuration throughout. See whet study best."
+        )
     if not trial.step or not trial.params:
         raise StudyError(f"trial {trial.id}: has no epochs yet, so it has no schedule. Name another one.")
     stretches = ancestry(study.trials, trial.id)

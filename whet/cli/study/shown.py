@@ -98,6 +98,12 @@ def task_words(study: Study) -> str:
     return o.again(task + (f":{name}" if colon else ""), [target] if target else None, known.get("kind"))
 
 
+def epoch_words(study: Study) -> str:
+    """Return the option that trains for the epochs of a fold, "" when a step of the study is an epoch itself."""
+    records = study.records("task")
+    return f" --epochs {records[-1]['epochs']}" if records and records[-1].get("folds") else ""
+
+
 def goal_words(study: Study) -> str:
     """Return the option that gives the study's task its goals, "" when they are the task's own."""
     records = study.records("task")
