@@ -5,7 +5,7 @@ makes, as the logarithm of its number of weights. All are known, so the front is
 table, to 1: the median of the values, the most of the sizes. The hypervolume goes up to (1, 1.1), and 0 is missed when all of the front was found.
 Peers: Optuna's TPESampler with two directions (MOTPE), its NSGAIISampler, and random search. A configuration that the table lacks fails.
 
-Run: python benchmarks/search_front.py [--data ../shared/data] [--seeds 10] [--trials 100] [--tables nasbench,hpolib] [--kept FILE] [--quick]
+Run: python benchmarks/search_front.py [--data ../shared/data] [--seeds 10] [--trials 100] [--players gp,tpe] [--tables nasbench,hpolib] [--kept FILE] [--quick]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from search_tables import Table
 from whet.tune.hypervolume import hypervolume
 
 CORNER = np.array([1.0, 1.1])
-PLAYERS = ("random", "tpe", "optuna-motpe", "optuna-nsga2")
+PLAYERS = ("random", "tpe", "forest", "gp", "auto", "evolution", "optuna-motpe", "optuna-nsga2")
 _WEIGHTS = {"nor_conv_3x3": 9, "nor_conv_1x1": 1}  # of one pair of channels
 
 

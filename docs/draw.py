@@ -6,7 +6,7 @@
 search-NAME.svg: the first 40 proposals of each searcher on one function of two numbers. schedule-NAME.svg: how far each scheduler trains the same 25
 trials of one made-up task (a population has one of its own, with weights to share, and a race one over folds). gp.svg: what a Gaussian process believes of a function of one number, and what it would try next.
 hyperband.svg: one round of Hyperband, trial by trial. zoom.svg: what each pass of a zoom looks at. importance.svg: what matters, told from 100 trials, beside
-what is true. front.svg: what a study with two goals trades. front-stopping.svg: which of its trials are trained to the end.
+what is true. front.svg: what a study with two goals trades; front-gp.svg: the same by gp, as it was proposed once. front-stopping.svg: which of its trials are trained to the end.
 winner.svg: the best of a study as trials come in, raw and less the luck of choosing.
 portfolio.svg: who makes each trial of a portfolio.
 evolution.svg: who is whose child.
@@ -38,6 +38,7 @@ from drawing.schedulers import brackets, scheduled
 from drawing.searchers import proposed, recorded, searched
 from drawing.shared import shared, sharing
 from drawing.stopped import stopped, stopping
+from drawing.traded import recorded as recorded_front
 from drawing.traded import traded, trading
 from drawing.zoomed import zoomed, zooming
 
@@ -77,6 +78,7 @@ def pictures(*, kept: bool = False) -> Iterator[tuple[str, str]]:
     yield "zoom.svg", zoomed(zooming())
     yield "importance.svg", weighed(mattered())
     yield "front.svg", traded(trading())
+    yield "front-gp.svg", traded(recorded_front())
     yield "front-stopping.svg", stopped(stopping("min error"), stopping("min error", "min ms"))
     yield "winner.svg", lucky(trying())
     yield "portfolio.svg", shared(sharing())

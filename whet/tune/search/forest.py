@@ -33,7 +33,7 @@ class Forest:
     random in between. Trials that
     were not trained to the end count with the value they are forecast to end with. Running trials are taken to become what is
     expected of them, each in leaves of its own. Failed trials teach a Gaussian process where trials fail, and what was measured where the bounds of the goal hold, as in `GP`.
-    With several goals each has a forest of its own, and the hypervolume decides as it does there.
+    With several goals there is one forest of their worst when they are weighed, with weights drawn anew for every proposal (Knowles 2006, "ParEGO"): see `whet.tune.search.model.weighed`.
 
     Raises StudyError when an option is none.
 
@@ -56,23 +56,15 @@ class Forest:
 
     @cached_property
     def _guide(self) -> Guide[ForestPosterior]:
-        return Guide("forest", self.start, self.seed, self._make, draws=1000, rounds=24, part=self._part)
+        return Guide("forest", self.start, self.seed, self._make, draws=1000, rounds=24, mixed=True)
 
     @cached_property
     def _stand(self) -> Stand:
         return Stand()
 
-    @cached_property
-    def _stands(self) -> dict[str, Stand]:
-        return {}
-
-    def _part(self, trials: Trials, view: View, cube: Cube, name: str) -> ForestPosterior:
-        stand = self._stands.setdefault(name, Stand())
-        return ForestPosterior(cube, view, self.trees, seed=self.seed, stand=stand)
-
     @property
     def every_goal(self) -> bool:
-        """All goals count: each has a forest, and what counts is what would be added to the front."""
+        """All goals count: they are one score, weighed anew for every proposal."""
         return True
 
     def _make(self, trials: Trials, view: View, cube: Cube) -> Worth[ForestPosterior]:

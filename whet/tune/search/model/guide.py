@@ -15,6 +15,7 @@ from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.seen import Seen, View
 from whet.tune.search.model.several import Part, front, several
 from whet.tune.search.model.threads import one_thread
+from whet.tune.search.model.weighed import weighed
 from whet.tune.search.model.worth import Expected, Worth
 from whet.tune.search.sobol import Sobol
 from whet.tune.strategy import Proposal
@@ -33,7 +34,8 @@ class Guide(Generic[E]):
     start: how many trials have ended, failed ones included and one at least with a value, before the model is asked (None: 4 and half the
     number of dimensions, at most 12); seed: of the Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
     every other trial is looked for around the best alone; more: how many times as many draws there are while care is taken not to fail, as most
-    places are ruled out then, and few of the others lie on along the edge of what fails; part: (trials, view, cube, name) -> the model of a goal after the first.
+    places are ruled out then, and few of the others lie on along the edge of what fails; part: (trials, view, cube, name) -> the model of a goal after the first, where each has its own; mixed: whether there is
+    one model of all goals, weighed anew for every proposal.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class Guide(Generic[E]):
         refine: bool = False,
         more: int = 1,
         part: Part | None = None,
+        mixed: bool = False,
     ) -> None:
         self._name, self._start, self._make = name, start, make
         self._draws, self._rounds, self._refine = draws, rounds, refine
-        self._more, self._part = more, part
+        self._more, self._part, self._mixed = more, part, mixed
         self._seen, self._sobol = Seen(), Sobol(seed)
 
     def propose(self, trials: Trials, rng: np.random.Generator) -> Proposal:
@@ -64,6 +67,8 @@ class Guide(Generic[E]):
             return self._first(trials, rng)
         with one_thread():
             cube, known = self._seen.cube, told + len(view.running)
+            if self._mixed and view.aims.shape[1]:
+                view = weighed(view, rng)
             worth = self._make(trials, view, cube)
             if self._part is not None and view.aims.shape[1]:
                 worth = several(trials, view, cube, worth, part=self._part)
