@@ -158,7 +158,8 @@ def meeting(trials: Trials, a: int, b: int) -> int:
             return trials.reach(first)
     common = [p.step for p in first.curve if second.at(p.step) is not None]
     if not common:
-        raise StudyError(f"trials {a} and {b}: have no step that both reported. They cannot be compared yet.")
+        mine, theirs = (f"steps {t.curve[0].step} to {t.step}" if t.curve else "no step" for t in (first, second))
+        raise StudyError(f"trials {a} and {b}: have no step that both reported ({mine}, {theirs}). Give others.")
     return common[-1]
 
 
