@@ -226,7 +226,7 @@ def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> lis
     return standings(runs, y, goal, kind=data.kind, seed=study.seed)
 
 
-def _lines(where: Sequence[Standing], study: Study, what: str) -> list[str]:
+def _lines(where: Sequence[Standing], study: Study, what: str = "fresh seed") -> list[str]:
     name, lead = study.goals[0].name, where[0]
     if lead.score is None or lead.error is None:
         return []
