@@ -37,9 +37,7 @@ from whet.tune.dominance import crowding, ranks
 from whet.tune.hypervolume import hypervolume
 
 CORNER = np.array([1.0, 1.1])
-PLAYERS = (
-    "random+full,random+asha,tpe+full,tpe+asha,tpe+hyperband,tpe+median,evolution+asha,tpe+asha@first,optuna-motpe"
-)
+PLAYERS = "random+full,random+asha,tpe+full,tpe+asha,tpe+hyperband,tpe+median,gp+full,gp+hyperband,evolution+asha,tpe+asha@first,optuna-motpe"
 MARKS = 10  # parts of the budget after which it is looked
 _INPUTS, _OUTPUTS = 32, 2
 
