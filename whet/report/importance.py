@@ -10,9 +10,9 @@ from whet.report.marginal import marginal_plot
 from whet.report.marks import shown
 from whet.report.parallel import listed
 from whet.report.quantity import Share, clean, count, show
-from whet.tune.earlier import told
 from whet.tune.importance import importance
 from whet.tune.importance.result import Importance, Part
+from whet.tune.told import told
 from whet.tune.trial import Trials
 
 __all__ = ["importance_section", "in_short", "sentence", "weighed"]

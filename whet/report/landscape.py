@@ -15,11 +15,11 @@ from whet.report.parallel import listed
 from whet.report.quantity import clean, count, show
 from whet.report.slices import slice_plot
 from whet.tune.domain import same
-from whet.tune.earlier import told
 from whet.tune.importance.result import Importance
 from whet.tune.landscape import Landscape, landscape
 from whet.tune.layout import apart
 from whet.tune.slice import Slice
+from whet.tune.told import told
 from whet.tune.trial import Trials
 
 __all__ = ["expected", "landscape_section"]

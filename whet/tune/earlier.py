@@ -10,25 +10,13 @@ from typing import Any
 
 from whet.tune.overlap import carried
 from whet.tune.space import Space
+from whet.tune.told import told
 from whet.tune.trial import Curve, Point, State, Trial, Trials, parse_goals
 
-__all__ = ["inside", "own", "recorded", "revived", "told"]
+__all__ = ["inside", "recorded", "revived"]
 
 _TRIALS = 300  # of a study, the better half and an even choice of the rest
 _FAILED = 100  # beside them, the latest that failed
-
-
-def told(trials: Trials) -> list[Trial]:
-    """Return the trials that say something of their configuration: those with a value, unless they failed or others trained their weights too."""
-    some = [t for t in trials if t.params and t.value is not None and t.state not in (State.FAILED, State.WAITING)]
-    return [t for t in some if not trials.inherits(t)]
-
-
-def own(trials: Trials) -> str:
-    """Return in words what `told` leaves out of the trials with a value: " of their own (3 went on ...)", "" when nothing."""
-    heirs = sum(t.value is not None and t.state is not State.FAILED and trials.inherits(t) for t in trials)
-    which = "of its own" if len(told(trials)) == 1 else "of their own"
-    return f" {which} ({heirs} went on from weights of another configuration)" if heirs else ""
 
 
 def inside(trials: Trials, space: Space) -> list[Trial]:

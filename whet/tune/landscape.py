@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from whet.errors import StudyError, UsedUp, nearest
 from whet.tune.domain import Value
-from whet.tune.earlier import own, told
 from whet.tune.effects import total_effects
 from whet.tune.pareto import first_alone
 from whet.tune.search.gp import GP
@@ -21,6 +19,7 @@ from whet.tune.search.model.threads import one_thread
 from whet.tune.search.model.worth import Worth
 from whet.tune.slice import BAND, Axis, Kind, Mark, Slice
 from whet.tune.space import Params
+from whet.tune.told import own, sound, told
 from whet.tune.trial import State, Trial, Trials
 
 __all__ = ["LEAST", "Landscape", "landscape"]
@@ -257,7 +256,7 @@ def landscape(
     """
     if not any(dim.varies for dim in trials.space.dims):
         raise StudyError("the space has no dimension that could be plotted: every value in it is fixed.")
-    trials = first_alone(_sound(trials))
+    trials = first_alone(sound(trials))
     if (n := len(told(trials))) < LEAST:
         raise StudyError(
             f"{n} of {len(trials)} trials {'has' if n == 1 else 'have'} a value{own(trials)}; a model needs at least {LEAST}. Run more trials first."
@@ -270,15 +269,6 @@ def landscape(
         ahead = None
     params, origin = _around(trials, around, ahead)
     return Landscape(trials, worth, ahead, around=params, origin=origin)
-
-
-def _sound(trials: Trials) -> Trials:
-    """Return the trials with those failed whose value is not finite, as a study would have them."""
-    wrong = {t.id for t in trials if t.value is not None and not math.isfinite(t.value)}
-    if not wrong:
-        return trials
-    mended = [replace(t, state=State.FAILED, value=None) if t.id in wrong else t for t in trials]
-    return Trials(mended, space=trials.space, goals=trials.goals, steps=trials.steps, seq=trials.seq, like=trials.like)
 
 
 def _around(trials: Trials, around: int | Params | str, ahead: Params | None) -> tuple[Params, str]:

@@ -8,9 +8,10 @@ from typing import Any
 from whet.errors import StudyError, nearest
 from whet.journal.store import Store
 from whet.tune.book import Book
-from whet.tune.earlier import inside, told
+from whet.tune.earlier import inside
 from whet.tune.overlap import shared
 from whet.tune.space import Space
+from whet.tune.told import told
 from whet.tune.trial import Trials
 
 __all__ = ["ALL", "asked", "gather"]

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from whet.errors import StudyError
-from whet.tune.earlier import own
 from whet.tune.importance.cells import Cells
 from whet.tune.importance.effects import Effects, effects, pairs_of
 from whet.tune.importance.products import covariances
@@ -19,6 +18,7 @@ from whet.tune.search.model.seen import Seen
 from whet.tune.search.model.threads import one_thread
 from whet.tune.slice import Axis
 from whet.tune.space import Space
+from whet.tune.told import own
 from whet.tune.trial import Trials
 
 __all__ = ["LEAST", "importance"]
