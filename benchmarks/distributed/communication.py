@@ -15,18 +15,23 @@ With `--net deep` (14 weight layers, momentum 0.9, 2,048 images) there are four 
 for EC two of these rates and that one, times how long it compresses. "members": MA's own before its last exchange, the mean of their errors:
 where MA is above that, the mean of weights is worse than what it is the mean of.
 
+`--settings "average: rate 0.02 kept, 64 epochs; ec: rate 0.02 kept, weight 1, 512 steps"` gives a rule its settings, with which it is not tuned, and epochs of its own;
+a rule that is not named there is tuned. Steps are those of a compression.
+
 "bound" counts EC's exchanges, at the end or once an epoch, after which the ensemble's loss was at most the members' mean, as it must be (test images).
 Targets: EC below MA at the rare exchanges, every 16 epochs and more; the bound always.
 
 The network and images are in `evidence/images.py`; it needs an IDX image set (`--data`, or WHET_DATA).
 Run: python benchmarks/distributed/communication.py [--workers 4] [--every 1,4,16,32] [--skews 0,0.5,1] [--epochs 32] [--net small]
-[--rules average,ec] [--images 512] [--seeds 5] [--json FILE] [--kept FILE]
+[--rules average,ec] [--images 512] [--settings WORDS] [--seeds 5] [--json FILE] [--kept FILE]
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -35,10 +40,11 @@ import torch.nn.functional as F
 
 from evidence.commands import TUNING, finish, options
 from evidence.figures import apart, interval, paired, table
+from evidence.fixed import fixed
 from evidence.images import Images, folder
 from evidence.kept import Kept
-from evidence.training import end, train
-from evidence.tuning import tuned
+from evidence.training import end, has, train
+from evidence.tuning import Tuned, tuned
 from whet.distributed.flat import Flat
 from whet.distributed.simulate import Simulation
 from whet.train.predict import forward
@@ -54,6 +60,9 @@ NAMES = {
 }
 
 
+DEEPER = {"net": "deep", "momentum": 0.9}
+
+
 def deep_trials(rule: str, every: int) -> list[dict[str, Any]]:
     """Return four settings of "average" or "ec" for the deep network, with momentum 0.9.
 
@@ -65,7 +74,7 @@ def deep_trials(rule: str, every: int) -> list[dict[str, Any]]:
     else:
         ways = ((0.02, False, 1, every), (0.05, False, 1, every // 2), (0.05, False, 1, every), (0.05, True, 4, every))
         found = [(f"ec(every={every},share=1,weight={w},compress={c})", lr, falls) for lr, falls, w, c in ways]
-    return [{"net": "deep", "momentum": 0.9, "rule": r, "lr": lr, "falls": falls} for r, lr, falls in found]
+    return [{**DEEPER, "rule": r, "lr": lr, "falls": falls} for r, lr, falls in found]
 
 
 def trials(rule: str, every: int) -> list[dict[str, Any]]:
@@ -85,6 +94,17 @@ def trials(rule: str, every: int) -> list[dict[str, Any]]:
             made = [f"ec(every={every},share=1,weight={w},compress={c})" for w, c in ways]
             found += [(one, lr, falls) for one in made for lr in (RATES[1:3] if falls else RATES[:2])]
     return [{"rule": r, "lr": lr, "falls": falls} for r, lr, falls in found]
+
+
+def given_setting(rule: str, every: int, given: Mapping[str, Any], net: str = "small") -> dict[str, Any]:
+    """Return the setting of "average" or "ec" that was given in words (`fixed`), as trials have it.
+
+    >>> given_setting("ec", 8, {"lr": 0.1, "falls": True, "weight": 4.0, "compress": 8})["rule"]
+    'ec(every=8,share=1,weight=4,compress=8)'
+    """
+    own = {k: v for k, v in given.items() if k in ("lr", "falls", "epochs")} | (DEEPER if net == "deep" else {})
+    more = f",share=1,weight={given['weight']:g},compress={given['compress']}" if rule == "ec" else ""
+    return {**own, "rule": f"{rule}(every={every}{more})"}
 
 
 class Look:
@@ -140,7 +160,11 @@ def main() -> None:
     parser.add_argument("--net", choices=("small", "deep"), default="small", help="deep: 14 weight layers, momentum")
     parser.add_argument("--rules", default="average,ec", help="average, ec, or both")
     parser.add_argument("--images", type=int, help="trained on, by all workers (small: 512, deep: 2048)")
+    parser.add_argument(
+        "--settings", default="", help="rules' settings in words, with which they are not tuned (above)"
+    )
     given = parser.parse_args()
+    words = fixed(given.settings)
     place = folder(given.data, "communication")
     task = Images(place, 256, 256) if given.quick else Images(place, given.images or IMAGES[given.net], HELD_OUT)
     kept = Kept(given.kept, lambda s: train(task, s, Look()))
@@ -158,18 +182,22 @@ def main() -> None:
                 common = {
                     "workers": k, "epochs": epochs, "batch": BATCH, "shuffle": "local", "skew": skew, "images": task.sizes[0],
                 }  # fmt: skip
-                made = (deep_trials if given.net == "deep" else trials)(rule, period * batches)
-                tried = [{**common, **t} for t in made]
-                tried = tried[1:2] if given.quick else tried
-                where = f"{rule} {period} {skew:g}"
-                best = tuned(kept, tried, TUNING[:1], f"tune {where}")
-                results = kept.all([{**best.setting, "seed": s, "report": True} for s in seeds], where)
+                where, names = f"{rule} {period} {skew:g}", NAMES[rule]
+                if rule in words:
+                    own = given_setting(rule, period * batches, words[rule], given.net)
+                    best = Tuned({**common, **own}, math.nan, ())
+                else:
+                    made = (deep_trials if given.net == "deep" else trials)(rule, period * batches)
+                    tried = [{**common, **t} for t in made]
+                    best = tuned(kept, tried[1:2] if given.quick else tried, TUNING[:1], f"tune {where}")
+                asked = [{**best.setting, "seed": s, "report": True} for s in seeds]
+                results = kept.all(asked, where, partial(has, of=tuple(names.values())))
                 seconds = interval([r["curve"][-1]["seconds"] for r in results]).mean
-                names = NAMES[rule]
                 for name, what in names.items():
                     ends[name] = [end(r, what) for r in results]
                     kind = best.setting["rule"].partition("weight=")[2].rstrip(")").replace("compress=", " ")
                     rate = f"{best.setting['lr']:g}" + ("" if best.setting["falls"] else ", kept")
+                    rate += "" if best.setting["epochs"] == epochs else f", {best.setting['epochs']} epochs"
                     rows.append([
                         f"{skew:g}", period, name, rate, kind, interval(ends[name]),
                         paired(ends[name], ends["MA"]) if name != "MA" and "MA" in ends else "", f"{seconds:.0f}",

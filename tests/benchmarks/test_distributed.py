@@ -16,16 +16,19 @@ import torch
 from scipy import stats
 
 import communication
+import parting
 import straggler
-from evidence import figures, images, kept, training, tuning
+from evidence import figures, fixed, images, kept, training, tuning
 from evidence.figures import interval, paired
 from evidence.images import Images
 from evidence.kept import Kept
-from evidence.training import end, train
+from evidence.training import end, has, train
 from evidence.tuning import tuned
+from whet.distributed.flat import Flat
 from whet.distributed.simulate import Simulation
 
 PROGRAMS = ("staleness", "straggler", "communication", "reshuffle")
+ALL = (*PROGRAMS, "parting")  # it compares no rules
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,85 @@ def test_rare_exchanges_of_a_deep_network_at_its_smallest(
     assert [(f["setting"]["net"], f["setting"]["momentum"]) for f in found] == [("deep", 0.9)] * 2
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+def test_parting_at_its_smallest(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--quick", "--seeds", "2", "--data", str(place), "--kept", str(tmp_path / "kept")]
+    for name in ("first", "again"):
+        monkeypatch.setattr("sys.argv", ["parting", *words, "--json", str(tmp_path / name)])
+        parting.main()
+    first, again = (json.loads((tmp_path / name).read_text())["found"] for name in ("first", "again"))
+    assert first == again
+    assert len((tmp_path / "kept").read_text().splitlines()) == 4 * 2  # networks, seeds
+    head, line, *rows = [x for x in capsys.readouterr().out.splitlines() if x.startswith("|")][:7]
+    assert set(line) == {"|", "-"}
+    assert [row.split("|")[1].strip() for row in rows] == ["plain", "deep", "deeper", "normed", "normed"]
+    assert {len(row) for row in rows} == {len(head)}
+    assert all(
+        0 <= row[what] <= 100 for f in first for r in f["results"] for row in r["curve"] for what in ("mean", "anew")
+    )
+    monkeypatch.setattr("sys.argv", ["parting", "--nets", "deep,wide"])
+    with pytest.raises(SystemExit):
+        parting.main()
+    assert "--nets: got 'wide', allowed are plain, deep" in capsys.readouterr().err
+
+
+def test_one_member_is_its_own_mean_and_many_have_what_average_saves(place: Path) -> None:
+    task = Images(place, 256, 100)
+    one = {"net": "normed", "lr": 0.05, "looks": [1, 2], "workers": 1, "skew": 0.0, "seed": 1000}
+    alone, apart = (parting.part(task, {**one, "workers": k})["curve"] for k in (1, 4))
+    assert [row["epoch"] for row in alone] == [row["epoch"] for row in apart] == [1, 2]
+    assert all(row["members"] == row["mean"] == row["ensemble"] for row in alone)
+    assert any(row["members"] != row["mean"] for row in apart)
+    members = [parting.Normed() for _ in range(3)]
+    for i, model in enumerate(members):
+        model(torch.randn(16, 1, 28, 28, generator=torch.Generator().manual_seed(i)) * (i + 1))
+    flats = [Flat(m) for m in (*members, parting.merged(members))]
+    *own, mean = (torch.empty(f.buffer_size, dtype=torch.float64) for f in flats)
+    for flat, found in zip(flats, (*own, mean), strict=True):
+        flat.read_buffers(found)
+    torch.testing.assert_close(flats[-1].weights, torch.stack([f.weights for f in flats[:-1]]).mean(0))
+    torch.testing.assert_close(mean, torch.stack(own).mean(0), rtol=1e-6, atol=1e-7)
+
+
+def test_members_that_diverge_are_counted(place: Path) -> None:
+    task = Images(place, 128, 100)
+    lost = parting.part(task, {"net": "plain", "lr": 1e6, "looks": [4], "workers": 2, "skew": 0.0, "seed": 1000})
+    assert lost == {"curve": [], "diverged": True}
+    assert parting.cell([lost], 4, "mean") == "1 div."
+
+
+def test_given_settings_are_those_that_tuning_would_have_tried(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = fixed.fixed("average: rate 0.02 kept; ec: rate 0.05, weight 4, 512 steps")
+    for rule, at in (("average", 1), ("ec", 3)):
+        setting = communication.given_setting(rule, 512, words[rule], "deep")
+        assert kept.name(setting) == kept.name(communication.deep_trials(rule, 512)[at])  # as a --kept file has it
+    said = "average: rate 0.1 kept, 3 epochs; ec: rate 0.2, weight 1, 2 steps"
+    words = ["--quick", "--seeds", "2", "--skews", "0", "--data", str(place), "--settings", said]
+    monkeypatch.setattr("sys.argv", ["communication", *words, "--kept", str(tmp_path / "kept")])
+    communication.main()
+    done = [json.loads(json.loads(line)["key"]) for line in (tmp_path / "kept").read_text().splitlines()]
+    assert [(d["rule"], d["lr"], d["falls"], d["epochs"], d["seed"], d["report"]) for d in done] == [
+        (rule, lr, falls, epochs, seed, True)  # nothing was tuned
+        for rule, lr, falls, epochs in (("average(every=2)", 0.1, False, 3), ("ec(every=2,share=1,weight=1,compress=2)", 0.2, True, 2))
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert "0.1, kept, 3 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["sync: rate 1", "average", "average: rate x", "average: rate -1", "average: 64 epochs", "ec: rate 0.1, weight 1",
+     "average: rate 1, 4 steps", "average: rate 1, rate 2", "average: rate 1; average: rate 2", "average: rate 1, kept"],
+)  # fmt: skip
+def test_settings_that_are_not_understood_end_in_one_line(words: str) -> None:
+    with pytest.raises(SystemExit, match=r"^--settings: got .*\. Write it as: RULE: rate R .*$"):
+        fixed.fixed(words)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_without_the_images_a_program_says_what_to_give(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +236,24 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     assert done == [0, 1, 2, 2]
 
 
+def test_what_says_less_than_is_asked_now_is_done_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, settings = tmp_path / "kept", [{"seed": i} for i in range(3)]
+    old = [{"curve": [{"error": 1.0}], "diverged": False}, {"curve": [], "diverged": True}]
+    Kept(path, lambda one: old[one["seed"]]).all(settings[:2], "x")
+    new = {"curve": [{"error": 1.0, "member_error": 2.0}], "diverged": False}
+
+    def do(one):
+        assert one["seed"] in (0, 2)
+        return new
+
+    for _ in range(2):
+        found = Kept(path, do).all(settings, "x", lambda r: has(r, ["error", "member_error"]))
+        assert found == [new, old[1], new]
+    assert f"x: 1 in {path} say less than is reported now" in capsys.readouterr().err
+    assert len(path.read_text().splitlines()) == 4
+    assert Kept(path, do).all(settings[:1], "x") == [new]
+
+
 def test_one_slow_worker_holds_up_sync_as_computed(place: Path) -> None:
     task = Images(place, 256, 100)
     runs = [train(task, setting(rule=r, workers=4, straggler=3.0)) for r in ("sync", "async")]
@@ -205,7 +304,7 @@ def test_a_row_that_breaks_the_bound_is_counted() -> None:
     assert communication.bound([{"curve": rows}]) == (1, 2)
 
 
-@pytest.mark.parametrize("module", [figures, images, kept, training, tuning, *PROGRAMS])
+@pytest.mark.parametrize("module", [figures, fixed, images, kept, training, tuning, *ALL])
 def test_examples(module) -> None:
     module = importlib.import_module(module) if isinstance(module, str) else module
     assert doctest.testmod(module).failed == 0

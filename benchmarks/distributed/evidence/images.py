@@ -146,14 +146,14 @@ class Residual(nn.Module):
 class Deep(nn.Module):
     """A residual network of 14 weight layers for images of 28x28, without batch normalisation: deep enough that members part.
 
-    A 3x3 stem of stride 2, two blocks each of `width` channels at 14x14, 2 * width at 7x7 and 4 * width at 4x4, the mean over
-    positions, a linear layer.
+    A 3x3 stem of stride 2, two blocks (or `blocks`) each of `width` channels at 14x14, 2 * width at 7x7 and 4 * width at 4x4, the mean
+    over positions, a linear layer.
     """
 
-    def __init__(self, width: int = 8) -> None:
+    def __init__(self, width: int = 8, blocks: int = 2) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, width, 3, 2, 1)
-        wide = (width, width, width, 2 * width, 2 * width, 4 * width, 4 * width)
+        wide = [width, *(w for w in (width, 2 * width, 4 * width) for _ in range(blocks))]
         self.blocks = nn.Sequential(*(Block(a, b, b // a) for a, b in itertools.pairwise(wide)))
         self.head = nn.Linear(4 * width, 10)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from whet.distributed.shuffle import Shuffle, by_label
 from whet.distributed.simulate import Simulation
 from whet.task import Task
 
-__all__ = ["end", "shards", "train"]
+__all__ = ["end", "has", "shards", "train"]
 
 # Of a simulation; everything else in a setting is a parameter of the task.
 OWN = {"rule", "workers", "seed", "epochs", "straggler", "shuffle", "skew", "seconds"}
@@ -57,6 +57,15 @@ def train(
 def end(result: Mapping[str, Any], of: str = "error") -> float:
     """Return the last value of a curve; nan when it diverged."""
     return math.nan if result["diverged"] else float(result["curve"][-1][of])
+
+
+def has(result: Mapping[str, Any], of: Iterable[str]) -> bool:
+    """Return whether the last row of a curve has all of these, which none that diverged needs.
+
+    >>> has({"curve": [{"error": 1.0}], "diverged": False}, ["error", "member_error"])
+    False
+    """
+    return result["diverged"] or result["curve"][-1].keys() >= set(of)
 
 
 def shards(targets: Tensor, workers: int, seed: int, skew: float) -> list[Tensor]:
