@@ -125,6 +125,24 @@ def test_outputs_on_the_same_examples_come_next():
     assert (e.worth.gain, e.worth.low, e.worth.high) == pytest.approx((d.worth.gain, d.worth.low, d.worth.high))
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_the_interval_is_around_the_difference_of_means_over_folds(seed):
+    """The mean of the errors of two folds is not the error on all their examples."""
+    draw = np.random.default_rng(seed)
+    targets = draw.normal(size=60)
+    noise = np.repeat([0.2, 3.0], 30)  # one fold is much harder
+    said = [targets + noise * draw.normal(size=60) + off for off in (0.0, 0.5)]
+    means = [float(np.sqrt(((x - targets) ** 2).reshape(2, 30).mean(1)).mean()) for x in said]
+    both = study(*(trial(i, [9.0, m]) for i, m in enumerate(means)), goal="min rmse", steps=2)
+    worth = difference(both, 0, 1, outputs=Outputs(*said, targets, "regression")).worth
+    assert worth.source == "examples"
+    assert worth.gain == pytest.approx(means[0] - means[1])
+    whole = paired("rmse", *said, targets, kind="regression")
+    assert abs(whole.value - (means[1] - means[0])) > 0.01
+    assert worth.low - worth.gain == pytest.approx(-whole.high + whole.value)
+    assert worth.high - worth.gain == pytest.approx(-whole.low + whole.value)
+
+
 def test_else_the_jitter_of_the_curves_and_else_nothing():
     rng = np.random.default_rng(1)
     a = trial(0, list(1.0 - 0.01 * np.arange(30) + rng.normal(0, 0.02, 30)))

@@ -271,8 +271,11 @@ def _examples(goal: Goal, values: tuple[float, float], outputs: Outputs | None) 
     if not all(map(math.isfinite, (found.value, found.low, found.high))):
         return None
     low, high = (found.low, found.high) if goal.better == "max" else (-found.high, -found.low)
+    gain = _gain(goal, *values)
+    # a value that is the mean over folds is not that of all their examples at once: of an rmse, say
+    off = gain - (found.value if goal.better == "max" else -found.value)
     how = f"noise from {found.n:,} validation examples, paired; not from training again"
-    return Worth(_gain(goal, *values), low, high, "examples", how)
+    return Worth(gain, low + off, high + off, "examples", how)
 
 
 def _jitter(goal: Goal, a: Trial, b: Trial, values: tuple[float, float]) -> Worth | None:
