@@ -19,6 +19,7 @@ from whet.recipe.rerace import standings
 from whet.recipe.steps import tuned
 from whet.task import Task
 from whet.tasks import resolve
+from whet.tune import claim
 from whet.tune.asking import Idle
 from whet.tune.budget import Budget
 from whet.tune.optimism import Optimism, optimism
@@ -257,6 +258,32 @@ def test_the_search_has_the_share_of_a_race_that_nobody_is_in(tmp_path, monkeypa
     trials = go(20)[1]
     assert sum("rerace" in t.tags for t in trials) >= 2
     assert sum("rerace" not in t.tags for t in trials) == 10
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "killed"])
+def test_a_search_goes_on_when_the_race_of_another_process_is_over(tmp_path, monkeypatch, ended):
+    """Nothing new is started while somebody runs the best again; that is no end of the search, and is not recorded as one."""
+    monkeypatch.setattr(claim, "LAPSE", 30.0 if ended else 0.5)
+    file = tmp_path / "slight.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\nfrom whet import Data, Float, Space, Split, Task\n\n\n"
+        + inspect.getsource(Slight)
+    )
+    job = Job(resolve(str(file)), runs=tmp_path / "runs", budget=Budget(trials=30), search="random", schedule="full")
+    looks = 0
+
+    def look():  # what the other process does: it begins a race, and ends it unless it is killed
+        nonlocal looks
+        looks += 1
+        if looks == 1 or (looks == 12 and ended):
+            with Study.open(job.store, job.name) as other:
+                other.record("race", {"on": looks == 1})
+        return False
+
+    assert any(isinstance(b, Block) and b.step == "tune" for b in tuned(job, stopping=look))
+    with Study.open(job.store, job.name) as study:
+        assert len(study.trials) == 30
+        assert not replay(study.journal.read()).differences
 
 
 def test_a_race_in_which_everything_fails_is_not_run_to_the_end_of_its_budget(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -20,11 +20,12 @@ from whet.report.importance import in_short
 from whet.task import Task
 from whet.tasks import reference
 from whet.train.scored import goal_metric
-from whet.tune import ending
+from whet.tune import claim, ending
 from whet.tune.budget import Budget, Price, duration
 from whet.tune.crew import Crew
 from whet.tune.failure import commonest, insist
 from whet.tune.pareto import unkept
+from whet.tune.spending import Spending
 from whet.tune.study import Study
 from whet.tune.trial import State, Trial, Trials
 
@@ -80,19 +81,49 @@ def tune(
     ending.begin(study, job.until)
     objective = training(job, study)
     limits = limits or job.searching
-    crew = Crew(study, objective, limits, pool)
     picture = Picture(job, study, data)
-    last = 0.0
-    for _ in crew.watch(stopping=stopping):
-        if time.monotonic() - last >= _EVERY:
-            last = time.monotonic()
-            yield picture.progress(crew.spending.update())
-    yield picture.progress(crew.spending.update())
-    crew.check()
+    last, further = 0.0, True
+    while further:
+        crew = Crew(study, objective, limits, pool)
+        for _ in crew.watch(stopping=stopping):
+            if time.monotonic() - last >= _EVERY:
+                last = time.monotonic()
+                yield picture.progress(crew.spending.update())
+        yield picture.progress(crew.spending.update())
+        crew.check()
+        further = not crew.given_up and (yield from _elsewhere(study, limits, picture, stopping))
     insist(study.name, study.trials)
     open_ = any(t.state in _OPEN for t in study.trials)
     if not (open_ or stopping() or ending.stopped(study) or crew.given_up or spent_enough(study, limits)):
         study.record("searched", {"limits": asdict(limits)})
+
+
+def _elsewhere(
+    study: Study, limits: Budget, picture: Picture, stopping: Callable[[], bool]
+) -> Generator[Progress, None, bool]:
+    """Wait while another process runs the best again, as nothing is searched meanwhile; return whether there is more to search.
+
+    A race that nobody trains for any more, its process killed say, is ended after as long as a dead worker's trials wait.
+    """
+    if not ending.racing(study):
+        return False
+    spending, seen = Spending(study, limits), time.monotonic()
+    try:
+        while ending.racing(study):
+            most = limits.trials
+            full = most is not None and (study.spent.trials or 0) >= most
+            if stopping() or full or spending.over or spent_enough(study, limits) or ending.stopped(study) is not None:
+                return False
+            now, resting = time.monotonic(), study.interrupted
+            if any(lease.trial not in resting for lease in study.journal.leases().values()):
+                seen = now
+            elif now - seen > claim.LAPSE:
+                ending.end_race(study)
+            yield picture.progress(spending.update())
+            time.sleep(_EVERY)
+        return True
+    finally:
+        spending.close()
 
 
 class Picture:

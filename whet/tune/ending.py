@@ -24,7 +24,7 @@ from whet.tune.trial import Bound, Goal, State, Trials
 from whet.tune.whole import configuration
 
 __all__ = [
-    "Ending", "Stop", "announce", "announced", "begin", "end_race", "ended", "lines", "note_end", "say_used_up", "stands", "stopped", "until", "used_up",
+    "Ending", "Stop", "announce", "announced", "begin", "end_race", "ended", "lines", "note_end", "racing", "say_used_up", "stands", "stopped", "until", "used_up",
     "wants_noise",
 ]  # fmt: skip
 
@@ -65,8 +65,14 @@ def begin(study: Recorded, stop: Stop | str | None) -> None:
 
 def end_race(study: Recorded) -> None:
     """Record that nothing is run again any more, so that a search goes on, where a race is on (see `whet.recipe.rerace`)."""
-    if (races := study.records("race")) and races[-1]["on"]:
+    if racing(study):
         study.record("race", {"on": False})
+
+
+def racing(study: Recorded) -> bool:
+    """Return whether a process runs the best again (see `whet.recipe.rerace`): then no other starts anything new."""
+    races = study.records("race")
+    return bool(races and races[-1]["on"])
 
 
 def until(study: Recorded) -> str:
