@@ -68,6 +68,12 @@ def test_a_search_over_folds_says_so_everywhere(whet, task, refused, tmp_path):
     found = json.loads(more.out)["tune"]
     assert (found["trials"], found["of_folds"]) == (7, 4)
     assert found["folds"] >= 7
+    plot = whet("study", "plot", "tiny")
+    assert plot.code == 0, plot
+    page = (tmp_path / "runs" / "tiny" / "plot.html").read_text()
+    assert ">folds<" in page
+    assert ">epochs<" not in page
+    refused("study", "delete", "tiny", needed=(" folds, ",))
 
 
 def test_every_schedule_works_over_folds_or_says_why_not(whet, task, refused):

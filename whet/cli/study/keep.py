@@ -85,15 +85,15 @@ def delete(
     """Delete a study with all its files. Asks on a terminal; refused while a process works on it."""
     from whet.cli.screen import Screen, emit_json
     from whet.errors import UsageError
-    from whet.recipe.words import count, size
+    from whet.recipe.words import count, size, unit
 
     kept = shown.place(runs, store)
     with shown.opened(runs, store, study) as opened:
         _idle(opened.journal, study)
-        trials, epochs = len(opened.trials), opened.spent.steps or 0
+        trials, epochs, step = len(opened.trials), opened.spent.steps or 0, unit(opened)
     folder = kept.files(study)
     bytes_ = _bytes(folder)
-    goes = f"{count(trials, 'trial')}, {count(epochs, 'epoch')}, {size(bytes_)} of files"
+    goes = f"{count(trials, 'trial')}, {count(epochs, step)}, {size(bytes_)} of files"
     if not yes:
         if json or not sys.stdin.isatty():
             raise UsageError(f"delete {study}: {goes} would be gone for good. Say --yes to delete them.")

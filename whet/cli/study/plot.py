@@ -142,9 +142,10 @@ def _map(found: Landscape, x: str, y: str) -> tuple[str, ...]:
 
 def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slice | None) -> Any:
     """Return the page."""
-    from whet.recipe.words import count
+    from whet.recipe.words import count, dealt
     from whet.report import Report
     from whet.report.block import Section
+    from whet.report.folds import in_folds
     from whet.report.importance import weighed
     from whet.report.landscape import landscape_section
     from whet.report.listing import started, trial_table
@@ -155,6 +156,7 @@ def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slic
         sections.append(Section("went", "How the search went", "", tuple(plots)))
     sections.append(Section("trials", "The trials", "", (trial_table(study.trials),)))
     n = count(started(study.trials), "trial")
-    return Report(
+    page = Report(
         study.name, tuple(sections), f"{found.trials.goal} over {count(len(study.space.dims), 'dimension')}, {n}"
     )
+    return in_folds(page, k) if (k := dealt(study)) else page
