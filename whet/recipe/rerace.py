@@ -154,8 +154,8 @@ def _alone(found: Optimism | None) -> str:
     if found is None:
         return "the outputs of the best trial are not there"
     if len(found.rivals) < 2:
-        return f"no other trial that came as far as trial {found.winner} might be as good"
-    return f"all that might be as good as trial {found.winner} have its configuration"
+        return f"no other trial that came as far as trial {found.winner}, the best by then, might be as good"
+    return f"all that might be as good as trial {found.winner}, the best by then, have its configuration"
 
 
 def _rounds(
