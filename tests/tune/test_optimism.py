@@ -206,6 +206,13 @@ def test_what_cannot_be_told_is_refused(outputs: dict[int, np.ndarray], n: int, 
         optimism(outputs, np.zeros(n, int), "accuracy", kind="classification", part=part)
 
 
+def test_trials_that_are_all_right_everywhere_are_not_ranked() -> None:
+    y = np.arange(40) % 2
+    found = optimism(dict.fromkeys(range(4), y), y, "accuracy", kind="classification")
+    assert found.agreement is None
+    assert not found.doubts
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_agreement_of_rankings_is_a_correlation(seed: int) -> None:
     """Trials that are right about equally often: who did better on a half did worse on the other."""

@@ -239,5 +239,7 @@ def _agreement(scores: Means | Others, n: int, trials: int, seed: int) -> float 
         a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
         length = np.sqrt((a**2).sum(1) * (b**2).sum(1))
         found.append(((a * b).sum(1)[length > 0]) / length[length > 0])
-    half = float(np.concatenate(found).mean()) if sum(map(len, found)) else 0.0
+    if not sum(map(len, found)):  # every trial is as good as the others on each half: there is nothing to rank
+        return None
+    half = float(np.concatenate(found).mean())
     return round(2 * half / (1 + half) if half > 0 else half, 4)  # below 0 the formula leaves -1 to 1
