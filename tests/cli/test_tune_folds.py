@@ -76,6 +76,20 @@ def test_a_search_over_folds_says_so_everywhere(whet, task, refused, tmp_path):
     refused("study", "delete", "tiny", needed=(" folds, ",))
 
 
+def test_a_study_over_folds_goes_on_elsewhere(whet, task, refused):
+    """An import knows of the folds, and its trials are told apart from those that are paid for here."""
+    task()
+    assert whet(*WORDS, "--budget", "3trials").code == 0
+    assert whet("study", "export", "tiny", "--to", "tiny.json").code == 0
+    assert whet("study", "import", "tiny.json", "--name", "copy").code == 0
+    refused("tune", "tiny.py", "--name", "copy", "--epochs", "4", needed=("was created with --folds 4, not without",))
+    said = whet(*WORDS, "--budget", "2trials", "--name", "copy")
+    assert said.code == 0, said
+    assert "2 trials and 3 imported, " in said.out
+    assert "best trial" in said.out
+    assert "all equal" in whet("study", "replay", "copy").out
+
+
 def test_every_schedule_works_over_folds_or_says_why_not(whet, task, refused):
     task()
     for schedule in ("median", "asha", "hyperband"):

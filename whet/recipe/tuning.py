@@ -194,7 +194,10 @@ def tune_block(job: Job, study: Study, data: Data) -> Block:
     price = job.price
     trials, best, spent = study.trials, study.best, study.spent
     states = {s: sum(t.state is s for t in trials) for s in State}
-    counts = f"{count(spent.trials or 0, 'trial')}, {states[State.DONE]} finished, {states[State.FAILED]} failed"
+    # those that came from elsewhere cost nothing here, but are among the finished and the failed ones
+    more = sum(t.state is not State.WAITING for t in trials) - (spent.trials or 0)
+    begun = count(spent.trials or 0, "trial") + (f" and {more:,} imported" if more > 0 else "")
+    counts = f"{begun}, {states[State.DONE]} finished, {states[State.FAILED]} failed"
     how = f"{strategy(study.searcher)} over {count(len(study.space.dims), 'dimension')}, {strategy(study.scheduler)}"
     found, honest = score(study, best, data, job.task), worth(study, data, job.task)
     value = f"{best.value:.4g}" if found is None else str(found)

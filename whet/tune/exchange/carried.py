@@ -72,7 +72,8 @@ class Carried:
                 raise StudyError(f"study '{name}': exists already, with {len(study.trials)} trials. Give another name.")
             study.add(self.trials, accounts=self.accounts)
             for topic, data in self.records:
-                study.record(topic, data)
+                if topic != "searched":  # of a budget that was spent there: what came from elsewhere costs nothing here
+                    study.record(topic, data)
             ending.end_race(study)  # nobody is in the middle of one here
             lines = [f"{len(self.trials)} trials from {self.source}", *self.said, *self.lost]
             study.record("imported", {"source": self.source, "lines": lines})
