@@ -37,3 +37,14 @@ def dies(params: Any) -> float:
     """Kill the process, always."""
     os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
+
+
+def breaks(params: Any) -> float:
+    """Works 30 times in a process, and never again."""
+    DONE.append(params)
+    if len(DONE) > 30:
+        raise RuntimeError("the mount is gone")
+    return params["x"]
+
+
+DONE = []

@@ -327,6 +327,15 @@ def test_a_task_brings_its_space_its_goal_and_a_split_of_each_seed(tmp_path):
         compare(task, SPACE, search="sobol")
 
 
+def test_a_study_in_which_nothing_works_any_more_ends_the_comparison(tmp_path):
+    with pytest.raises(StudyError, match="trials failed in a row, the last one with a configuration") as e:
+        compare(
+            work("breaks"), SPACE, search="sobol", seeds=2, workers=2, budget="90trials", store=str(tmp_path / "a.db")
+        )
+    assert str(e.value).startswith("compare: study '")
+    assert str(e.value).count("study '") == 1
+
+
 def test_workers_that_die_change_nothing(tmp_path, monkeypatch):
     signs = tmp_path / "signs"
     signs.mkdir()

@@ -54,7 +54,8 @@ def crowd(
             text = str(message.data["error"])
             if not message.data.get("known"):
                 raise RuntimeError(f"in a worker:\n{message.data.get('traceback', text)}")
-            raise StudyError(f"compare: study '{name}': {text}")
+            said = f"study '{name}': "  # what ends a study often begins so
+            raise StudyError(f"compare: {said}{text.removeprefix(said)}")
         with Study.open(plan.store, name) as study:
             if message.kind == "exit":
                 error, transient = died(message.data)
