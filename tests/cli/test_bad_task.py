@@ -37,6 +37,7 @@ def test_files_that_define_no_task(refused, task, text, needed):
         (NET, "nn.Sequential(nn.Linear(4, 2), nn.Flatten(0))", ("outputs (4,)", "targets are (2,)")),
         (NET, "nn.Linear(5, 2)", ("fails on inputs (2, 4)", "2x4 and 5x2")),
         (NET, "nn.Linear(params['wdith'], 2)", ("KeyError: 'wdith'", "tiny.py, line 18")),
+        (NET, "open_weights()\n\n\ndef open_weights():\n    raise OSError('no weights of this name')", ("tiny.py, line", "OSError: no weights of this name")),
         ("return Data.from_arrays(", "return x, Data.from_arrays(", ("data(params) returns tuple", "whet.Data")),
         ("steps = 3", "steps = 3\n    goal = 'max acuracy'", ("acuracy", "Did you mean 'accuracy'?")),
         ("steps = 3", "steps = 3\n    goal = 'best accuracy'", ("best accuracy",)),

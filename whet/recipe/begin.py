@@ -65,9 +65,11 @@ def blaming(task: Task) -> Iterator[None]:
     """Make whatever a person's own task raises a TaskError that names the line; our own errors stay as they are."""
     try:
         yield
-    except (WhetError, OSError):
+    except WhetError:
         raise
     except Exception as e:
+        if isinstance(e, OSError) and (e.filename is not None or e.errno is not None):
+            raise  # of the disk, whoever asked for it
         kind = type(task)
         if kind.__module__.partition(".")[0] == "whet":
             raise
