@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import time
@@ -88,6 +89,36 @@ def test_a_study_over_folds_goes_on_elsewhere(whet, task, refused):
     assert "2 trials and 3 imported, " in said.out
     assert "best trial" in said.out
     assert "all equal" in whet("study", "replay", "copy").out
+
+
+@pytest.mark.parametrize("folds", [("--folds", "3"), ()], ids=["folds", "epochs"])
+def test_what_is_said_to_try_a_guess_goes_on_with_the_study(whet, task, folds):
+    task()
+    words = (
+        "tune",
+        "tiny.py",
+        *folds,
+        "--epochs",
+        "2",
+        "--seed",
+        "2",
+        "--workers",
+        "1",
+        "--search",
+        "random",
+        "--plain",
+    )
+    assert whet(*words, "--budget", "1trials").code == 0
+    said = whet("study", "enqueue", "tiny", "--set", "lr=0.02")
+    assert said.code == 0, said
+    assert max(map(len, said.out.splitlines())) <= 80
+    command = shlex.split(said.out.partition("else")[2].replace("\\\n", " "))
+    assert command[:3] == ["whet", "tune", "tiny.py"]
+    went = whet(*command[1:], "--budget", "2trials", "--workers", "1", "--plain")
+    assert went.code == 0, went
+    trials = json.loads(whet("study", "show", "tiny", "--json", "--sort", "id").out)["trials"]
+    assert trials[1]["params"]["lr"] == 0.02
+    assert trials[1]["value"] is not None
 
 
 def test_every_schedule_works_over_folds_or_says_why_not(whet, task, refused):

@@ -66,7 +66,7 @@ def enqueue(
             screen.block("", [shown.short(f"to be filled in, where it applies: {', '.join(left)}", 70)])
         words = shown.task_words(opened)
         how = (
-            f"whet tune {words}{shown.goal_words(opened)}"
+            f"whet tune {words}{shown.goal_words(opened)}{shown.length_words(opened)}"
             + ("" if words == study else f" --name {study}")
             + shown.where(runs, store)
         )

@@ -95,13 +95,26 @@ def task_words(study: Study) -> str:
     path, here = Path(file + (".py" if colon else "")), Path.cwd()
     task = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
     target = known.get("target")
-    return o.again(task + (f":{name}" if colon else ""), [target] if target else None, known.get("kind"))
+    words = o.again(
+        task + (f":{name}" if colon else ""), [target] if target else None, known.get("kind"), known.get("time")
+    )
+    return words + (f" --seed {known['seed']}" if known.get("seed") else "")  # another seed is another split
 
 
 def epoch_words(study: Study) -> str:
     """Return the option that trains for the epochs of a fold, "" when a step of the study is an epoch itself."""
     records = study.records("task")
     return f" --epochs {records[-1]['epochs']}" if records and records[-1].get("folds") else ""
+
+
+def length_words(study: Study) -> str:
+    """Return the options that make trials as long as the study's are, without which it is another study."""
+    records = study.records("task")
+    if not records:
+        return ""
+    if k := records[-1].get("folds"):
+        return f" --folds {k}{epoch_words(study)}"
+    return f" --epochs {study.steps}"
 
 
 def goal_words(study: Study) -> str:
