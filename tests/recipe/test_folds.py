@@ -1,5 +1,7 @@
 """Cross-validated studies: a fold is a training of its own, the value is the mean so far, and what was cut off goes on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from whet.recipe.block import Block
 from whet.recipe.folds import Crossed, judged, objective, train_folds
 from whet.recipe.job import Job
 from whet.recipe.steps import recipe, tuned
+from whet.recipe.tuning import score
 from whet.recipe.winner import known, outputs_of
 from whet.seed import key
 from whet.stop.gain import NOISE
@@ -21,6 +24,7 @@ from whet.task import Task
 from whet.tasks import resolve
 from whet.train.run import Run
 from whet.tune.budget import Budget
+from whet.tune.curve import Curve
 from whet.tune.replay import replay
 from whet.tune.schedule.race import Race
 from whet.tune.space import Float, Space
@@ -296,6 +300,18 @@ def test_several_goals_go_on_rungs(tmp_path):
     with Study.open(j.store, j.name) as s:
         assert type(s.scheduler).__name__ == "Asha"
         assert all(t.curve[-1].metrics["parameters"] > 0 for t in s.trials if t.curve)
+
+
+def test_the_score_is_of_the_folds_whose_outputs_are_there(tmp_path):
+    """A trial that was looked at a fold ago, while it went on: as the picture of a search does."""
+    j = job(tmp_path, schedule="full", budget=Budget(trials=1))
+    blocks(j)
+    with Study.open(j.store, j.name) as s:
+        now = s.trials[0]
+        before = replace(now, curve=Curve(tuple(now.curve)[:-1]))
+        assert before.step == now.step - 1
+        data = j.data()
+        assert score(s, before, data, j.task) == score(s, now, data, j.task)
 
 
 @pytest.mark.parametrize("schedule", ["race", "asha"])

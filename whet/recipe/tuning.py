@@ -182,9 +182,11 @@ class Picture:
 
 def score(study: Study, trial: Trial, data: Data, task: Task) -> Interval | None:
     """Return a trial's score with its interval, on the validation part or on all examples its folds held out; None when its outputs are gone."""
-    found, data = outputs_of(study, trial.id), judged(study, data, trial)
+    found = outputs_of(study, trial.id)
     if found is None:
         return None
+    # a trial that runs may have come further since it was looked at, and the last checkpoint that is whole may be an earlier one
+    data = judged(study, data, trial, found[0].get("step"))
     measure = goal_metric(task, trial.params, data, found[1])
     return interval(measure, found[1], data.valid.targets.numpy(), kind=data.kind)
 
