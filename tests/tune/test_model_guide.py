@@ -25,7 +25,7 @@ def looked_at(n, *, sound=None, **options):
         asked.append(rows)
         return -rows.sum(1)
 
-    worth.posterior = SimpleNamespace(sound=sound, record={})
+    worth.posterior, worth.record = SimpleNamespace(sound=sound), {}
     guide = Guide("gp", 3, 0, lambda *_: worth, **options)
     guide.propose(Trials([*trials, Trial(n)], space=SPACE), streams.rng(n))
     return asked[0], np.array([SPACE.encode(t.params) for t in trials[:5]])

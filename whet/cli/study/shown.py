@@ -102,9 +102,11 @@ def task_words(study: Study) -> str:
 
 
 def epoch_words(study: Study) -> str:
-    """Return the option that trains for the epochs of a fold, "" when a step of the study is an epoch itself."""
+    """Return the option that trains for as many epochs as a trial of the study, or a fold of one; "" for a study of no task."""
     records = study.records("task")
-    return f" --epochs {records[-1]['epochs']}" if records and records[-1].get("folds") else ""
+    if not records:
+        return ""
+    return f" --epochs {records[-1]['epochs'] if records[-1].get('folds') else study.steps}"
 
 
 def length_words(study: Study) -> str:
@@ -112,9 +114,8 @@ def length_words(study: Study) -> str:
     records = study.records("task")
     if not records:
         return ""
-    if k := records[-1].get("folds"):
-        return f" --folds {k}{epoch_words(study)}"
-    return f" --epochs {study.steps}"
+    k = records[-1].get("folds")
+    return f"{f' --folds {k}' if k else ''}{epoch_words(study)}"
 
 
 def goal_words(study: Study) -> str:
