@@ -15,7 +15,7 @@ from whet.journal.store import Store
 from whet.tune import claim
 from whet.tune.budget import Budget
 from whet.tune.ending import say_used_up
-from whet.tune.failure import died, insist
+from whet.tune.failure import died, failures, insist
 from whet.tune.loop import Running, Spending, check_ends, interruptible
 from whet.tune.streak import Streak
 
@@ -47,6 +47,7 @@ class Crew:
         self.error: str | None = None
         self._bug = ""  # the traceback, when it is no user's mistake
         self._payload = {
+            "failed": failures(study.trials),  # before this run: they do not count against it
             "store": plain(study.store), "name": study.name,
             "objective": dict(objective), "threads": pool.threads, "memory": pool.memory,
             "trials": limits.trials, "steps": limits.steps, "cost": limits.cost,
@@ -80,6 +81,7 @@ class Crew:
                 if self._done and self._busy <= self._new:
                     self._busy.clear()  # nothing is left for those that still wait to be started
                 yield message
+            self._see(last=True)  # workers end by themselves where nothing ever worked
         finally:
             self.spending.close()
 
@@ -92,9 +94,9 @@ class Crew:
         self._stopped = True
         self.pool.stop()
 
-    def _see(self) -> None:
-        """End the work when nothing works any more."""
-        if self._stopped or time.monotonic() - self._looked < _LOOK:
+    def _see(self, *, last: bool = False) -> None:
+        """End the work when nothing works any more; `last`: however little time has gone by since the last look."""
+        if self._stopped or (not last and time.monotonic() - self._looked < _LOOK):
             return
         self._looked = time.monotonic()
         if self._streak.over():

@@ -14,7 +14,7 @@ from whet.execute.process import FAULTS, died_of
 from whet.tune.trial import State, Trial, Trials
 from whet.units import show_bytes
 
-__all__ = ["HOPELESS", "commonest", "describe", "died", "hopeless", "insist", "out_of_memory", "winner"]
+__all__ = ["HOPELESS", "commonest", "describe", "died", "failures", "hopeless", "insist", "out_of_memory", "winner"]
 
 HOPELESS = 12  # trials, all failed, after which a run gives up
 
@@ -84,7 +84,12 @@ def hopeless(trials: Trials) -> bool:
     if len(trials) < HOPELESS:
         return False
     # in this order: the first trial with a value ends the question
-    return all(t.value is None for t in trials) and sum(t.state is State.FAILED for t in trials) >= HOPELESS
+    return all(t.value is None for t in trials) and failures(trials) >= HOPELESS
+
+
+def failures(trials: Trials) -> int:
+    """Return how many trials failed."""
+    return sum(t.state is State.FAILED for t in trials)
 
 
 def commonest(trials: Trials) -> str:

@@ -14,7 +14,7 @@ from whet.execute.memory import held, limited
 from whet.journal.store import Store
 from whet.tune import loop
 from whet.tune.budget import Budget
-from whet.tune.failure import out_of_memory
+from whet.tune.failure import HOPELESS, failures, hopeless, out_of_memory
 from whet.tune.study import Study
 
 __all__ = ["Bench", "work"]
@@ -84,5 +84,10 @@ def work(payload: Mapping[str, Any], link: Any) -> dict[str, Any]:
     limits = Budget(payload["trials"], payload["steps"], None, payload["cost"])
     bench = Bench(link, payload["memory"])
     with Study.open(Store(**payload["store"]), payload["name"]) as study:
-        loop.drive(study, bench.wrap(objective), limits, bench.stopping)
+
+        def stopping() -> bool:  # quick trials are many before the owner looks
+            trials = study.trials
+            return bench.stopping() or (hopeless(trials) and failures(trials) - payload["failed"] >= HOPELESS)
+
+        loop.drive(study, bench.wrap(objective), limits, stopping)
     return {"worker": study.worker, "stale": bench.stale, "stopped": link.stopping}
