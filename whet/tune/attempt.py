@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from whet.errors import CheckpointError, StudyError, one_line
 from whet.tune.codec import pack, unpack
+from whet.tune.goal import Bound, Goal
 from whet.tune.keeping import Keeping, Saved
 from whet.tune.trial import Point, State, Trial, Verdict
 
@@ -18,6 +19,7 @@ class Desk(Protocol):
     """The part of a study an attempt needs: where to report, and which checkpoints there are."""
 
     steps: int
+    goals: tuple[Goal | Bound, ...]
     keeping: Keeping
 
     def checkpoints(self, trial: int) -> list[tuple[int, str]]:
@@ -88,6 +90,22 @@ class Attempt:
         return self._desk.steps
 
     @property
+    def goals(self) -> tuple[Goal | Bound, ...]:
+        """What the study goes by: the first goal is the value to report, the others are metrics to report beside it."""
+        return tuple(self._desk.goals)
+
+    @property
+    def over(self) -> bool:
+        """Whether no further step is to be trained; for loops that are another's and cannot iterate this.
+
+        A request to stop counts, and is noted as by iterating.
+        """
+        if self.verdict is not Verdict.GO or self.ended or self.last >= self.steps:
+            return True
+        self.interrupted = self.interrupted or self._stopping()
+        return self.interrupted
+
+    @property
     def last(self) -> int:
         """The last step that was done, in this attempt or before it."""
         return self._step or self._start
@@ -134,15 +152,10 @@ class Attempt:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        while self.last < self.steps:
-            if self.verdict is not Verdict.GO or self.ended:
-                return
-            if self._stopping():
-                self.interrupted = True
-                return
+        while not self.over:
             self._step, self._reported = self.last + 1, False
             yield self._step
-        self._reported = self._reported or self._start >= self.steps
+        self._reported = self._reported or self._start >= self.steps  # nothing was left to do
 
     def report(
         self,

@@ -1,0 +1,214 @@
+"""What every hook does, whatever the framework: report, stop, save, go back to the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from whet.errors import DivergedError, MissingExtra, StudyError, UsageError, nearest
+from whet.stop import Stop, best, divergence, parse
+from whet.tune.goal import Goal, parse_goals
+from whet.tune.trial import Point
+
+__all__ = ["Follow", "Stretch", "Trained", "missing"]
+
+
+class Stretch(Protocol):
+    """What a hook needs of the `run` that an objective is handed; `whet.tune.attempt.Attempt` is one."""
+
+    curve: list[Point]
+    ended: str
+
+    @property
+    def goals(self) -> tuple[Any, ...]: ...
+    @property
+    def over(self) -> bool: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    def load(self) -> Any | None: ...
+    def __iter__(self) -> Iterator[int]: ...
+    def report(self, value: float, state: Any = None, /, *, cost: float | None = None, **metrics: float) -> Any: ...
+    def end(self, why: str, /) -> None: ...
+
+
+class Trained(Protocol):
+    """A training in a framework's hands."""
+
+    def state(self) -> Any:
+        """Return all that is needed to go on from here: a tree of numbers, text, arrays and tensors."""
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state, in a training that was built afresh."""
+
+    def weights(self) -> Any:
+        """Return copies of the weights."""
+
+    def put(self, weights: Any) -> None:
+        """Set the weights."""
+
+
+_TAKEN = ("state", "value", "cost", "gradient")  # what `run.report` has parameters for
+
+
+class Follow:
+    """The part of a hook that knows no framework. One validation is one step of the trial.
+
+    run: what the objective was handed, or None outside a study; goal: the metric that is reported and its direction, as
+    for a study ("min val_loss"), None: the study's; stop: a criterion or its text (see `whet.stop`); save: whether the state
+    goes into the study at every step, so that a paused trial goes on instead of starting again.
+
+    points: what was validated, what was before a resume included; why: the reason when `stop` ended it, else "".
+    """
+
+    def __init__(self, run: Stretch | None, goal: str | None, stop: Stop | str | None, save: bool) -> None:
+        self.run, self.save = run, save
+        self.goal = _goal(run, goal)
+        self.points: list[Point] = list(run.curve) if run is not None else []
+        self.why = ""
+        self._failed = False
+        self._stop = parse(stop, self.goal.better) if isinstance(stop, str) else stop
+        self._best: tuple[int, Any] | None = None  # the step of the best point and the weights there
+        self._back: Point | None = None  # the point whose weights were put back
+        self._steps: Iterator[int] | None = None
+        self._trained: Trained | None = None
+        self._since = math.nan
+        self._closed = False
+
+    @property
+    def best(self) -> Point | None:
+        """The first point with the best finite value."""
+        found = best(self.points, self.goal.better)
+        return found if isinstance(found, Point) else None
+
+    @property
+    def value(self) -> float | None:
+        """The value of the weights that the model has: what an objective returns. None when nothing was validated."""
+        if self._back is not None:
+            return self._back.value
+        return self.points[-1].value if self.points else None
+
+    def begin(self, trained: Trained) -> bool:
+        """Take in a training before its first step, and go on from the trial's checkpoint; return whether anything is left to do."""
+        if self._trained is not None:
+            raise UsageError("hook: was used for a training already. Make one for each training.")
+        self._trained = trained
+        self._since = time.monotonic()
+        if self.run is None:
+            return True
+        state = self.run.load()
+        if state is not None:
+            trained.restore(state["training"])
+            if self._stop is not None and self.points:
+                kept = state.get("best") or {"step": self.points[-1].step, "weights": trained.weights()}
+                self._best = int(kept["step"]), kept["weights"]
+        self._steps = iter(self.run)
+        self._ask()  # a criterion that was met just before an interruption
+        if self.run.over:
+            next(self._steps, None)
+            return False
+        return not self.why
+
+    def point(self, metrics: Mapping[str, Any]) -> bool:
+        """Take in a validation's metrics; return whether to train on.
+
+        Raises UsageError when the goal's metric is not among them.
+        """
+        numbers = _numbers(metrics)
+        if self.goal.name not in numbers:
+            raise UsageError(
+                f"hook: the training reports no {self.goal.name}, got {', '.join(sorted(numbers)) or 'no metrics at all'}."
+                f'{nearest(self.goal.name, numbers)} Name one of them: goal="{self.goal.better} NAME".'
+            )
+        value = numbers.pop(self.goal.name)
+        numbers = {k: v for k, v in numbers.items() if k not in _TAKEN}
+        step = self.points[-1].step + 1 if self.points else 1
+        if self._steps is not None:
+            if (opened := next(self._steps, None)) is None:  # a stop was asked for in the meantime
+                return False
+            step = opened
+        if not self.points or step > self.points[-1].step:
+            now = time.monotonic()
+            self.points.append(Point(step, value, now - self._since, numbers))
+            self._since = now
+            if self._stop is not None and self.best is self.points[-1] and self._trained is not None:
+                self._best = step, self._trained.weights()
+        if self.run is not None:
+            self.run.report(value, self._state(step), **numbers)
+            if not math.isfinite(value):  # the trial has failed
+                return False
+        self._ask()
+        return not self.why and (self.run is None or not self.run.over)
+
+    def close(self) -> None:
+        """Take in that the training ended: by `stop` (the best weights come back), the study's verdict, or by itself.
+
+        Raises DivergedError when a `diverged` ended it within a study, StudyError when nothing was validated.
+        """
+        if self._closed or self._trained is None:
+            return
+        self._closed = True
+        if self._failed and self.run is not None:
+            raise DivergedError(self.why)
+        if self.why and not self._failed and self._best is not None and self.best is not None:
+            if self._best[0] == self.best.step:  # it is not where a trial without states began again
+                self._trained.put(self._best[1])
+                self._back = self.best
+        run = self.run
+        if run is None or run.over:
+            return
+        if not run.last:
+            raise StudyError("hook: the training ended and nothing was validated. Give it validation data.")
+        run.end(f"the training ended by itself after {run.last} of {run.steps} steps")
+
+    def _state(self, step: int) -> Any:
+        if not self.save or self._trained is None:
+            return None
+        state = {"training": self._trained.state()}
+        if self._best is not None and self._best[0] != step:
+            state["best"] = {"step": self._best[0], "weights": self._best[1]}
+        return state
+
+    def _ask(self) -> None:
+        why = self._stop(self.points) if self._stop is not None and self.points else None
+        if not why or self._stop is None:
+            return
+        failure = divergence(self._stop, self.points)
+        self.why, self._failed = failure or why, failure is not None
+        if self.run is not None and not self._failed and not self.run.over:
+            self.run.end(self.why)
+
+
+def _goal(run: Stretch | None, text: str | None) -> Goal:
+    own = run.goals[0] if run is not None else None
+    asked = parse_goals(text)[0] if text is not None else own
+    if not isinstance(asked, Goal):  # the first is never a bound
+        raise UsageError('hook: outside a study it needs the goal, e.g. goal="min val_loss".')
+    if own is not None and asked.better != own.better:
+        raise UsageError(
+            f'hook: the goal "{asked}" has not the direction of the study\'s, "{own}". Make them the same.'
+        )
+    return asked
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is one number, under its name as text."""
+    found = {}
+    for name, value in metrics.items():
+        if isinstance(value, str):
+            continue
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            continue
+    return found
+
+
+def missing(module: str, package: str, error: ImportError) -> MissingExtra:
+    """Return the error of a hook whose framework is not installed."""
+    return MissingExtra(
+        f"whet.train.hooks.{module}: needs {package}, which cannot be imported ({error}). Install it: pip install {package}"
+    )
