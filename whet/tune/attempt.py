@@ -66,6 +66,7 @@ class Attempt:
         self.verdict = Verdict.GO
         self.interrupted = False
         self.ended = ""
+        self.ended_at = 0
         self.curve: list[Point] = list(trial.curve)
         self._desk = desk
         self._stopping = stopping
@@ -209,6 +210,8 @@ class Attempt:
         (0.0, 5, 'no improvement on 0 (step 3) in 2 points')
         """
         self.ended = one_line(str(why)) or "ended"
+        begun = self._step is not None and not self._reported
+        self.ended_at = self.last - begun  # the last step that was done
 
     def __repr__(self) -> str:
         return f"<attempt at trial {self.id}, step {self.last} of {self.steps}>"

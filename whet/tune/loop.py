@@ -127,7 +127,7 @@ def train(
     else:
         told = value
         if attempt.ended and study.holds(trial):
-            note_end(study, trial.id, attempt.ended, attempt.last)
+            note_end(study, trial.id, attempt.ended, attempt.ended_at)
         _close(study, trial, lambda: study.tell(trial, told, **metrics))
 
 

@@ -1,6 +1,8 @@
 """The part of a hook that knows no framework, around a plain loop."""
 
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -198,6 +200,22 @@ def test_early_ends_by_the_training_itself_are_on_record():
     made = study(steps=5, schedule="full").run(short, trials=1)
     assert made.trials[0].state is State.DONE
     assert made.records("ended")[0]["why"] == "the training ended by itself after 2 of 5 steps"
+    assert made.records("ended")[0]["step"] == 2
+
+
+def test_a_step_that_was_begun_when_a_stop_was_asked_for_is_reported():
+    def pressing(params, run):
+        follow, loop = Follow(run, None, None, True), Loop(params["lr"])
+        follow.begin(Parts(loop.model, [loop.optimizer], [loop.schedule]))
+        os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C amid the step
+        assert not follow.point({"val_loss": 1.0})
+        follow.close()
+
+    made = study(steps=5, schedule="full")
+    with pytest.raises(KeyboardInterrupt):
+        made.run(pressing, trials=1)
+    assert made.trials[0].step == 1
+    assert not made.records("ended")
 
 
 def test_what_is_refused():

@@ -74,6 +74,10 @@ class Follow:
         self._best: tuple[int, Any] | None = None  # the step of the best point and the weights there
         self._back: Point | None = None  # the point whose weights were put back
         self._steps: Iterator[int] | None = None
+        self._open: int | None = (
+            None  # the step that is being trained; one that was begun is reported, whatever is asked
+        )
+        self._last = 0  # the last step that was done
         self._trained: Trained | None = None
         self._since = math.nan
         self._closed = False
@@ -105,12 +109,9 @@ class Follow:
             if self._stop is not None and self.points:
                 kept = state.get("best") or {"step": self.points[-1].step, "weights": trained.weights()}
                 self._best = int(kept["step"]), kept["weights"]
-        self._steps = iter(self.run)
+        self._steps, self._last = iter(self.run), self.run.last
         self._ask()  # a criterion that was met just before an interruption
-        if self.run.over:
-            next(self._steps, None)
-            return False
-        return not self.why
+        return self._further()
 
     def point(self, metrics: Mapping[str, Any]) -> bool:
         """Take in a validation's metrics; return whether to train on.
@@ -127,9 +128,9 @@ class Follow:
         numbers = {k: v for k, v in numbers.items() if k not in _TAKEN}
         step = self.points[-1].step + 1 if self.points else 1
         if self._steps is not None:
-            if (opened := next(self._steps, None)) is None:  # a stop was asked for in the meantime
+            if self._open is None:  # the framework trained on
                 return False
-            step = opened
+            step = self._open
         if not self.points or step > self.points[-1].step:
             now = time.monotonic()
             self.points.append(Point(step, value, now - self._since, numbers))
@@ -137,11 +138,13 @@ class Follow:
             if self._stop is not None and self.best is self.points[-1] and self._trained is not None:
                 self._best = step, self._trained.weights()
         if self.run is not None:
+            self._open = None
             self.run.report(value, self._state(step), **numbers)
+            self._last = step
             if not math.isfinite(value):  # the trial has failed
                 return False
         self._ask()
-        return not self.why and (self.run is None or not self.run.over)
+        return self._further()
 
     def close(self) -> None:
         """Take in that the training ended: by `stop` (the best weights come back), the study's verdict, or by itself.
@@ -158,11 +161,18 @@ class Follow:
                 self._trained.put(self._best[1])
                 self._back = self.best
         run = self.run
-        if run is None or run.over:
+        if run is None or self._open is None:
             return
-        if not run.last:
+        if not self._last:
             raise StudyError("hook: the training ended and nothing was validated. Give it validation data.")
-        run.end(f"the training ended by itself after {run.last} of {run.steps} steps")
+        run.end(f"the training ended by itself after {self._last} of {run.steps} steps")
+
+    def _further(self) -> bool:
+        """Return whether to train on, and begin the next step if so."""
+        if self._steps is not None and not self._failed:
+            self._open = next(self._steps, None)
+            return self._open is not None
+        return not self.why
 
     def _state(self, step: int) -> Any:
         if not self.save or self._trained is None:
