@@ -35,11 +35,13 @@ $(VENV)/runtime: pyproject.toml constraints.txt | $(MADE)
 $(VENV)/dev: pyproject.toml constraints.txt | $(MADE)
 	@echo "installing whet, what it stands on and the tools for its tests into $(VENV) (some minutes, once)"
 	$(PIP) install -qq --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install -qq --constraint constraints.txt --no-deps fastai
 	@touch $@ $(VENV)/runtime
 
 $(VENV)/bench: pyproject.toml constraints.txt | $(MADE)
 	@echo "installing whet, the tools for its tests and the peers of its benchmarks into $(VENV) (some minutes, once)"
 	$(PIP) install -qq --constraint constraints.txt --editable '.[dev,bench]'
+	$(PIP) install -qq --constraint constraints.txt --no-deps fastai
 	@touch $@ $(VENV)/dev $(VENV)/runtime
 
 demo: $(VENV)/runtime

@@ -38,7 +38,7 @@ def test_a_budget(refused, budget, said):
         ("tune digits --workers -1", ("--workers", "at least 1, got -1")),
         ("tune digits --on cloud", ("--on cloud", "no such place", "Use processes, ray or ray://HOST:PORT")),
         ("run digits --on proceses", ("--on proceses", "Did you mean 'processes'?")),
-        ("tune digits --on ray://", ("ray://", "is no address", "e.g. ray://head:10001")),
+        ("tune digits --on ray://", ("--on ray://: is no address", "e.g. ray://head:10001")),
         ("tune digits --memory lots", ('memory "lots"', "cannot be read", "4GB")),
         ("run digits --memory 1kB", ("memory", "at least 16 MB")),
         ("run digits --gpus -1", ("gpus", "a fraction of 1 or a whole number", "'-1'")),

@@ -130,23 +130,22 @@ def test_the_share_is_taken_from_every_limit(tmp_path):
         Job(Slight(), runs=tmp_path, rerace=0.2, until="gain")
 
 
-def test_a_study_is_raced_within_its_budget_and_goes_on_after_a_stop(tmp_path):
-    """With real workers, under a schedule that pauses: interrupted within the race, gone on with, and shown again at no cost."""
-    file = tmp_path / "slight.py"
+def racing_job(folder, trials, schedule):
+    """Return the job of a random search with a re-race for half of its budget, of a task that worker processes can load."""
+    file = folder / "slight.py"
     file.write_text(
         "import torch\nfrom torch import nn\nfrom whet import Data, Float, Space, Split, Task\n\n\n"
         + inspect.getsource(Slight)
     )
+    runs, budget = folder / "runs", Budget(trials=trials)
+    return Job(resolve(str(file)), runs=runs, budget=budget, search="random", schedule=schedule, rerace=0.5)
+
+
+def test_a_study_is_raced_within_its_budget_and_goes_on_after_a_stop(tmp_path):
+    """With real workers, under a schedule that pauses: interrupted within the race, gone on with, and shown again at no cost."""
 
     def go(trials, stop_at=None):
-        job = Job(
-            resolve(str(file)),
-            runs=tmp_path / "runs",
-            budget=Budget(trials=trials),
-            search="random",
-            schedule="asha",
-            rerace=0.5,
-        )
+        job = racing_job(tmp_path, trials, "asha")
 
         def stopping():
             if stop_at is None:
@@ -227,21 +226,9 @@ def test_who_cannot_be_run_again_is_said(tmp_path, monkeypatch):
 
 def test_the_search_has_the_share_of_a_race_that_nobody_is_in(tmp_path, monkeypatch):
     """All of the budget is spent, once; what a larger one leaves is raced when there are rivals by then."""
-    file = tmp_path / "slight.py"
-    file.write_text(
-        "import torch\nfrom torch import nn\nfrom whet import Data, Float, Space, Split, Task\n\n\n"
-        + inspect.getsource(Slight)
-    )
 
     def go(trials):
-        job = Job(
-            resolve(str(file)),
-            runs=tmp_path / "runs",
-            budget=Budget(trials=trials),
-            search="random",
-            schedule="full",
-            rerace=0.5,
-        )
+        job = racing_job(tmp_path, trials, "full")
         block = next(b for b in tuned(job) if isinstance(b, Block) and b.step == "tune")
         with Study.open(job.store, job.name) as study:
             assert not replay(study.journal.read()).differences

@@ -97,6 +97,29 @@ def test_it_is_what_the_outputs_say_and_goes_on_record_once(seed):
         assert len(study.records("winner")) == 2
 
 
+def test_a_trial_that_was_run_again_is_no_rival_of_itself():
+    """The wins of both are one configuration's, those of another stay its own."""
+    y = Classes().data({}).valid.targets.numpy()
+    draw = np.random.default_rng(0)
+    outputs = {i: draw.normal(size=(VALID, 2)) + 0.3 * np.eye(2)[y] for i in range(4)}
+    study = Study(Space(x=Float(0, 1)), goal="max accuracy", search="random", schedule="full", seed=0)
+
+    def objective(params, run):
+        for _ in run:
+            run.report(float((outputs[run.id].argmax(1) == y).mean()), {"outputs": outputs[run.id]})
+
+    study.run(objective, trials=3)
+    study.enqueue(study.trials[1].params, tags=["rerace"], again=True)
+    study.run(objective, trials=4)
+    plain = optimism(outputs, y, "accuracy", kind="classification", winner=study.best.id)
+    shares, found = dict(plain.wins), worth(study, Classes().data({}), Classes())
+    whose = study.best.id if study.best.id in (1, 3) else 1
+    assert shares[1] > 0
+    assert shares[3] > 0
+    assert dict(found.wins) == pytest.approx({0: shares[0], 2: shares[2], whose: shares[1] + shares[3]}, abs=1e-3)
+    assert found.corrected == plain.corrected
+
+
 def test_without_outputs_nothing_is_said():
     with Study(Space(x=Float(0, 1)), goal="max accuracy", search="random") as study:
         study.run(lambda params: params["x"], trials=3)

@@ -189,3 +189,10 @@ def test_trials_are_forecast_the_same_however_many_there_are(seed):
     final = forecast.final(ids)
     assert np.array_equal(final, forecast.best + forecast.unit * (levels * weights).sum(1))
     assert np.allclose(final, [forecast.final([i])[0] for i in ids], rtol=1e-9)
+
+
+def test_values_that_are_too_large_to_subtract_are_far_behind():
+    """Warnings are errors here."""
+    found = Forecast()
+    found.see(trials([[1.0, 0.5], [1e308, 1e308], [0.9, 0.6], [-1e308, 0.0]], 3))
+    assert found.level(np.array([1e308])).tolist() == found.level(np.array([np.inf])).tolist()

@@ -152,6 +152,10 @@ def test_what_is_no_searcher_is_refused_in_one_line(given):
         (lambda: search.rebuild({"name": "subprocess:Popen", "options": {"args": "true"}}), "is not a dataclass"),
         (lambda: search.rebuild({"name": "no.such.module:X", "options": {}}), "cannot be imported"),
         (lambda: search.rebuild({"name": 3}), "a name must be text"),
+        (
+            lambda: search.rebuild({"name": "gp:5"}),
+            "search 'gp:5': a name takes no options. Use gp, or in Python whet.tune.search.gp.GP(...) with its options.",
+        ),
     ],
 )
 def test_bad_options_and_records_are_refused(make, text):

@@ -224,7 +224,10 @@ def check_place(on: str, workers: int, memory: str | None, gpus: str | None, sta
         raise UsageError(
             f"--on {on or repr(on)}: no such place.{nearest(on, ['processes', 'ray'])} Use processes, ray or ray://HOST:PORT."
         )
-    start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
+    try:
+        start = place(on, workers, memory=memory, gpus=gpus, stall=stall)
+    except UsageError as e:
+        raise UsageError(str(e).replace(f"on={on!r}", f"--on {on}")) from None
     assert start is not None
     return start
 

@@ -211,15 +211,15 @@ def _standings(job: Job, study: Study, data: Data, racers: Sequence[int]) -> lis
     trials = study.trials
     runs: dict[int, list[np.ndarray]] = {i: [] for i in racers}
     of = {configuration(trials[i].params): i for i in racers}
+    data = judged(study, data, trials[racers[0]])  # in the order of the examples, whichever fold each was in
+    y = data.valid.targets.numpy()
     for t in trials:
         first = of.get(configuration(t.params)) if t.params else None
         if first is None or t.id == first or t.state is not State.DONE or t.parent is not None:
             continue  # one that went on from another's weights is no run of its configuration
-        if (found := outputs_of(study, t.id)) is not None:
+        if (found := outputs_of(study, t.id)) is not None and len(found[1]) == len(y):
             runs[first].append(found[1])
     some = next((o for os in runs.values() for o in os), None)
-    data = judged(study, data, trials[racers[0]])  # in the order of the examples, whichever fold each was in
-    y = data.valid.targets.numpy()
     if some is None:
         return [Standing(i, 0, None, None, None, False) for i in racers]
     goal = goal_metric(job.task, trials[racers[0]].params, data, some)

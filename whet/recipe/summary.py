@@ -97,7 +97,7 @@ def study_page(job: Job, study: Study, data: Data, chosen: Chosen | None) -> Rep
         },
         commands={"The same again": job.command, "More of it": f"whet study show {study.name} --runs {job.runs}"},
     )  # fmt: skip
-    return in_folds(page, k) if (k := dealt(study)) else page
+    return in_folds(page, k, study.space) if (k := dealt(study)) else page
 
 
 def _weights(job: Job, study: Study, data: Data, chosen: Chosen) -> dict[str, Pictures]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from whet.errors import CheckpointError
 from whet.recipe.words import count, number
 from whet.tune.codec import unpack
+from whet.tune.guess import RERACE
 from whet.tune.optimism import Optimism, optimism
 from whet.tune.trial import Trial, Trials
+from whet.tune.whole import configuration
 
 if TYPE_CHECKING:  # they bring torch, and who only shows what is on record waits for none
     from whet.data.split import Data
@@ -58,8 +61,21 @@ def worth(study: Study, data: Data, task: Task) -> Optimism | None:
         return None
     measure = goal_metric(task, best.params, data, outputs[best.id])
     found_ = optimism(outputs, targets, measure, kind=data.kind, winner=best.id, seed=study.seed)
+    found_ = replace(found_, wins=_apart(found_.wins, trials, best.id))
     study.record(_TOPIC, {"of": _key(trials), "found": found_.json()})
     return found_
+
+
+def _apart(wins: Sequence[tuple[int, float]], trials: Trials, winner: int) -> tuple[tuple[int, float], ...]:
+    """Return the wins with those of a re-race counted for the trial that it ran again: it is no rival of itself."""
+    of = {i: configuration(trials[i].params) for i in {winner, *(i for i, _ in wins)}}
+    again = {of[i] for i in of if RERACE in trials[i].tags}
+    first = {of[i]: i for i in sorted(of, key=lambda i: (i != winner, RERACE in trials[i].tags, i), reverse=True)}
+    shares: dict[int, float] = {}
+    for i, share in wins:
+        whose = first[of[i]] if of[i] in again else i
+        shares[whose] = shares.get(whose, 0.0) + share
+    return tuple(sorted(((i, round(s, 4)) for i, s in shares.items()), key=lambda w: (-w[1], w[0])))
 
 
 def known(study: Study) -> Optimism | None:

@@ -186,7 +186,8 @@ class Forecast:
 
     def level(self, scores: np.ndarray) -> np.ndarray:
         """Return scores as levels."""
-        return np.clip((np.asarray(scores, float) - self.best) / self.unit, 0.0, _MOST * self.scale / self.unit)
+        with np.errstate(over="ignore"):  # what is too far behind to be a number is as far as counts
+            return np.clip((np.asarray(scores, float) - self.best) / self.unit, 0.0, _MOST * self.scale / self.unit)
 
     def _state(self, low: np.ndarray, before: np.ndarray, log_step: np.ndarray, further: np.ndarray) -> np.ndarray:
         level, slope = self.level(low), np.maximum(self.level(before) - self.level(low), 0.0)

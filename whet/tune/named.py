@@ -106,6 +106,11 @@ class Names:
             for part in path.split("."):
                 made = getattr(made, part)
         except (ImportError, AttributeError, ValueError) as e:
+            if (own := self.known.get(name.partition(":")[0])) is not None:
+                raise StudyError(
+                    f"{self.kind} {name!r}: a name takes no options. Use {name.partition(':')[0]}, or in Python "
+                    f"{own.replace(':', '.')}(...) with its options."
+                ) from None
             raise StudyError(f"{self.kind} {name!r}: {target} cannot be imported: {e}.") from None
         # a journal may come from anywhere: nothing but a strategy is ever called on its word
         if not (isinstance(made, type) and dataclasses.is_dataclass(made) and hasattr(made, self.method)):

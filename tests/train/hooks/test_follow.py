@@ -1,11 +1,17 @@
 """The part of a hook that knows no framework, around a plain loop."""
 
+import math
+
+import pytest
 import torch
 from torch import nn
 
 import whet
+from whet.errors import StudyError, UsageError
 from whet.train.hooks.follow import Follow
 from whet.train.hooks.torch_state import Parts
+from whet.tune.schedule.asha import Asha
+from whet.tune.trial import State
 
 
 class Loop:
@@ -47,3 +53,171 @@ def objective(params, run):
     follow = Follow(run, None, None, True)
     Loop(params["lr"]).fit(follow, run.steps)
     return follow.value
+
+
+def uninterrupted(lr: float, epochs: int) -> list[float]:
+    """Return the curve of a training that nothing interrupts, without a hook."""
+    follow = Follow(None, "min val_loss", None, True)
+    Loop(lr).fit(follow, epochs)
+    return [p.value for p in follow.points]
+
+
+def test_without_a_study_it_changes_nothing():
+    """The same training with and without."""
+    loop, losses = Loop(0.05), []
+    for _ in range(4):
+        loop.model.train()
+        for rows in torch.randperm(64).split(16):
+            loop.optimizer.zero_grad()
+            nn.functional.mse_loss(loop.model(loop.x[rows]), loop.y[rows]).backward()
+            loop.optimizer.step()
+        loop.schedule.step()
+        losses.append(float(loop.loss()))
+    assert uninterrupted(0.05, 4) == losses
+
+
+def test_paused_trials_go_on_bit_for_bit():
+    made = study(steps=9, schedule=Asha()).run(objective, trials=9)
+    pauses = {t.id for t in made.trials if t.state is State.PAUSED}
+    promoted = [t for t in made.trials if t.step > 1]
+    assert pauses
+    assert promoted
+    for trial in made.trials:
+        assert [p.value for p in trial.curve] == uninterrupted(trial.params["lr"], 9)[: trial.step]
+    assert set(made.trials[0].curve[0].metrics) == {"epoch"}  # what is one number
+
+
+def test_the_verdict_ends_the_training():
+    trained = {}
+
+    def counted(params, run):
+        follow = Follow(run, None, None, True)
+        trained[run.id] = trained.get(run.id, 0) + Loop(params["lr"]).fit(follow, 100)
+        return follow.value
+
+    made = study(steps=4, schedule="asha").run(counted, trials=8)
+    assert trained == {t.id: t.step for t in made.trials}
+
+
+def test_an_interrupted_study_goes_on(tmp_path):
+    store = f"sqlite:///{tmp_path}/study.db"
+    with study(steps=5, schedule="full", store=store, name="cut") as made:
+        made.run(objective, budget="3epochs")
+        assert [t.step for t in made.trials] == [3]
+    with whet.Study.open(store, "cut") as again:
+        again.run(objective, trials=1)
+        (trial,) = again.trials
+        assert [p.value for p in trial.curve] == uninterrupted(trial.params["lr"], 5)
+        assert trial.state is State.DONE
+
+
+def test_patience_puts_the_best_weights_back():
+    follow, loop = Follow(None, "min val_loss", "patience 2", True), Loop(0.1)
+    loop.fit(follow, 100)
+    assert "no improvement" in follow.why
+    assert follow.value == follow.best.value == float(loop.loss())
+    assert follow.points[-1].step == follow.best.step + 2
+
+
+def test_patience_within_a_study_survives_a_pause(tmp_path):
+    def stopping(params, run):
+        follow, loop = Follow(run, None, "patience 2", True), Loop(0.1)
+        loop.fit(follow, 100)
+        if follow.why:
+            assert follow.value == float(loop.loss())
+        return follow.value
+
+    full = study(steps=40, schedule="full").run(stopping, trials=1)
+    store = f"sqlite:///{tmp_path}/study.db"
+    with study(steps=40, schedule="full", store=store, name="cut") as cut:
+        for steps in range(1, full.trials[0].step + 1):  # a new training for each step
+            cut.run(stopping, budget=f"{steps}epochs")
+        cut.run(stopping, trials=1)
+        assert cut.trials[0].value == full.trials[0].value
+        assert [p.value for p in cut.trials[0].curve] == [p.value for p in full.trials[0].curve]
+        assert cut.trials[0].state is State.DONE
+
+
+def test_a_divergence_fails_the_trial():
+    def diverging(params, run):
+        follow = Follow(run, None, "diverged 1.5", True)
+        for value in (1.0, 2.0, 3.0):
+            if not run.curve:
+                follow.begin(Parts(nn.Linear(1, 1)))
+            if not follow.point({"val_loss": value}):
+                break
+        follow.close()
+        return follow.value
+
+    with pytest.raises(StudyError, match=r"DivergedError: .* more than 1\.5 times the best"):
+        study(steps=5, schedule="full").run(diverging, trials=1)
+    alone = Follow(None, "min val_loss", "diverged 1.5", True)
+    alone.begin(Parts(nn.Linear(1, 1)))
+    assert alone.point({"val_loss": 1.0})
+    assert not alone.point({"val_loss": math.inf})
+    alone.close()  # outside a study it is the caller who reads `why`
+    assert "finite" in alone.why
+
+
+def test_a_value_that_is_not_finite_fails_the_trial():
+    def broken(params, run):
+        follow = Follow(run, None, None, True)
+        follow.begin(Parts(nn.Linear(1, 1)))
+        assert not follow.point({"val_loss": math.nan})
+        follow.close()
+        return follow.value
+
+    with pytest.raises(StudyError, match="NotFinite: val_loss is nan at step 1"):
+        study(steps=5).run(broken, trials=1)
+
+
+def test_a_child_goes_on_with_its_own_rate():
+    """What was scheduled keeps its share of the rate it began with."""
+    old = Loop(0.1)
+    parts = Parts(old.model, [old.optimizer], [old.schedule])
+    for _ in range(3):
+        old.optimizer.step()
+        old.schedule.step()
+    assert old.optimizer.param_groups[0]["lr"] == 0.05
+    new = Loop(0.02)
+    Parts(new.model, [new.optimizer], [new.schedule]).restore(parts.state())
+    assert new.optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+    assert new.schedule.base_lrs == [0.02]
+    for _ in range(3):
+        new.optimizer.step()
+        new.schedule.step()
+    assert new.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+
+
+def test_early_ends_by_the_training_itself_are_on_record():
+    def short(params, run):
+        follow = Follow(run, None, None, True)
+        Loop(params["lr"]).fit(follow, 2)
+        return follow.value
+
+    made = study(steps=5, schedule="full").run(short, trials=1)
+    assert made.trials[0].state is State.DONE
+    assert made.records("ended")[0]["why"] == "the training ended by itself after 2 of 5 steps"
+
+
+def test_what_is_refused():
+    with pytest.raises(UsageError, match=r'needs the goal, e.g. goal="min val_loss"'):
+        Follow(None, None, None, True)
+    follow = Follow(None, "max val_acuracy", None, True)
+    follow.begin(Parts(nn.Linear(1, 1)))
+    with pytest.raises(UsageError, match=r"no val_acuracy, got val_accuracy, val_loss. Did you mean 'val_accuracy'"):
+        follow.point({"val_loss": 1.0, "val_accuracy": 0.5})
+    with pytest.raises(UsageError, match="for each training"):
+        follow.begin(Parts(nn.Linear(1, 1)))
+
+    def backwards(params, run):
+        Follow(run, "max val_loss", None, True)
+
+    with pytest.raises(StudyError, match="has not the direction of the study's"):
+        study(steps=2).run(backwards, trials=1)
+
+    def silent(params, run):
+        Loop(params["lr"]).fit(Follow(run, None, None, True), 0)
+
+    with pytest.raises(StudyError, match="nothing was validated"):
+        study(steps=2).run(silent, trials=1)

@@ -159,4 +159,4 @@ def _report(study: Study, found: Landscape, slices: tuple[Slice, ...], map: Slic
     page = Report(
         study.name, tuple(sections), f"{found.trials.goal} over {count(len(study.space.dims), 'dimension')}, {n}"
     )
-    return in_folds(page, k) if (k := dealt(study)) else page
+    return in_folds(page, k, study.space) if (k := dealt(study)) else page
