@@ -11,7 +11,8 @@ from torch import nn
 from whet.errors import UsageError
 from whet.stop import Stop
 from whet.train.hooks.follow import Follow, Stretch, missing
-from whet.train.hooks.torch_state import Parts, copied
+from whet.train.hooks.ignite_state import Position, Schedule
+from whet.train.hooks.torch_state import Parts
 from whet.tune.trial import Point
 
 try:
@@ -42,9 +43,9 @@ class Hook:
     last one (of several runs in a row, on the training data first for example, the last counts). Run it on EPOCH_COMPLETED
     or ITERATION_COMPLETED. The best weights come back as the trainer's COMPLETED ends: look at the model after `trainer.run`.
 
-    A resumed trial is bit for bit one that was never paused, on the CPU, where it was validated at the end of an epoch. In the
-    middle of one the rest of the epoch is trained on other examples than it would have been: Ignite begins the loader anew. A
-    generator that a loader was given for itself begins anew too.
+    A resumed trial is bit for bit one that was never paused, on the CPU. In the middle of a loader the batches it had given are
+    fetched once more and passed over; a `DeterministicEngine` does that its own way, which is exact at the end of an epoch
+    only. A generator that a loader was given for itself begins anew.
 
     >>> import torch
     >>> from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
@@ -117,11 +118,12 @@ class Hook:
         optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
         found = list(schedules) if isinstance(schedules, (list, tuple)) else [schedules]
         own = [s for s in found if isinstance(s, torch.optim.lr_scheduler.LRScheduler)]
-        others = {f"schedule {i}": _Begun(s) for i, s in enumerate(found) if s not in own}
+        others = {f"schedule {i}": Schedule(s) for i, s in enumerate(found) if s not in own}
 
         def started() -> None:
+            position = Position(trainer)
             # here the optimizers stand as configured, and the loader has not drawn its order
-            parts = Parts(model, optimizers, own, more={**(more or {}), **others, "trainer": _Position(trainer)})
+            parts = Parts(model, optimizers, own, more={**(more or {}), **others, "trainer": position})
             self._running = True
             # now, behind everybody else's handlers: what they do (a schedule's step) belongs to the step
             trainer.add_event_handler(Events.ITERATION_COMPLETED, settle)
@@ -129,6 +131,7 @@ class Hook:
             trainer.add_event_handler(Events.COMPLETED, completed)
             if not self._follow.begin(parts):
                 trainer.terminate()
+            position.watch()
             self._seen = trainer.state.iteration
 
         def validated() -> None:
@@ -159,55 +162,3 @@ class Hook:
         trainer.add_event_handler(Events.STARTED, started)
         evaluator.add_event_handler(Events.COMPLETED, validated)
         return self
-
-
-class _Position:
-    """Where a trainer stands."""
-
-    def __init__(self, trainer: Engine) -> None:
-        self.trainer = trainer
-
-    def state_dict(self) -> dict[str, Any]:
-        state = self.trainer.state
-        keys = [*self.trainer.state_dict_user_keys, "seed"]  # the seed is that of a DeterministicEngine
-        kept = {k: v for k, v in self.trainer.state_dict().items() if k in keys}
-        if (seed := getattr(state, "seed", None)) is not None:
-            kept["seed"] = seed
-        return {"iteration": state.iteration, "epoch_length": state.epoch_length, "kept": kept}
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        state, length = self.trainer.state, saved["epoch_length"]
-        state.epoch_length = state.epoch_length or length
-        # another number of examples in a batch makes another number of iterations of what was trained
-        state.iteration = round(saved["iteration"] * state.epoch_length / length)
-        state.epoch = state.iteration // state.epoch_length
-        for name, value in saved["kept"].items():
-            setattr(state, name, value)
-
-
-class _Begun:
-    """A schedule of Ignite's, in whose state settings and progress are mixed: settings that are new to it stay."""
-
-    def __init__(self, schedule: Any) -> None:
-        self.schedule = schedule
-        self.begun = copied(schedule.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"now": self.schedule.state_dict(), "begun": self.begun}
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        self.schedule.load_state_dict(_with(self.begun, saved["begun"], saved["now"]))
-
-
-def _with(own: Any, begun: Any, now: Any) -> Any:
-    """Return the state `now`, which began as `begun`, with what begins otherwise in the own one."""
-    if isinstance(own, Mapping) and isinstance(begun, Mapping) and isinstance(now, Mapping):
-        return {k: _with(own[k], begun[k], now[k]) if k in own and k in begun else now[k] for k in now}
-    if (
-        isinstance(own, list)
-        and isinstance(begun, list)
-        and isinstance(now, list)
-        and len(own) == len(begun) == len(now)
-    ):
-        return [_with(*each) for each in zip(own, begun, now, strict=True)]
-    return now if own == begun else own
