@@ -66,7 +66,7 @@ class Position:
     @property
     def _length(self) -> int:
         try:
-            return len(self.trainer.state.dataloader)  # type: ignore[arg-type]
+            return len(self.trainer.state.dataloader)
         except TypeError:  # it has none: it ends with an epoch
             return int(self.trainer.state.epoch_length or 1)
 
