@@ -126,9 +126,19 @@ def train(
         _close(study, trial, lambda: study.fail(trial, error))
     else:
         told = value
+        if attempt.ended and not metrics:
+            metrics = _measured(attempt, told)
         if attempt.ended and study.holds(trial):
             note_end(study, trial.id, attempt.ended, attempt.ended_at)
         _close(study, trial, lambda: study.tell(trial, told, **metrics))
+
+
+def _measured(attempt: Attempt, value: float) -> dict[str, float]:
+    """Return the metrics that were reported with `value`: at the last step, else where it was reached first."""
+    same = [p for p in attempt.curve if p.value == value]
+    if not same:
+        return {}
+    return dict((same[-1] if same[-1] is attempt.curve[-1] else same[0]).metrics)
 
 
 def _close(study: Running, trial: Trial, act: Callable[[], None]) -> None:

@@ -218,6 +218,26 @@ def test_a_step_that_was_begun_when_a_stop_was_asked_for_is_reported():
     assert not made.records("ended")
 
 
+@pytest.mark.parametrize(("stop", "step"), [(None, 3), ("patience 1", 2)])
+def test_a_trial_that_ends_early_has_its_other_goals_too(stop, step):
+    """Those of the weights that remain, though the objective returns one number."""
+    values = [(0.5, 7.0), (0.3, 6.0), (0.4, 5.0)]
+
+    def two(params, run):
+        follow = Follow(run, None, stop, True)
+        follow.begin(Parts(nn.Linear(1, 1)))
+        for loss, size in values:
+            if not follow.point({"val_loss": loss, "size": size}):
+                break
+        follow.close()
+        return follow.value
+
+    goals = ["min val_loss", "min size"]
+    made = whet.Study(whet.Space(lr=whet.Float(0, 1)), goal=goals, steps=5, schedule="full").run(two, trials=1)
+    (only,) = made.front
+    assert (only.value, only.curve[-1].metrics["size"]) == values[step - 1]
+
+
 def test_what_is_refused():
     with pytest.raises(UsageError, match=r'needs the goal, e.g. goal="min val_loss"'):
         Follow(None, None, None, True)
