@@ -78,7 +78,8 @@ def who(pid: int | None = None) -> str:
 def dead(name: str) -> bool:
     """Return whether the process `name` is known to be gone: False when it lives or nobody here can tell.
 
-    >>> dead(who()), dead(who().replace(str(os.getpid()), "999999999"))
+    >>> host, boot, _, start = who().split("/")
+    >>> dead(who()), dead(f"{host}/{boot}/999999999/{start}")
     (False, True)
     """
     host, boot, pid, start = ([*name.split("#")[0].split("/"), "", "", ""])[:4]
