@@ -99,7 +99,7 @@ DRAWN = {"accelerator_config": {"use_seedable_sampler": False}}  # the order of 
 PLATEAU = {
     "lr_scheduler_type": "reduce_lr_on_plateau",
     "metric_for_best_model": "loss",
-    "lr_scheduler_kwargs": {"patience": 0},
+    "lr_scheduler_kwargs": {"patience": 0, "threshold": 0.9},
 }
 
 
