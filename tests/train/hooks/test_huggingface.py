@@ -10,6 +10,7 @@ from torch import nn
 
 import whet
 from whet.errors import UsageError
+from whet.tune.schedule.population import Population
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other frameworks
 
@@ -201,7 +202,7 @@ def test_a_child_goes_on_from_its_parents_weights_with_its_own_rate(hf, tmp_path
         rates.append((params["lr"], {group["lr"] for group in made.optimizer.param_groups}))
         return hook.value
 
-    found = study(schedule="population", steps=4).run(objective, budget="16 steps")
+    found = study(schedule=Population(size=4), steps=4).run(objective, budget="16 steps")
     assert any(trial.parent is not None for trial in found.trials)
     assert all(group == {lr} for lr, group in rates)
 
