@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 
-from whet.train.hooks.torch_state import copied
+__all__ = ["Place", "Plain", "plain"]
 
-__all__ = ["Place", "Plain"]
+
+def plain(value: Any) -> Any:
+    """Return a tensor of fastai's own kinds as one of torch, another value as it is."""
+    return value.as_subclass(torch.Tensor) if isinstance(value, torch.Tensor) else value
 
 
 class Plain:
@@ -23,7 +26,7 @@ class Plain:
         return list(self.optimizer.hypers)
 
     def state_dict(self) -> dict[str, Any]:
-        states = [dict(state) for _, _, state, _ in self.optimizer.all_params()]
+        states = [{k: plain(v) for k, v in state.items()} for _, _, state, _ in self.optimizer.all_params()]
         return {"state": states, "hypers": [dict(group) for group in self.optimizer.hypers]}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -66,7 +69,7 @@ class Place:
         return {
             "epochs": self.learn.epoch + 1,
             "iterations": self.learn.train_iter,
-            "smooth": {"count": smooth.count, "val": copied(smooth.val)},
+            "smooth": {"count": smooth.count, "val": plain(smooth.val)},
             "draws": [g.getstate() if hasattr(g, "getstate") else g.get_state() for g in self._draws()],
         }
 
