@@ -150,6 +150,21 @@ def test_a_metric_that_is_missing_is_refused_with_those_there_are(fa):
     assert made.train_iter == 5
 
 
+def test_what_cannot_be_followed_is_refused(fa, monkeypatch):
+    made = learner(fa.Hook(goal="min valid_loss"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="in one process, got 2"):
+        made.fit(1)
+    monkeypatch.delenv("WORLD_SIZE")
+    made.fit(1)
+    with pytest.raises(UsageError, match="was used for a training already"):
+        made.fit(1)
+    made = learner(fa.Hook(goal="min valid_loss"))
+    made.remove_cb(made.recorder)
+    with pytest.raises(UsageError, match="Recorder has, got none"):
+        made.fit(1)
+
+
 def test_other_metrics_are_goals(fa):
     goals = ["min valid_loss", "spread <= 100"]
     found = study(goals, schedule="full", steps=2).run(objective_of(fa), trials=1)

@@ -162,6 +162,14 @@ def test_a_metric_that_is_missing_is_refused_with_those_there_are(hf, tmp_path):
     assert made.state.global_step == 5
 
 
+def test_a_trial_that_could_not_go_on_amid_an_epoch_is_refused(hf, tmp_path):
+    settings = {"gradient_accumulation_steps": 2, "eval_strategy": "steps", "eval_steps": 2}  # an epoch has 5 batches
+    with pytest.raises(whet.WhetError, match=r"5 batches is no whole number of 2 .* save=False"):
+        study(schedule="full", steps=4).run(objective_of(hf, tmp_path, **settings), trials=1)
+    alone = trainer(tmp_path, hf.Hook(goal="min eval_loss"), 2, **settings)
+    assert alone.train().global_step == 6
+
+
 def test_one_value_of_several_evaluation_sets_and_others_as_goals(hf, tmp_path):
     goals = ["min eval_far_loss", "eval_near_spread <= 100"]
     sets = {"near": rows(16, 2), "far": rows(16, 3)}
