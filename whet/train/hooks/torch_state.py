@@ -73,6 +73,10 @@ class Parts:
                 for key in new.keys() & old.keys():
                     if new[key] != old[key]:
                         group[key] = _carried(group[key], old[key], new[key])
+                # where a schedule begins with 0, "lr" tells nothing of the configuration
+                first, other = old.get("initial_lr"), new.get("initial_lr")
+                if isinstance(first, float) and isinstance(other, float) and first and new["lr"] == old["lr"]:
+                    group["lr"] *= other / first
         for name, part in self.more.items():
             part.load_state_dict(state["more"][name])
         set_draws(state["draws"])
