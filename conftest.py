@@ -25,7 +25,7 @@ else:
 
 # A doctest run imports what it collects, and these import whole frameworks: tests/train/hooks has their examples.
 collect_ignore_glob = [
-    f"whet/train/hooks/{name}.py" for name in ("lightning", "huggingface", "ignite", "fastai", "keras")
+    f"whet/train/hooks/{name}.py" for name in ("lightning", "huggingface", "ignite", "ignite_state", "fastai", "keras")
 ]
 
 _SEEDS = 2  # of each test that `make test` runs; `make soak` runs them all
