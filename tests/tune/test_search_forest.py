@@ -17,13 +17,8 @@ def test_contract(clause):
     clause(Forest)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"acquisition": "pi", "trees": 7},
-        *(pytest.param({"acquisition": a}, marks=pytest.mark.soak) for a in ("ei", "ucb")),
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("options", [{"acquisition": "pi", "trees": 7}, {"acquisition": "ei"}, {"acquisition": "ucb"}])
 @pytest.mark.parametrize("clause", [c for c in SEARCHER if "rebuilt" in c.__name__ or "allows" in c.__name__])
 def test_contract_with_other_options(options, clause):
     clause(lambda: Forest(start=5, **options))

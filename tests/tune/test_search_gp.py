@@ -27,6 +27,7 @@ def test_contract_of_the_other_acquisitions(acquisition, clause):
     clause(lambda: GP(acquisition=acquisition, start=5))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("clause", [c for c in SEARCHER if "rebuilt" in c.__name__ or "allows" in c.__name__])
 def test_contract_with_the_other_warp(clause):
     clause(lambda: GP(warp=not GP().warp))
