@@ -42,7 +42,7 @@ class Parts:
         self.model, self.optimizers, self.schedules = model, list(optimizers), list(schedules)
         self.more = dict(more or {})
         self._begun = [_settings(o) for o in self.optimizers]
-        self._rates = [list(getattr(s, "base_lrs", ())) for s in self.schedules]
+        self._rates = [[list(part.base_lrs) for part in _by_rates(s)] for s in self.schedules]
 
     def state(self) -> dict[str, Any]:
         """Return everything, the generators of random numbers included."""
@@ -63,13 +63,14 @@ class Parts:
             self.schedules, state["schedules"], self._rates, begun["rates"], strict=True
         ):
             part.load_state_dict(saved)
-            if own != theirs:
-                part.base_lrs = list(own)
-        for optimizer, saved, own, theirs in zip(
+            for inner, mine, its in zip(_by_rates(part), own, theirs, strict=True):
+                if mine != its:
+                    inner.base_lrs = list(mine)
+        for optimizer, saved, settings, others in zip(
             self.optimizers, state["optimizers"], self._begun, begun["settings"], strict=True
         ):
             optimizer.load_state_dict(saved)
-            for group, new, old in zip(optimizer.param_groups, own, theirs, strict=True):
+            for group, new, old in zip(optimizer.param_groups, settings, others, strict=True):
                 for key in new.keys() & old.keys():
                     if new[key] != old[key]:
                         group[key] = _carried(group[key], old[key], new[key])
@@ -88,6 +89,12 @@ class Parts:
     def put(self, weights: Mapping[str, Any]) -> None:
         """Set the model's weights and buffers."""
         self.model.load_state_dict(weights)
+
+
+def _by_rates(schedule: Any) -> list[Any]:
+    """Return what of a schedule, and of those that it is made of (`SequentialLR`), goes by the rates it began with."""
+    inner = [part for one in getattr(schedule, "_schedulers", ()) for part in _by_rates(one)]
+    return ([schedule] if hasattr(schedule, "base_lrs") else []) + inner
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
