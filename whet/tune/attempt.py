@@ -67,6 +67,7 @@ class Attempt:
         self.interrupted = False
         self.ended = ""
         self.ended_at = 0
+        self.remains: int | None = None  # the step whose weights the model was given back at the end
         self.curve: list[Point] = list(trial.curve)
         self._desk = desk
         self._stopping = stopping

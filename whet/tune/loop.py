@@ -126,7 +126,7 @@ def train(
         _close(study, trial, lambda: study.fail(trial, error))
     else:
         told = value
-        if attempt.ended and not metrics:
+        if (attempt.ended or attempt.remains is not None) and not metrics:
             metrics = _measured(attempt, told)
         if attempt.ended and study.holds(trial):
             note_end(study, trial.id, attempt.ended, attempt.ended_at)
@@ -134,11 +134,12 @@ def train(
 
 
 def _measured(attempt: Attempt, value: float) -> dict[str, float]:
-    """Return the metrics that were reported with `value`: at the last step, else where it was reached first."""
+    """Return the metrics that were reported with `value`: at the step that remains, the last one if none is known, else where it was reached first."""
     same = [p for p in attempt.curve if p.value == value]
     if not same:
         return {}
-    return dict((same[-1] if same[-1] is attempt.curve[-1] else same[0]).metrics)
+    remains = attempt.curve[-1].step if attempt.remains is None else attempt.remains
+    return dict(next((p for p in same if p.step == remains), same[0]).metrics)
 
 
 def _close(study: Running, trial: Trial, act: Callable[[], None]) -> None:
