@@ -27,6 +27,7 @@ from whet.tune.trial import Bound, Goal, Idle, Trial, Trials, Verdict
 __all__ = ["Running", "Spending", "check_ends", "drive", "interruptible", "run_inline", "train"]
 
 _POLL = 0.05
+_TAKEN = {"self", "trial", "value"}  # what `tell` has parameters for
 _CROWD = 1000  # more workers than any study has: nearer to a limit than this, those at work are counted
 
 
@@ -179,7 +180,12 @@ def _value(study: Running, id: int, result: Any) -> tuple[float | None, dict[str
                 f"objective: returned {sorted(map(str, result))}, but the goal is {name}. Return it under that name."
             )
         numbers = {str(k): real(id, str(k), v) for k, v in result.items()}
-        return numbers.pop(name), numbers
+        value = numbers.pop(name)
+        if taken := _TAKEN & numbers.keys():
+            raise StudyError(
+                f"objective: a metric cannot be called {' or '.join(sorted(taken))}. Return it under another name."
+            )
+        return value, numbers
     if isinstance(result, bool) or result is None:
         return None, {}
     try:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -319,6 +320,24 @@ def test_a_metric_may_have_any_name():
     point = {"val_loss": 0.5} | dict.fromkeys(names, 1.0)
     made = study(steps=5, schedule="full").run(played([point]), trials=1)
     assert {"val/acc", "gradient.x", "step", "id", "metrics", "run"} <= set(made.trials[0].curve[0].metrics)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "number",
+    [
+        0.5, True, np.float32(0.5), np.array(0.5), np.array([0.5]), torch.tensor(0.5, dtype=torch.bfloat16), torch.tensor([[0.5]]),
+        torch.tensor(0.5, requires_grad=True) * 1,
+    ],
+)  # fmt: skip
+def test_what_is_one_number_is_a_metric_whatever_its_type(number):
+    follow = Follow(None, "min val_loss", None, True)
+    others = {"none": None, "several": np.ones(2), "huge": 10**400, "complex": 1j, "text": "0.5"}
+    follow.begin(Parts(nn.Linear(1, 1)))
+    follow.point({"val_loss": number, "other": number} | others)
+    (point,) = follow.points
+    assert point.value in (0.5, 1.0)
+    assert point.metrics == {"other": point.value}
 
 
 def test_cost_and_time_count_what_was_before_a_pause(tmp_path):

@@ -238,8 +238,9 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, str):
             continue
         try:
-            found[str(name)] = float(value)
-        except (TypeError, ValueError, RuntimeError):
+            # `item`: of arrays and tensors of one element, those too that float() refuses or warns of
+            found[str(name)] = float(value.item() if hasattr(value, "item") else value)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             continue
     return found
 
