@@ -42,7 +42,7 @@ class Parts:
         self.model, self.optimizers, self.schedules = model, list(optimizers), list(schedules)
         self.more = dict(more or {})
         self._begun = [_settings(o) for o in self.optimizers]
-        self._rates = [[list(part.base_lrs) for part in _by_rates(s)] for s in self.schedules]
+        self._rates = [[_rates(part) for part in _all(s)] for s in self.schedules]
 
     def state(self) -> dict[str, Any]:
         """Return everything, the generators of random numbers included."""
@@ -62,10 +62,11 @@ class Parts:
         for part, saved, own, theirs in zip(
             self.schedules, state["schedules"], self._rates, begun["rates"], strict=True
         ):
-            part.load_state_dict(saved)
-            for inner, mine, its in zip(_by_rates(part), own, theirs, strict=True):
-                if mine != its:
-                    inner.base_lrs = list(mine)
+            part.load_state_dict(dict(saved))  # one of torch's takes something out of it
+            for inner, mine, its in zip(_all(part), own, theirs, strict=True):
+                for name in mine.keys() & its.keys():
+                    if mine[name] != its[name]:
+                        setattr(inner, name, list(mine[name]))
         for optimizer, saved, settings, others in zip(
             self.optimizers, state["optimizers"], self._begun, begun["settings"], strict=True
         ):
@@ -91,10 +92,14 @@ class Parts:
         self.model.load_state_dict(weights)
 
 
-def _by_rates(schedule: Any) -> list[Any]:
-    """Return what of a schedule, and of those that it is made of (`SequentialLR`), goes by the rates it began with."""
-    inner = [part for one in getattr(schedule, "_schedulers", ()) for part in _by_rates(one)]
-    return ([schedule] if hasattr(schedule, "base_lrs") else []) + inner
+def _all(schedule: Any) -> list[Any]:
+    """Return a schedule with those that it is made of, as a `SequentialLR` is."""
+    return [schedule, *(part for one in getattr(schedule, "_schedulers", ()) for part in _all(one))]
+
+
+def _rates(schedule: Any) -> dict[str, list[Any]]:
+    """Return the rates that a schedule was made with: `base_lrs`, which all go by, `max_lrs` and `min_lrs` of some."""
+    return {k: list(v) for k, v in vars(schedule).items() if k.endswith("_lrs")}
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
@@ -103,9 +108,14 @@ def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
 
 def _carried(now: Any, began: Any, new: Any) -> Any:
     """Return a setting that began as `began` and stood at `now`, where the new configuration has it begin as `new`."""
-    if now == began or isinstance(new, bool) or not isinstance(new, float) or not isinstance(began, float) or not began:
+    if not _real(new) or not _real(began) or not began or now == began:
         return new
     return new * now / began
+
+
+def _real(value: Any) -> bool:
+    """Return whether it is a real number; rates may be tensors."""
+    return isinstance(value, float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
 
 
 def copied(node: Any) -> Any:
