@@ -35,6 +35,7 @@ SCHEDULES = {
     "cycle": lambda sgd, lr: RATES.CyclicLR(sgd, lr / 10, lr, step_size_up=4),
     "one cycle": lambda sgd, lr: RATES.OneCycleLR(sgd, lr, total_steps=9),
     "steps": lambda sgd, lr: RATES.StepLR(sgd, 2),
+    "from 0": lambda sgd, lr: RATES.LambdaLR(sgd, lambda step: min(1.0, step / 4)),
 }
 
 
@@ -51,9 +52,9 @@ def test_a_schedule_goes_on_with_the_rate_of_the_new_configuration(kind, tensor)
     def curve(sgd, schedule, steps):
         found = []
         for _ in range(steps):
+            found.append(float(sgd.param_groups[0]["lr"]))
             sgd.step()
             schedule.step()
-            found.append(float(sgd.param_groups[0]["lr"]))
         return found
 
     model = nn.Linear(2, 1)

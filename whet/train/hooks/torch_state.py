@@ -77,7 +77,7 @@ class Parts:
                         group[key] = _carried(group[key], old[key], new[key])
                 # where a schedule begins with 0, "lr" tells nothing of the configuration
                 first, other = old.get("initial_lr"), new.get("initial_lr")
-                if isinstance(first, float) and isinstance(other, float) and first and new["lr"] == old["lr"]:
+                if _real(first) and _real(other) and first and new["lr"] == old["lr"]:
                     group["lr"] *= other / first
         for name, part in self.more.items():
             part.load_state_dict(state["more"][name])
