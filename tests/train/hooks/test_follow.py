@@ -409,6 +409,9 @@ def test_what_is_refused():
     with pytest.raises(UsageError, match="for each training"):
         follow.begin(Parts(nn.Linear(1, 1)))
 
+    with pytest.warns(RuntimeWarning, match="`stop` was never asked"):
+        Loop(0.1).fit(Follow(None, "min val_loss", "patience 2", True), 0)
+
     def backwards(params, run):
         Follow(run, "max val_loss", None, True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -176,6 +177,12 @@ class Follow:
                 self._trained.put(self._best[1])
                 self.back(self.best)
         run = self.run
+        if run is None and self._stop is not None and not self.points:
+            warnings.warn(
+                "hook: the training ended and nothing was validated, so `stop` was never asked. Give it validation data.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         if run is None or self._open is None:
             return
         if not self.points:
