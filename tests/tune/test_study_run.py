@@ -96,6 +96,7 @@ def test_failures_are_data():
     [
         (lambda params: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda params: {"acc": 1.0}, r"returned \['acc'\], but the goal is loss"),
+        (lambda params: {"loss": 1.0, "trial": 2.0}, "a metric cannot be called trial. Return it under another name"),
         (lambda params: {"loss": "low"}, "loss must be one number, got 'low'"),
         (lambda params: "low", "returned str and reported nothing"),
         (lambda params: None, "returned NoneType and reported nothing"),

@@ -67,6 +67,7 @@ class Attempt:
         self.interrupted = False
         self.ended = ""
         self.ended_at = 0
+        self.remains: int | None = None  # the step whose weights the model was given back at the end
         self.curve: list[Point] = list(trial.curve)
         self._desk = desk
         self._stopping = stopping
@@ -170,7 +171,7 @@ class Attempt:
         """Record the value after the current step; return whether to go on (iteration ends by itself when not).
 
         state: what `load` returns if the trial is resumed: a tree of dicts, lists, numbers, text, arrays and tensors;
-        cost: what the step cost in your unit (default: its duration in seconds); gradient: d value / d parameter, for
+        cost: what the step cost in your unit (default: 1); gradient: d value / d parameter, for
         searchers that follow gradients; metrics: other numbers, by name.
 
         Raises CheckpointError when the state holds something else, StudyError outside the loop.

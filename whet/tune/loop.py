@@ -27,6 +27,7 @@ from whet.tune.trial import Bound, Goal, Idle, Trial, Trials, Verdict
 __all__ = ["Running", "Spending", "check_ends", "drive", "interruptible", "run_inline", "train"]
 
 _POLL = 0.05
+_TAKEN = {"self", "trial", "value"}  # what `tell` has parameters for
 _CROWD = 1000  # more workers than any study has: nearer to a limit than this, those at work are counted
 
 
@@ -126,7 +127,7 @@ def train(
         _close(study, trial, lambda: study.fail(trial, error))
     else:
         told = value
-        if attempt.ended and not metrics:
+        if (attempt.ended or attempt.remains is not None) and not metrics:
             metrics = _measured(attempt, told)
         if attempt.ended and study.holds(trial):
             note_end(study, trial.id, attempt.ended, attempt.ended_at)
@@ -134,11 +135,12 @@ def train(
 
 
 def _measured(attempt: Attempt, value: float) -> dict[str, float]:
-    """Return the metrics that were reported with `value`: at the last step, else where it was reached first."""
+    """Return the metrics that were reported with `value`: at the step that remains, the last one if none is known, else where it was reached first."""
     same = [p for p in attempt.curve if p.value == value]
     if not same:
         return {}
-    return dict((same[-1] if same[-1] is attempt.curve[-1] else same[0]).metrics)
+    remains = attempt.curve[-1].step if attempt.remains is None else attempt.remains
+    return dict(next((p for p in same if p.step == remains), same[0]).metrics)
 
 
 def _close(study: Running, trial: Trial, act: Callable[[], None]) -> None:
@@ -178,7 +180,12 @@ def _value(study: Running, id: int, result: Any) -> tuple[float | None, dict[str
                 f"objective: returned {sorted(map(str, result))}, but the goal is {name}. Return it under that name."
             )
         numbers = {str(k): real(id, str(k), v) for k, v in result.items()}
-        return numbers.pop(name), numbers
+        value = numbers.pop(name)
+        if taken := _TAKEN & numbers.keys():
+            raise StudyError(
+                f"objective: a metric cannot be called {' or '.join(sorted(taken))}. Return it under another name."
+            )
+        return value, numbers
     if isinstance(result, bool) or result is None:
         return None, {}
     try:

@@ -142,6 +142,23 @@ def test_alone_it_stops_like_fastais_own_early_stopping_and_brings_the_best_weig
     assert theirs.validate()[0] == beside.value == hook.value
 
 
+def test_where_the_learner_loads_its_best_weights_the_other_goals_are_theirs(fa, tmp_path):
+    from fastai.callback.tracker import SaveModelCallback
+
+    def objective(params, run):
+        hook = fa.Hook(run)
+        learner(hook, SaveModelCallback(), folder=tmp_path).fit(run.steps, 0.1)
+        reported.extend(run.curve)
+        return hook.value
+
+    reported = []
+    made = study(["min valid_loss", "max spread"], schedule="full", steps=8).run(objective, trials=1)
+    best = min(reported, key=lambda p: p.value)
+    assert best is not reported[-1]
+    (only,) = made.front
+    assert (only.value, only.curve[-1].metrics) == (best.value, best.metrics)
+
+
 def test_a_metric_that_is_missing_is_refused_with_those_there_are(fa):
     made = learner(fa.Hook(goal="min valid_los"))
     with pytest.raises(UsageError, match="no valid_los, got spread, train_loss, valid_loss") as e:

@@ -3,7 +3,9 @@
 import math
 import os
 import signal
+import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from whet.errors import StudyError, UsageError
 from whet.train.hooks.follow import Follow
 from whet.train.hooks.torch_state import Parts
 from whet.tune.schedule.asha import Asha
-from whet.tune.trial import State
+from whet.tune.trial import Point, State, Verdict
 
 
 class Loop:
@@ -238,6 +240,165 @@ def test_a_trial_that_ends_early_has_its_other_goals_too(stop, step):
     assert (only.value, only.curve[-1].metrics["size"]) == values[step - 1]
 
 
+def test_a_damaged_checkpoint_never_gives_another_steps_weights_for_the_best(tmp_path):
+    """The best step of the curve stands behind the last whole checkpoint: it is trained again, as it was."""
+
+    def stopping(params, run):
+        follow, loop = Follow(run, None, "patience 2", True), Loop(0.05)
+        loop.fit(follow, 100)
+        if follow.why:
+            assert follow.value == follow.best.value == float(loop.loss())
+        return follow.value
+
+    (whole,) = study(steps=40, schedule="full").run(stopping, trials=1).trials
+    store = f"sqlite:///{tmp_path}/study.db"
+    with study(steps=40, schedule="full", store=store, name="cut") as cut:
+        best = min(whole.curve, key=lambda p: p.value).step
+        cut.run(stopping, budget=f"{best}epochs")
+        (_, before), (step, last) = cut.checkpoints(0)
+        assert step == best
+        (found,) = tmp_path.rglob(last)
+        assert before != last
+        found.write_bytes(b"damaged")
+        with pytest.warns(RuntimeWarning, match="Using the one before"):
+            cut.run(stopping, trials=1)
+        assert [p.value for p in cut.trials[0].curve] == [p.value for p in whole.curve]
+        assert cut.trials[0].value == whole.value
+
+
+def test_a_criterion_met_as_the_budget_ends_has_the_best_weights_without_states_too(tmp_path):
+    def stopping(params, run):
+        follow, loop = Follow(run, None, "patience 2", False), Loop(0.05)
+        loop.fit(follow, 100)
+        if follow.why and not run.interrupted:
+            assert follow.value == follow.best.value == float(loop.loss())
+        return follow.value
+
+    (whole,) = study(steps=40, schedule="full").run(stopping, trials=1).trials
+    with study(steps=40, schedule="full", store=f"sqlite:///{tmp_path}/study.db", name="cut") as cut:
+        cut.run(stopping, budget=f"{whole.curve[-2].step}epochs")
+        with pytest.warns(RuntimeWarning, match="trains its first steps again"):
+            cut.run(stopping, trials=1)
+        assert cut.trials[0].value == whole.value
+
+
+def played(points, stop=None, *, seconds=0.0):
+    """Return an objective that reports these metrics, epoch by epoch; the weight is the number of the epoch."""
+
+    def objective(params, run):
+        model = nn.Linear(1, 1, bias=False)
+        follow = Follow(run, None, stop, True)
+        going = follow.begin(Parts(model))
+        while going and len(follow.points) < len(points):
+            model.weight.data.fill_(len(follow.points) + 1)
+            time.sleep(seconds)
+            going = follow.point(points[len(follow.points)])
+        follow.close()
+        if follow.why and run.verdict is Verdict.GO and not run.interrupted:
+            assert float(model.weight) == follow.best.step
+        return follow.value
+
+    return objective
+
+
+@pytest.mark.parametrize(
+    ("losses", "stop"),
+    [((0.5, 0.3, 0.4, 0.6, 0.7), "patience 3"), ((0.5, 0.3, 0.3, 0.4), "patience 2"), ((0.3, 0.3), "patience 1")],
+)
+def test_the_other_goals_are_those_of_the_weights_that_remain(losses, stop):
+    """Also where the criterion is met at the last step, and where a later point is as good."""
+    goals = ["min val_loss", "max size"]
+    points = [{"val_loss": loss, "size": n} for n, loss in enumerate(losses, 1)]
+    made = whet.Study(whet.Space(lr=whet.Float(0, 1)), goal=goals, steps=len(losses), schedule="full")
+    made.run(played(points, stop), trials=1)
+    (only,) = made.front
+    assert (only.value, only.curve[-1].metrics["size"]) == (0.3, losses.index(0.3) + 1)
+
+
+def test_a_metric_may_have_any_name():
+    names = ["val/acc", "gradient.x", "trial", "self", "value", "cost", "state", "step", "id", "metrics", "run"]
+    point = {"val_loss": 0.5} | dict.fromkeys(names, 1.0)
+    made = study(steps=5, schedule="full").run(played([point]), trials=1)
+    assert {"val/acc", "gradient.x", "step", "id", "metrics", "run"} <= set(made.trials[0].curve[0].metrics)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "number",
+    [
+        0.5, True, np.float32(0.5), np.array(0.5), np.array([0.5]), torch.tensor(0.5, dtype=torch.bfloat16), torch.tensor([[0.5]]),
+        torch.tensor(0.5, requires_grad=True) * 1,
+    ],
+)  # fmt: skip
+def test_what_is_one_number_is_a_metric_whatever_its_type(number):
+    follow = Follow(None, "min val_loss", None, True)
+    others = {"none": None, "several": np.ones(2), "huge": 10**400, "complex": 1j, "text": "0.5"}
+    follow.begin(Parts(nn.Linear(1, 1)))
+    follow.point({"val_loss": number, "other": number} | others)
+    (point,) = follow.points
+    assert point.value in (0.5, 1.0)
+    assert point.metrics == {"other": point.value}
+
+
+def test_cost_and_time_count_what_was_before_a_pause(tmp_path):
+    """A step costs 1, as everywhere; seconds are those of training, however often it was paused."""
+    points = [{"val_loss": 1.0 / n} for n in range(1, 9)]
+    for stop, steps in (("cost 4", 4), ("time 0.2s", 5)):
+        slow = played(points, stop, seconds=0.05)
+        with study(steps=8, schedule="full", store=f"sqlite:///{tmp_path}/study.db", name=stop[:4]) as cut:
+            for most in range(1, 9):
+                cut.run(slow, budget=f"{most}epochs")
+            ended = cut.records("ended")[0]
+            assert ended["trial"] == 0
+            assert 2 <= ended["step"] <= steps
+
+
+def test_a_child_that_gets_worse_ends_with_the_weights_that_it_began_with(tmp_path):
+    """Of its parent's weights those where it began are its own first point."""
+    losses = [0.9, 0.8, 0.85, 0.86, 0.87, 0.88]
+    points = [{"val_loss": loss} for loss in losses]
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 2)
+
+    class Child:
+        """What stands at its parent's second step."""
+
+        curve, ended, remains, over, last, steps = [Point(2, 0.8)], "", None, False, 2, 6
+        goals = whet.Study(whet.Space(lr=whet.Float(0, 1)), goal="min val_loss").goals
+
+        def load(self):
+            return {"training": Parts(model).state(), "best": {"step": 1, "weights": {"weight": torch.ones(1, 1)}}}
+
+        def __iter__(self):
+            return iter(range(3, 7))
+
+        def report(self, value, state, **metrics):
+            assert state["best"]["step"] == 2
+
+        def end(self, why):
+            Child.over = True
+
+    follow, own = Follow(Child(), None, "patience 2", True), nn.Linear(1, 1, bias=False)
+    assert follow.begin(Parts(own))
+    for n in (3, 4):
+        nn.init.constant_(own.weight, n)
+        follow.point(points[n - 1])
+    follow.close()
+    assert follow.why
+    assert (follow.value, float(own.weight)) == (0.8, 2)
+
+
+def test_a_state_of_something_else_is_refused_in_one_line(tmp_path):
+    def plain(params, run):
+        for step in run:
+            run.report(1.0, {"epoch": step})
+
+    with study(steps=5, schedule="full", store=f"sqlite:///{tmp_path}/study.db", name="cut") as cut:
+        cut.run(plain, budget="2epochs")
+        with pytest.raises(StudyError, match="checkpoint is none of a hook's"):
+            cut.run(objective, trials=1)
+
+
 def test_what_is_refused():
     with pytest.raises(UsageError, match=r'needs the goal, e.g. goal="min val_loss"'):
         Follow(None, None, None, True)
@@ -247,6 +408,9 @@ def test_what_is_refused():
         follow.point({"val_loss": 1.0, "val_accuracy": 0.5})
     with pytest.raises(UsageError, match="for each training"):
         follow.begin(Parts(nn.Linear(1, 1)))
+
+    with pytest.warns(RuntimeWarning, match="`stop` was never asked"):
+        Loop(0.1).fit(Follow(None, "min val_loss", "patience 2", True), 0)
 
     def backwards(params, run):
         Follow(run, "max val_loss", None, True)

@@ -153,6 +153,23 @@ def test_alone_it_stops_like_the_trainers_own_early_stopping_and_brings_the_best
     assert theirs.evaluate()["eval_loss"] == beside.value == hook.value
 
 
+def test_where_the_trainer_loads_its_best_weights_the_other_goals_are_theirs(hf, tmp_path):
+    settings = {"load_best_model_at_end": True, "save_strategy": "epoch", "metric_for_best_model": "loss"}
+
+    def objective(params, run):
+        hook = hf.Hook(run)
+        trainer(tmp_path, hook, run.steps, lr=0.2, lr_scheduler_type="constant", **settings).train()
+        reported.extend(run.curve)
+        return hook.value
+
+    reported = []
+    made = study(["min eval_loss", "max eval_spread"], schedule="full", steps=6).run(objective, trials=1)
+    best = min(reported, key=lambda p: p.value)
+    assert best is not reported[-1]
+    (only,) = made.front
+    assert (only.value, only.curve[-1].metrics) == (best.value, best.metrics)
+
+
 def test_a_metric_that_is_missing_is_refused_with_those_there_are(hf, tmp_path):
     hook = hf.Hook(goal="min eval_los")
     made = trainer(tmp_path, hook, 2)

@@ -33,6 +33,7 @@ def training(lr, *, kind="plateau", seed=0):
     """Return a compiled model of Keras with the callbacks it trains with."""
     import keras
 
+    keras.config.set_dtype_policy(kind if kind == "bfloat16" else "float32")
     keras.utils.set_random_seed(seed)
     draw = np.random.default_rng(1)
     x = draw.normal(size=(48, 6)).astype("float32")
@@ -47,6 +48,7 @@ def training(lr, *, kind="plateau", seed=0):
             keras.layers.Dense(1),
         ]
     )
+    keras.config.set_dtype_policy("float32")
     plateau, callbacks, rate = None, [], lr
     if kind == "plateau":
         plateau = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=1, min_delta=0.3)
@@ -73,10 +75,14 @@ def training(lr, *, kind="plateau", seed=0):
 
 
 def same(a, b):
-    return all(np.array_equal(v.numpy(), w.numpy()) for v, w in zip(a.model.variables, b.model.variables, strict=True))
+    from keras.ops import convert_to_numpy as as_numpy
+
+    return all(
+        np.array_equal(as_numpy(v), as_numpy(w)) for v, w in zip(a.model.variables, b.model.variables, strict=True)
+    )
 
 
-@pytest.mark.parametrize("kind", ["plateau", "by epoch", "schedule"])
+@pytest.mark.parametrize("kind", ["plateau", "by epoch", "schedule", "bfloat16"])
 def test_a_paused_trial_goes_on_as_one_that_was_never_paused(hooks, kind):
     done, stretches = {}, []
 
@@ -141,6 +147,26 @@ def test_alone_it_stops_where_kerass_early_stopping_does_and_has_the_same_weight
     with pytest.raises(UsageError, match="Make one for each training"):
         ours.fit(hook)
     assert len(ours.fit(epochs=2).history.epoch) == 2, "another fit begins where it is told to"
+
+
+def test_where_kerass_early_stopping_brings_the_best_weights_back_the_value_is_theirs(hooks):
+    import keras
+
+    def objective(params, run):
+        hook = hooks.Hook(run)
+        early = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+        ours = training(0.03, kind="schedule").fit(hook, epochs=run.steps, more=[early])
+        loss, _ = ours.model.evaluate(*ours.valid, verbose=0, batch_size=6)
+        assert math.isclose(loss, hook.value, rel_tol=1e-6)
+        assert hook.value == hook.best.value < ours.seen[-1]
+        reported.extend(run.curve)
+        return hook.value
+
+    reported = []
+    study = whet.Study(SPACE, goal=["min val_loss", "max val_mae"], schedule="full", steps=60).run(objective, trials=1)
+    (only,) = study.front
+    best = min(reported, key=lambda p: p.value)
+    assert (only.value, only.curve[-1].metrics) == (best.value, best.metrics)
 
 
 def test_what_is_logged_is_reported_and_what_is_not_is_named(hooks):

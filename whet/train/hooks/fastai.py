@@ -71,13 +71,12 @@ class Hook(Callback):  # type: ignore[misc]  # mypy does not look into fastai
         self._follow = Follow(run, goal, stop, save)
         self._place: Place | None = None  # of the training, while it lasts
         self._trained = False  # whether this epoch trains: `validate` has epochs too
-        self._kept: float | None = None  # the value of the weights that SaveModelCallback keeps
-        self._loaded: float | None = None  # and has put back
+        self._kept: Point | None = None  # that of the weights that SaveModelCallback keeps
 
     @property
     def value(self) -> float | None:
         """The value of the weights that the model has: what an objective returns. None when nothing was validated."""
-        return self._follow.value if self._loaded is None else self._loaded
+        return self._follow.value
 
     @property
     def best(self) -> Point | None:
@@ -138,7 +137,7 @@ class Hook(Callback):  # type: ignore[misc]  # mypy does not look into fastai
         )  # but the time
         keeps = vars(self.learn).get("save_model")
         if keeps is not None and not keeps.every_epoch and not keeps.at_end and keeps.new_best:
-            self._kept = self._follow.value
+            self._kept = self._follow.points[-1]
         if not going or self._place.ends:
             raise CancelFitException
 
@@ -148,4 +147,5 @@ class Hook(Callback):  # type: ignore[misc]  # mypy does not look into fastai
             return
         self._place, self._trained = None, False
         self._follow.close()
-        self._loaded = self._kept if not self.why else None
+        if self._kept is not None and not self.why:
+            self._follow.back(self._kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ class Stretch(Protocol):
 
     curve: list[Point]
     ended: str
+    remains: int | None
 
     @property
     def goals(self) -> tuple[Any, ...]: ...
@@ -51,7 +53,7 @@ class Trained(Protocol):
         """Set the weights."""
 
 
-_TAKEN = ("state", "value", "cost", "gradient")  # what `run.report` has parameters for
+_TAKEN = ("self", "trial", "state", "value", "cost", "gradient")  # what `report` and `tell` have parameters for
 
 
 class Follow:
@@ -61,7 +63,8 @@ class Follow:
     for a study ("min val_loss"), None: the study's; stop: a criterion or its text (see `whet.stop`); save: whether the state
     goes into the study at every step, so that a paused trial goes on instead of starting again.
 
-    points: what was validated, what was before a resume included; why: the reason when `stop` ended it, else "".
+    points: what was validated, what was before a resume included, at a cost of 1 each as in a study; why: the reason when
+    `stop` ended it, else "". A `time` written as text counts the seconds of training, those before a resume included.
     """
 
     def __init__(self, run: Stretch | None, goal: str | None, stop: Stop | str | None, save: bool) -> None:
@@ -70,16 +73,17 @@ class Follow:
         self.points: list[Point] = list(run.curve) if run is not None else []
         self.why = ""
         self._failed = False
-        self._stop = parse(stop, self.goal.better) if isinstance(stop, str) else stop
+        if isinstance(stop, str):
+            stop = parse(stop, self.goal.better, clock=self._spent, start=0.0)
+        self._stop = stop
         self._best: tuple[int, Any] | None = None  # the step of the best point and the weights there
         self._back: Point | None = None  # the point whose weights were put back
         self._steps: Iterator[int] | None = None
         self._open: int | None = (
             None  # the step that is being trained; one that was begun is reported, whatever is asked
         )
-        self._last = 0  # the last step that was done
         self._trained: Trained | None = None
-        self._since = math.nan
+        self._seconds, self._began = 0.0, math.nan  # of training before a resume, and since when this one trains
         self._closed = False
 
     @property
@@ -100,18 +104,34 @@ class Follow:
         if self._trained is not None:
             raise UsageError("hook: was used for a training already. Make one for each training.")
         self._trained = trained
-        self._since = time.monotonic()
         if self.run is None:
+            self._began = time.monotonic()
             return True
         state = self.run.load()
+        # the points of the training that is gone on with: without its state, or with one before a damaged one, the others come again
+        self.points = [p for p in self.points if p.step <= self.run.last]
         if state is not None:
-            trained.restore(state["training"])
-            if self._stop is not None and self.points:
-                kept = state.get("best") or {"step": self.points[-1].step, "weights": trained.weights()}
-                self._best = int(kept["step"]), kept["weights"]
-        self._steps, self._last = iter(self.run), self.run.last
+            self._restore(trained, state)
+        self._began = time.monotonic()
+        self._steps = iter(self.run)
         self._ask()  # a criterion that was met just before an interruption
         return self._further()
+
+    def _restore(self, trained: Trained, state: Any) -> None:
+        if not isinstance(state, Mapping) or "training" not in state:
+            raise UsageError(
+                "hook: the trial's checkpoint is none of a hook's, so nothing can go on from it. Use a new study, or the "
+                "objective that wrote it."
+            )
+        trained.restore(state["training"])
+        self._seconds = float(state.get("seconds", 0.0))
+        if self._stop is None or self.best is None:
+            return
+        kept = state.get("best")
+        if self.best is self.points[-1]:
+            self._best = self.best.step, trained.weights()
+        elif kept is not None and kept["step"] == self.best.step:
+            self._best = self.best.step, kept["weights"]
 
     def point(self, metrics: Mapping[str, Any]) -> bool:
         """Take in a validation's metrics; return whether to train on.
@@ -131,16 +151,12 @@ class Follow:
             if self._open is None:  # the framework trained on
                 return False
             step = self._open
-        if not self.points or step > self.points[-1].step:
-            now = time.monotonic()
-            self.points.append(Point(step, value, now - self._since, numbers))
-            self._since = now
-            if self._stop is not None and self.best is self.points[-1] and self._trained is not None:
-                self._best = step, self._trained.weights()
+        self.points.append(Point(step, value, 1.0, numbers))
+        if self._stop is not None and self.best is self.points[-1] and self._trained is not None:
+            self._best = step, self._trained.weights()
         if self.run is not None:
             self._open = None
             self.run.report(value, self._state(step), **numbers)
-            self._last = step
             if not math.isfinite(value):  # the trial has failed
                 return False
         self._ask()
@@ -157,15 +173,27 @@ class Follow:
         if self._failed and self.run is not None:
             raise DivergedError(self.why)
         if self.why and not self._failed and self._best is not None and self.best is not None:
-            if self._best[0] == self.best.step:  # it is not where a trial without states began again
+            if self._best[0] == self.best.step:  # it is not where `stop` is new to a trial
                 self._trained.put(self._best[1])
-                self._back = self.best
+                self.back(self.best)
         run = self.run
+        if run is None and self._stop is not None and not self.points:
+            warnings.warn(
+                "hook: the training ended and nothing was validated, so `stop` was never asked. Give it validation data.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         if run is None or self._open is None:
             return
-        if not self._last:
+        if not self.points:
             raise StudyError("hook: the training ended and nothing was validated. Give it validation data.")
-        run.end(f"the training ended by itself after {self._last} of {run.steps} steps")
+        run.end(f"the training ended by itself after {self.points[-1].step} of {run.steps} steps")
+
+    def back(self, point: Point) -> None:
+        """Take in that the model has the weights of an earlier point again."""
+        self._back = point
+        if self.run is not None:
+            self.run.remains = point.step
 
     def _further(self) -> bool:
         """Return whether to train on, and begin the next step if so."""
@@ -178,9 +206,15 @@ class Follow:
         if not self.save or self._trained is None:
             return None
         state = {"training": self._trained.state()}
+        if self._stop is not None:
+            state["seconds"] = self._spent()
         if self._best is not None and self._best[0] != step:
             state["best"] = {"step": self._best[0], "weights": self._best[1]}
         return state
+
+    def _spent(self) -> float:
+        """Return the seconds of training until now."""
+        return self._seconds + (0.0 if math.isnan(self._began) else time.monotonic() - self._began)
 
     def _ask(self) -> None:
         why = self._stop(self.points) if self._stop is not None and self.points else None
@@ -211,8 +245,9 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, str):
             continue
         try:
-            found[str(name)] = float(value)
-        except (TypeError, ValueError, RuntimeError):
+            # `item`: of arrays and tensors of one element, those too that float() refuses or warns of
+            found[str(name)] = float(value.item() if hasattr(value, "item") else value)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             continue
     return found
 

@@ -78,14 +78,13 @@ class Hook(TrainerCallback):  # type: ignore[misc]  # mypy does not look into tr
         self._inside = False  # whether the training began: an evaluation is a step
         self._round: dict[str, Any] = {}  # what the sets of one evaluation gave so far
         self._told = False  # whether the round's value was reported
-        self._values: dict[int, float | None] = {}  # by the Trainer's step
-        self._loaded: float | None = None  # the value of the weights that the Trainer itself put back
+        self._at: dict[int, Point] = {}  # by the Trainer's step
         self._place: Place | None = None
 
     @property
     def value(self) -> float | None:
         """The value of the weights that the model has: what an objective returns. None when nothing was evaluated."""
-        return self._follow.value if self._loaded is None else self._loaded
+        return self._follow.value
 
     @property
     def best(self) -> Point | None:
@@ -151,7 +150,7 @@ class Hook(TrainerCallback):  # type: ignore[misc]  # mypy does not look into tr
             self._place.evaluated(self._round)
             if not self._follow.point(self._round):
                 control.should_training_stop = True
-            self._values[state.global_step] = self._follow.value
+            self._at[state.global_step] = self._follow.points[-1]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Bring back the best weights when the criterion ended it."""
@@ -159,7 +158,8 @@ class Hook(TrainerCallback):  # type: ignore[misc]  # mypy does not look into tr
         self._inside = False
         self._follow.close()
         if args.load_best_model_at_end and state.best_model_checkpoint and not self.why:
-            self._loaded = self._values.get(state.best_global_step)
+            if (loaded := self._at.get(state.best_global_step)) is not None:
+                self._follow.back(loaded)
 
     def _next_round(self) -> None:
         if self._round and not self._told:

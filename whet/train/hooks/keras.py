@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import random
 from collections.abc import Mapping
@@ -65,6 +66,7 @@ class Hook(keras.callbacks.Callback):  # type: ignore[misc]
         self._every, self.plateau = every, plateau
         self._training: _Training | None = None
         self._own: Any = None  # the epoch at which the model was to begin
+        self._at: dict[bytes, Point] = {}  # by a mark of the weights
 
     @property
     def value(self) -> float | None:
@@ -113,11 +115,16 @@ class Hook(keras.callbacks.Callback):  # type: ignore[misc]
         self._training.epoch = epoch + 1
         if not self._follow.point(logs or {}):
             self.model.stop_training = True
+        self._at[self._training.mark()] = self.points[-1]
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Bring the best weights back, and close the trial, where the criterion ended it."""
         self.model._initial_epoch = self._own
         self._follow.close()
+        if self._at and self._training is not None and not self.why:
+            point = self._at.get(self._training.mark())  # `EarlyStopping` may have brought earlier ones back
+            if point is not None and point is not self.points[-1]:
+                self._follow.back(point)
 
 
 class _Training:
@@ -171,12 +178,21 @@ class _Training:
     def weights(self) -> list[Any]:
         return _arrays(self.hook.model.weights)
 
+    def mark(self) -> bytes:
+        """Return what tells these weights from others."""
+        found = hashlib.blake2b(digest_size=16)
+        for variable in self.hook.model.weights:
+            found.update(np.array(keras.ops.convert_to_numpy(variable)).tobytes())
+        return found.digest()
+
     def put(self, weights: list[Any]) -> None:
         self.hook.model.set_weights(weights)
 
 
 def _arrays(variables: Any) -> list[Any]:
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+    found = [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+    # NumPy lacks bfloat16 and shorter ones: another package's, each of whose values float32 has too
+    return [v.astype(np.float32) if v.dtype.kind == "V" else v for v in found]
 
 
 def _seeds(model: Any) -> list[Any]:

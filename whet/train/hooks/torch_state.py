@@ -42,7 +42,7 @@ class Parts:
         self.model, self.optimizers, self.schedules = model, list(optimizers), list(schedules)
         self.more = dict(more or {})
         self._begun = [_settings(o) for o in self.optimizers]
-        self._rates = [list(getattr(s, "base_lrs", ())) for s in self.schedules]
+        self._rates = [[_rates(part) for part in _all(s)] for s in self.schedules]
 
     def state(self) -> dict[str, Any]:
         """Return everything, the generators of random numbers included."""
@@ -62,20 +62,22 @@ class Parts:
         for part, saved, own, theirs in zip(
             self.schedules, state["schedules"], self._rates, begun["rates"], strict=True
         ):
-            part.load_state_dict(saved)
-            if own != theirs:
-                part.base_lrs = list(own)
-        for optimizer, saved, own, theirs in zip(
+            part.load_state_dict(dict(saved))  # one of torch's takes something out of it
+            for inner, mine, its in zip(_all(part), own, theirs, strict=True):
+                for name in mine.keys() & its.keys():
+                    if mine[name] != its[name]:
+                        setattr(inner, name, list(mine[name]))
+        for optimizer, saved, settings, others in zip(
             self.optimizers, state["optimizers"], self._begun, begun["settings"], strict=True
         ):
             optimizer.load_state_dict(saved)
-            for group, new, old in zip(optimizer.param_groups, own, theirs, strict=True):
+            for group, new, old in zip(optimizer.param_groups, settings, others, strict=True):
                 for key in new.keys() & old.keys():
                     if new[key] != old[key]:
                         group[key] = _carried(group[key], old[key], new[key])
                 # where a schedule begins with 0, "lr" tells nothing of the configuration
                 first, other = old.get("initial_lr"), new.get("initial_lr")
-                if isinstance(first, float) and isinstance(other, float) and first and new["lr"] == old["lr"]:
+                if _real(first) and _real(other) and first and new["lr"] == old["lr"]:
                     group["lr"] *= other / first
         for name, part in self.more.items():
             part.load_state_dict(state["more"][name])
@@ -90,15 +92,30 @@ class Parts:
         self.model.load_state_dict(weights)
 
 
+def _all(schedule: Any) -> list[Any]:
+    """Return a schedule with those that it is made of, as a `SequentialLR` is."""
+    return [schedule, *(part for one in getattr(schedule, "_schedulers", ()) for part in _all(one))]
+
+
+def _rates(schedule: Any) -> dict[str, list[Any]]:
+    """Return the rates that a schedule was made with: `base_lrs`, which all go by, `max_lrs` and `min_lrs` of some."""
+    return {k: list(v) for k, v in vars(schedule).items() if k.endswith("_lrs")}
+
+
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     return [{k: copied(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
 
 
 def _carried(now: Any, began: Any, new: Any) -> Any:
     """Return a setting that began as `began` and stood at `now`, where the new configuration has it begin as `new`."""
-    if now == began or isinstance(new, bool) or not isinstance(new, float) or not isinstance(began, float) or not began:
+    if not _real(new) or not _real(began) or not began or now == began:
         return new
     return new * now / began
+
+
+def _real(value: Any) -> bool:
+    """Return whether it is a real number; rates may be tensors."""
+    return isinstance(value, float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
 
 
 def copied(node: Any) -> Any:
