@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from whet.data.folders import class_files, given_splits, lacking, parts, stated
@@ -17,6 +16,9 @@ from whet.data.picture import Header, decode, header
 from whet.data.split import Data, Split
 from whet.errors import DataError
 from whet.finding import Finding, Severity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ENDINGS", "image_folder"]
 
@@ -81,6 +83,8 @@ def image_folder(folder: str | Path, *, seed: int = 0, size: tuple[int, int] | N
     found += _stated(folder, seen, height, width, grey, size is not None)
 
     def raw(split: str, kept: np.ndarray) -> pd.DataFrame:
+        import pandas as pd
+
         listing = lists[divided[split][0]]
         heads = [listing.headers[i] for i in kept]
         files = [str(listing.paths[i].relative_to(folder)) for i in kept]

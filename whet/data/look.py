@@ -5,13 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whet.data.duplicates import duplicates, repeats, visible_digests
 from whet.data.leak import leaks
-from whet.data.seen.closely import Told, closely
 from whet.data.seen.outcome import Example
 from whet.data.seen.pick import ids_meet, spell
 from whet.data.seen.series_words import told as told_series
@@ -19,6 +18,9 @@ from whet.data.seen.view import label_of
 from whet.data.split import Data
 from whet.data.textcolumn import text_columns
 from whet.finding import Finding, NotRun, Severity
+
+if TYPE_CHECKING:
+    from whet.data.seen.closely import Told
 
 __all__ = ["Look", "look"]
 
@@ -163,6 +165,8 @@ def look(data: Data, *, told: Told | None = None) -> Look:
             *_near_constant(data),
             *_balance(facts, data.train.targets.ndim > 1),
         )
+    from whet.data.seen.closely import closely  # with it comes much that a worker process never needs
+
     close = closely(data, [f.where for f in given], told)
     return Look({**facts, **close.facts}, (*found, *close.findings), (*copied, *close.examples), close.not_run)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import codecs
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from whet.data.folders import class_files, given_splits, lacking, parts, stated
@@ -18,6 +17,9 @@ from whet.data.split import Data, Split
 from whet.data.table import profile
 from whet.errors import DataError
 from whet.finding import Finding, Severity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ENDINGS", "is_text_folder", "read_text", "text_folder"]
 
@@ -111,6 +113,8 @@ def text_folder(folder: str | Path, *, seed: int = 0) -> Data:
     divided = parts(labels, seed)
 
     def frame(split: str) -> tuple[pd.DataFrame, np.ndarray, list[tuple[str, str]], int]:
+        import pandas as pd
+
         origin, index = divided[split]
         texts, kept, bad, other = [], [], [], 0
         for i in index:
