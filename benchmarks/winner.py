@@ -6,7 +6,9 @@ thousands that nobody has seen. optimism: by how much the validation score is be
 2018: bootstrap, scored out of the bag, percentiles), computed here; and other parts than the halves that whet takes.
 
 kinds: digits (10 classes), waves (2 classes, labels noisy), nothing (labels are coins: every configuration is as good), friedman (numbers); with
-`asha`, trials are stopped early by the same examples; with `epochs`, the best epoch of each trial is taken by them.
+`asha`, trials are stopped early by the same examples; with `epochs`, the best epoch of each trial is taken by them; with `folds`, there are no
+other examples to train on: each is held out in one of 5 folds, the test score is the mean of the five models', and `race` stops trials
+between folds.
 
 Run: python benchmarks/winner.py [--seeds 20] [--kinds digits,nothing] [--kept FILE] [--quick]
 """
@@ -28,6 +30,7 @@ from sklearn.datasets import load_digits, make_classification, make_friedman1
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
@@ -52,6 +55,11 @@ KINDS: dict[str, tuple[str, str, str, str, int, int, int]] = {
     "friedman, tpe": ("friedman", "rmse", "tpe", "full", 1, 60, 60),
     "digits, asha": ("digits", "accuracy", "random", "asha", 9, 60, 100),
     "digits, epochs": ("digits", "accuracy", "random", "full", 9, 30, 100),
+    "digits, folds": ("digits", "accuracy", "random", "full", 5, 60, 100),
+    "waves, folds": ("waves", "accuracy", "random", "full", 5, 60, 100),
+    "nothing, folds": ("nothing", "accuracy", "random", "full", 5, 60, 100),
+    "friedman, folds": ("friedman", "rmse", "random", "full", 5, 60, 60),
+    "digits, folds, race": ("digits", "accuracy", "random", "race", 5, 60, 100),
     "waves, f1": ("waves", "f1", "random", "full", 1, 60, 100),
     "waves, auc": ("waves", "auc", "random", "full", 1, 60, 100),
 }
@@ -129,8 +137,8 @@ def said(fitted: Any, x: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(fitted.predict_proba(x), 1e-3))
 
 
-def searched(kind: str, seed: int) -> tuple[dict[int, np.ndarray], int, np.ndarray, np.ndarray, np.ndarray]:
-    """Run a study; return the outputs of all that the best was chosen from, its id, the targets, its test outputs and targets."""
+def searched(kind: str, seed: int) -> tuple[dict[int, np.ndarray], int, np.ndarray, float]:
+    """Run a study; return the outputs of all that the best was chosen from, its id, the targets, and its score on the test examples."""
     data, goal, search, schedule, steps, trials, n = KINDS[kind]
     (x, y), (xv, yv), (xt, yt) = drawn(data, n, seed)
     m, numbers = metric(goal), data == "friedman"
@@ -161,15 +169,36 @@ def searched(kind: str, seed: int) -> tuple[dict[int, np.ndarray], int, np.ndarr
             return best
         return None
 
-    space = NETS if steps > 1 else NUMBERS if numbers else CLASSES
+    dealt = (StratifiedKFold, KFold)[numbers](5, shuffle=True, random_state=seed)
+    folds = list(dealt.split(xv, yv)) if "folds" in kind else []
+    scores: dict[int, list[float]] = {}
+
+    def by_folds(p: Mapping[str, Any], run: whet.Attempt) -> None:
+        run.load()
+        values = [float(v) for v in np.multiply([q.value for q in run.curve], [q.step for q in run.curve])[-1:]]
+        for step in run:
+            known, held = folds[step - 1]
+            made = model(p, numbers, seed).fit(xv[known], yv[known])
+            here = said(made, xv[held])
+            if run.id not in outputs:
+                outputs[run.id] = np.zeros((len(yv), *here.shape[1:]))
+            outputs[run.id][held] = here
+            scores.setdefault(run.id, []).append(float(m.compute(said(made, xt), yt)))
+            values.append(m.compute(here, yv[held]))
+            run.report(sum(values) / step, {"step": step})
+
+    space = NETS if steps > 1 and not folds else NUMBERS if numbers else CLASSES
+    objective = by_folds if folds else by_epochs if steps > 1 else at_once
     with whet.Study(
         space, goal=f"{m.better} {goal}", search=search, schedule=schedule, steps=steps, seed=seed
     ) as study:
-        study.run(by_epochs if steps > 1 else at_once, trials=trials)
+        study.run(objective, trials=trials)
         chosen = {t.id: outputs[t.id] for t in study.trials.contenders}
         best = study.best.id
+    if folds:
+        return chosen, best, yv, float(np.mean(scores[best]))
     last = fitted[best]
-    return chosen, best, yv, last if isinstance(last, np.ndarray) else said(last, xt), yt
+    return chosen, best, yv, float(m.compute(last if isinstance(last, np.ndarray) else said(last, xt), yt))
 
 
 def bbc(
@@ -202,9 +231,9 @@ def played(kind: str, seed: int, kept: Path | None) -> dict[str, Any]:
                 return dict(known)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs, best, y, there, truth = searched(kind, seed)
+        outputs, best, y, test = searched(kind, seed)
     goal, of = KINDS[kind][1], "regression" if KINDS[kind][0] == "friedman" else "classification"
-    found: dict[str, Any] = {"key": key, "test": float(metric(goal).compute(there, truth)), "trials": len(outputs)}
+    found: dict[str, Any] = {"key": key, "test": test, "trials": len(outputs)}
     for part in PARTS:
         result = optimism(outputs, y, goal, kind=of, winner=best, part=part, seed=seed)
         i = result.corrected
@@ -237,11 +266,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=200, help="part and width were settled on 0 to 19 and 100 to 119")
-    parser.add_argument("--kinds", default="", help="names before a comma; all by default")
+    parser.add_argument("--kinds", default="", help="names before a comma, or folds, asha ...; all by default")
     parser.add_argument("--kept", type=Path)
     parser.add_argument("--quick", action="store_true", help="two seeds of two kinds, to see that it runs")
     args = parser.parse_args(argv)
-    names = list(KINDS) if not args.kinds else [k for k in KINDS if k.split(",")[0] in args.kinds.split(",")]
+    asked = args.kinds.split(",")
+    names = [k for k in KINDS if not args.kinds or k.split(",")[0] in asked or any(f" {a}" in k for a in asked)]
     names, seeds = (["nothing", "friedman"], 2) if args.quick else (names, args.seeds)
     ways: dict[str, str] = {
         "raw": "raw",
