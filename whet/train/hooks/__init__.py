@@ -13,5 +13,5 @@ One module per framework, each with a `Hook`, which is that framework's own kind
 
     whet.Study(space, goal="min val_loss", steps=20).run(objective, budget="10m")
 
-A plain PyTorch loop needs none: it iterates over `run`.
+`whet.train.hooks.kept.weights(study)` has the best trial's weights afterwards. A plain PyTorch loop needs none: it iterates over `run`.
 """
