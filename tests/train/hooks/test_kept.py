@@ -66,7 +66,7 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(StudyError, match="trial 7: no such trial"):
         weights(searched(), 7)
     empty = whet.Study(whet.Space(x=whet.Float(0, 1)))
-    with pytest.raises(StudyError, match="has no best trial yet"):
+    with pytest.raises(StudyError, match="no trial has a value yet"):
         weights(empty)
 
     def other(params, run):

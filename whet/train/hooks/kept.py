@@ -37,10 +37,7 @@ def weights(study: Study, trial: int | None = None) -> Any:
     >>> round(float(weights(study)["weight"]), 3)
     0.3
     """
-    if trial is None:
-        if (best := study.best) is None:
-            raise StudyError(f"study '{study.name}': has no best trial yet. Run it first, or name a trial.")
-        trial = best.id
+    trial = study.best.id if trial is None else trial
     found, why = study.trials.get(trial), "it left no checkpoint. Give its hook save=True, and the study room"
     for step, name in reversed(study.checkpoints(trial)):
         try:
