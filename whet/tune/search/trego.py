@@ -57,7 +57,7 @@ class TREGO:
     beta: float = 0.9
     kappa: float = 1e-4
     globals: int = 1
-    locals: int = 4
+    locals: int = 1
     acquisition: str = "log-ei"
     start: int | None = None
     seed: int = 0
