@@ -49,7 +49,7 @@ def test_a_budget(refused, budget, said):
         ("train digits --epochs -2", ("--epochs", "at least 1, got -2")),
         ("run digits --seed x", ("--seed", "a whole number, got 'x'")),
         ("look digits --seed -1", ("--seed", "at least 0, got -1")),
-        ("run digits --search nonsense", ("search", "'nonsense'", "Allowed: auto, cma, evolution, forest, gp, grid, hypergradient, policy, portfolio, random, sobol, tpe, zoom")),
+        ("run digits --search nonsense", ("search", "'nonsense'", "Allowed: auto, cma, evolution, forest, gp, grid, hypergradient, policy, portfolio, random, sobol, tpe, trego, zoom")),
         ("tune digits --search sobl", ("'sobl'", "Did you mean 'sobol'?")),
         ("run digits --schedule ahsa", ("schedule", "'ahsa'", "Did you mean 'asha'?")),
         ("run digtis", ("digtis", "Did you mean 'digits'?")),

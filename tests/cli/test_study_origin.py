@@ -23,6 +23,10 @@ from whet.tune.trial import Trial
         ),
         ({"search": "zoom", "zoom": "odd"}, "search zoom, zoom odd"),
         (
+            {"search": "trego", "trego": {"step": "local", "length": 0.25, "around": 7}},
+            "search trego, step local, around 7, length 0.25",
+        ),
+        (
             {"search": "evolution", "evolution": {"parent": 4, "changed": ["lr", "optimizer.momentum"]}},
             "search evolution, parent 4, changed lr and optimizer.momentum",
         ),

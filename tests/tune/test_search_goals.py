@@ -288,5 +288,5 @@ def test_it_is_said_when_only_the_first_goal_steers(name, capfd):
             study.run(lambda p: {"loss": p["x"], "ms": 1.0, "gradient.x": 1.0}, trials=2)
             study.run(lambda p: {"loss": p["x"], "ms": 1.0, "gradient.x": 1.0}, trials=3)  # it goes on: nothing is said
         line = f"{name}: only the first of 2 goals steers it, min loss; gp, forest, tpe and evolution weigh all."
-        alone = name in ("cma", "zoom", "policy", "hypergradient") and "min ms" in goals
+        alone = name in ("cma", "zoom", "trego", "policy", "hypergradient") and "min ms" in goals
         assert capfd.readouterr().err.count(line) == alone

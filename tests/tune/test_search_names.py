@@ -29,6 +29,7 @@ from whet.tune.search.portfolio import Portfolio
 from whet.tune.search.random import Random
 from whet.tune.search.sobol import Sobol
 from whet.tune.search.tpe import TPE
+from whet.tune.search.trego import TREGO
 from whet.tune.search.zoom import Zoom
 from whet.tune.space import Float, Space
 from whet.tune.strategy import Proposal, Scheduler, Searcher
@@ -68,6 +69,7 @@ class Loose:
         ("random", Random()),
         ("grid", Grid(points=5)),
         ("gp", GP(seed=5)),
+        ("trego", TREGO(seed=5)),
         ("tpe", TPE(seed=5)),
         ("forest", Forest(seed=5)),
         ("cma", CMA(seed=5)),
@@ -115,7 +117,7 @@ def test_an_object_is_taken_as_it_is():
 def test_unknown_names_say_what_is_allowed_and_near():
     with pytest.raises(
         StudyError,
-        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, cma, evolution, forest, gp, grid, hypergradient, policy, portfolio, random, sobol, tpe, zoom",
+        match=r"search: no strategy 'sobel'\. Did you mean 'sobol'\? Allowed: auto, cma, evolution, forest, gp, grid, hypergradient, policy, portfolio, random, sobol, tpe, trego, zoom",
     ):
         searcher("sobel", SPACE, 1)
     with pytest.raises(

@@ -69,6 +69,7 @@ class TwiceSchedule:
         "forest",
         "cma",
         "zoom",
+        "trego",
         "evolution",
         "policy",
         "hypergradient",

@@ -108,7 +108,7 @@ Search = Annotated[
         "--search",
         metavar="NAME",
         envvar="WHET_SEARCH",
-        help="What to try: auto, random, sobol, grid, gp, forest, tpe, cma, zoom, evolution, policy, hypergradient, portfolio.",
+        help="What to try: auto, random, sobol, grid, gp, trego, forest, tpe, cma, zoom, evolution, policy, hypergradient, portfolio.",
     ),
 ]
 Schedule = Annotated[

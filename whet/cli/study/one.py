@@ -61,11 +61,12 @@ def one(study: Study, trial: Trial, *, json: bool, places: tuple[Path, str | Non
 def _origin(trial: Trial) -> str:
     """Return how the trial came to be, in a few words."""
     parts = [f"{k} {cell(v)}" for k, v in trial.origin.items() if isinstance(v, (str, int, float))]
-    for name in ("cma", "zoom", "evolution", "population", "hypergradient"):
+    for name in ("cma", "zoom", "evolution", "population", "hypergradient", "trego"):
         if isinstance(inner := trial.origin.get(name), Mapping):
             keys = (
                 "generation",
                 "pass",
+                "step",
                 "around",
                 "parent",
                 "population",

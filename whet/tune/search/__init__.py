@@ -7,6 +7,7 @@
 | sobol | evenly spread points |
 | grid | every combination of a few values each |
 | gp | where a Gaussian process expects the largest improvement |
+| trego | as `gp`, in turn with steps within a trust region around the best |
 | tpe | where good trials are dense beside all that were tried |
 | forest | where a random forest does |
 | cma | a cloud that moves and stretches towards what does well |
@@ -40,6 +41,7 @@ NAMES = Names(
         "sobol": "whet.tune.search.sobol:Sobol",
         "grid": "whet.tune.search.grid:Grid",
         "gp": "whet.tune.search.gp:GP",
+        "trego": "whet.tune.search.trego:TREGO",
         "tpe": "whet.tune.search.tpe:TPE",
         "forest": "whet.tune.search.forest:Forest",
         "cma": "whet.tune.search.cma:CMA",

@@ -44,17 +44,18 @@ def climb(
     draws: int = 300,
     rounds: int = 1,
     drawn: Callable[[int], np.ndarray] | None = None,
+    held: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray | None:
     """Return the row (d,) with the largest score found that is not `tried` and is allowed; None when there is none.
 
     near: points (k, d) to begin at beside the random ones, such as the best so far; drawn: how n random points (n, d) are
-    made (default: evenly). Each round moves every climber along each dimension, to neighbouring values or by normal steps,
+    made (default: evenly); held: points (n, d) -> those that are looked at in their place, such as the nearest of a part of the cube. Each round moves every climber along each dimension, to neighbouring values or by normal steps,
     and keeps the best; it ends when the best does not get better, or after so many `rounds`: many lead to the corners of the cube, where
     a model is unsure and seldom right.
     """
 
     def fresh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        points = cube.snap(points)
+        points = cube.snap(points if held is None else held(points))
         rows = np.where(cube.exists(points), points, np.nan)
         first: dict[bytes, int] = {}
         for i, mark in enumerate(fingerprints(rows)):

@@ -15,6 +15,7 @@ from whet.tune.search.model.improvement import ACQUISITIONS
 from whet.tune.search.model.seen import Seen, View
 from whet.tune.search.model.several import Part, front, several
 from whet.tune.search.model.threads import one_thread
+from whet.tune.search.model.trust import Step
 from whet.tune.search.model.weighed import weighed
 from whet.tune.search.model.worth import Expected, Worth
 from whet.tune.search.sobol import Sobol
@@ -24,6 +25,7 @@ from whet.tune.trial import Trials
 __all__ = ["Guide", "check", "whole"]
 
 E = TypeVar("E", bound=Expected)
+Where = Callable[[Trials, View, Cube], Step]
 
 _NEAR = 5  # best trials that the climb begins at, beside random points
 
@@ -33,7 +35,8 @@ class Guide(Generic[E]):
 
     start: how many trials have ended, failed ones included and one at least with a value, before the model is asked (None: 4 and half the
     number of dimensions, at most 12); seed: of the Sobol sequence until then; make: (trials, view, cube) -> what the model finds each row worth; draws, rounds: of `climb`; refine: whether
-    every other trial is looked for around the best alone; more: how many times as many draws there are while care is taken not to fail, as most
+    every other trial is looked for around the best alone, or (trials, view, cube) -> the `Step` that says where, which is recorded: a region of which nothing is left
+    makes way for everything; more: how many times as many draws there are while care is taken not to fail, as most
     places are ruled out then, and few of the others lie on along the edge of what fails; part: (trials, view, cube, name) -> the model of a goal after the first, where each has its own; mixed: whether there is
     one model of all goals, weighed anew for every proposal.
     """
@@ -47,7 +50,7 @@ class Guide(Generic[E]):
         *,
         draws: int = 300,
         rounds: int = 1,
-        refine: bool = False,
+        refine: bool | Where = False,
         more: int = 1,
         part: Part | None = None,
         mixed: bool = False,
@@ -75,15 +78,24 @@ class Guide(Generic[E]):
                 near = view.rows[front(view, rng)[:_NEAR]]
             else:
                 near = view.rows[np.argsort(merit(view), kind="stable")[:_NEAR]]
-            drawn = (lambda n: around(near, cube, rng, n)) if self._refine and known % 2 else None
+            drawn = (lambda n: around(near, cube, rng, n)) if self._refine is True and known % 2 else None
             sound = worth.posterior.sound
             draws = self._draws * (self._more if sound is not None and sound.least > 0 else 1)
-            row = climb(
-                worth, cube, rng, near=near, tried=self._seen.tried, draws=draws, rounds=self._rounds, drawn=drawn,
-            )  # fmt: skip
+            tried, rounds = self._seen.tried, self._rounds
+            step = None if isinstance(self._refine, bool) else self._refine(trials, view, cube)
+            row = None
+            if step is not None and (region := step.region) is not None:
+                row = climb(
+                    worth, cube, rng, near=region.center[None], tried=tried, draws=draws, rounds=rounds,
+                    drawn=lambda n: region.draw(n, rng), held=lambda points: region.hold(points, rng),
+                )  # fmt: skip
+                step = step if row is not None else step.wide()
+            if row is None:
+                row = climb(worth, cube, rng, near=near, tried=tried, draws=draws, rounds=rounds, drawn=drawn)
         if row is None:
             return self._first(trials, rng)
-        return Proposal(self._seen.cube.params(row), {"search": self._name, **worth.record})
+        said = {} if step is None else {self._name: step.record}
+        return Proposal(self._seen.cube.params(row), {"search": self._name, **said, **worth.record})
 
     def _first(self, trials: Trials, rng: np.random.Generator) -> Proposal:
         made = self._sobol.propose(trials, rng)
