@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -276,6 +275,6 @@ def test_a_filter_takes_no_closer_look(whet, monkeypatch):
     def never(*_):
         raise AssertionError("a filter on what was read needs no look")
 
-    monkeypatch.setattr(sys.modules["whet.data.look"], "closely", never)
+    monkeypatch.setattr("whet.data.seen.closely.closely", never)
     assert whet("look", "digits", "--where", "brightness < 0.2").code == 0
     assert whet("look", "digits", "--sort", "-contrast").code == 0

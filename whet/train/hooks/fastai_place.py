@@ -23,13 +23,16 @@ class Plain:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
+        """The hyperparameters of each group."""
         return list(self.optimizer.hypers)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the hyperparameters, and what it keeps of each parameter, in their order."""
         states = [{k: plain(v) for k, v in state.items()} for _, _, state, _ in self.optimizer.all_params()]
         return {"state": states, "hypers": [dict(group) for group in self.optimizer.hypers]}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take in what `state_dict` returned."""
         parts = self.optimizer.all_params()
         for (parameter, *_), state in zip(parts, saved["state"], strict=True):
             self.optimizer.state[parameter] = {
@@ -65,6 +68,7 @@ class Place:
         return [g for g in found if hasattr(g, "getstate") or hasattr(g, "get_state")]
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the counts, the smoothed loss and the loaders' random numbers."""
         smooth = self.learn.recorder.smooth_loss
         return {
             "epochs": self.learn.epoch + 1,
@@ -74,6 +78,7 @@ class Place:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from there."""
         self.done, self.learn.train_iter = saved["epochs"], saved["iterations"]
         smooth = self.learn.recorder.smooth_loss
         smooth.count, smooth.val = saved["smooth"]["count"], saved["smooth"]["val"]
