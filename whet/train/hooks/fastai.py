@@ -21,7 +21,7 @@ from typing import Any
 from whet.errors import UsageError
 from whet.stop import Stop
 from whet.train.hooks.fastai_place import Place, Plain
-from whet.train.hooks.follow import Follow, Stretch, missing
+from whet.train.hooks.follow import Follow, Followed, Stretch, missing
 from whet.train.hooks.torch_state import Parts
 from whet.tune.trial import Point
 
@@ -35,7 +35,7 @@ except ImportError as e:
 __all__ = ["Hook"]
 
 
-class Hook(Callback):  # type: ignore[misc]  # mypy does not look into fastai
+class Hook(Followed, Callback):  # type: ignore[misc]  # mypy does not look into fastai
     """Report the epochs of a Learner to a study, stop it by the study's verdict or by a criterion, go on from a checkpoint.
 
     run: what the objective was handed, None outside a study; goal: as for a study, the metric under the name in the Learner's
@@ -72,26 +72,6 @@ class Hook(Callback):  # type: ignore[misc]  # mypy does not look into fastai
         self._place: Place | None = None  # of the training, while it lasts
         self._trained = False  # whether this epoch trains: `validate` has epochs too
         self._kept: Point | None = None  # that of the weights that SaveModelCallback keeps
-
-    @property
-    def value(self) -> float | None:
-        """The value of the weights that the model has: what an objective returns. None when nothing was validated."""
-        return self._follow.value
-
-    @property
-    def best(self) -> Point | None:
-        """The first point with the best finite value."""
-        return self._follow.best
-
-    @property
-    def points(self) -> list[Point]:
-        """What was validated, what was before a resume included."""
-        return self._follow.points
-
-    @property
-    def why(self) -> str:
-        """The reason when `stop` ended the training, else ""."""
-        return self._follow.why
 
     def __call__(self, event_name: str) -> None:
         """Call the method of an event. fastai's own writes where it was over the text of every error."""

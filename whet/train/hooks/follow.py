@@ -13,7 +13,7 @@ from whet.stop import Stop, best, divergence, parse
 from whet.tune.goal import Goal, parse_goals
 from whet.tune.trial import Point
 
-__all__ = ["Follow", "Stretch", "Trained", "missing"]
+__all__ = ["Follow", "Followed", "Stretch", "Trained", "missing"]
 
 
 class Stretch(Protocol):
@@ -224,6 +224,39 @@ class Follow:
         self.why, self._failed = failure or why, failure is not None
         if self.run is not None and not self._failed and not self.run.over:
             self.run.end(self.why)
+
+
+class Followed:
+    """What every hook tells of its training; `_follow` is its `Follow`.
+
+    >>> class Hook(Followed):
+    ...     def __init__(self):
+    ...         self._follow = Follow(None, "min loss", None, True)
+    >>> Hook().value, Hook().points, Hook().why
+    (None, [], '')
+    """
+
+    _follow: Follow
+
+    @property
+    def value(self) -> float | None:
+        """The value of the weights that the model has: what an objective returns. None when nothing was validated."""
+        return self._follow.value
+
+    @property
+    def best(self) -> Point | None:
+        """The first point with the best finite value."""
+        return self._follow.best
+
+    @property
+    def points(self) -> list[Point]:
+        """What was validated, what was before a resume included."""
+        return self._follow.points
+
+    @property
+    def why(self) -> str:
+        """The reason when `stop` ended the training, else ""."""
+        return self._follow.why
 
 
 def _goal(run: Stretch | None, text: str | None) -> Goal:

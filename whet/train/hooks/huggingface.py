@@ -24,7 +24,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Subset
 
 from whet.stop import Stop
-from whet.train.hooks.follow import Follow, Stretch, missing
+from whet.train.hooks.follow import Follow, Followed, Stretch, missing
 from whet.train.hooks.huggingface_place import Place
 from whet.train.hooks.torch_state import Parts
 from whet.tune.trial import Point
@@ -37,7 +37,7 @@ except ImportError as e:
 __all__ = ["Hook"]
 
 
-class Hook(TrainerCallback):  # type: ignore[misc]  # mypy does not look into transformers
+class Hook(Followed, TrainerCallback):  # type: ignore[misc]  # mypy does not look into transformers
     """Report the evaluations of a Trainer to a study, stop it by the study's verdict or by a criterion, go on from a checkpoint.
 
     run: what the objective was handed, None outside a study; goal: as for a study, the metric under the Trainer's name for it
@@ -80,26 +80,6 @@ class Hook(TrainerCallback):  # type: ignore[misc]  # mypy does not look into tr
         self._told = False  # whether the round's value was reported
         self._at: dict[int, Point] = {}  # by the Trainer's step
         self._place: Place | None = None
-
-    @property
-    def value(self) -> float | None:
-        """The value of the weights that the model has: what an objective returns. None when nothing was evaluated."""
-        return self._follow.value
-
-    @property
-    def best(self) -> Point | None:
-        """The first point with the best finite value."""
-        return self._follow.best
-
-    @property
-    def points(self) -> list[Point]:
-        """What was evaluated, what was before a resume included."""
-        return self._follow.points
-
-    @property
-    def why(self) -> str:
-        """The reason when `stop` ended the training, else ""."""
-        return self._follow.why
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Go on from the trial's checkpoint; have no step trained when none is left."""

@@ -10,10 +10,9 @@ from torch import nn
 
 from whet.errors import UsageError
 from whet.stop import Stop
-from whet.train.hooks.follow import Follow, Stretch, missing
+from whet.train.hooks.follow import Follow, Followed, Stretch, missing
 from whet.train.hooks.ignite_state import Position, Schedule
 from whet.train.hooks.torch_state import Parts
-from whet.tune.trial import Point
 
 try:
     import ignite.distributed as idist
@@ -32,7 +31,7 @@ _BEFORE = (
 )
 
 
-class Hook:
+class Hook(Followed):
     """Attach a training of Ignite's engines to a study, or stop it by a criterion.
 
     run: what the objective was handed, None outside a study; goal: the metric of the evaluator and its direction, None: the
@@ -71,26 +70,6 @@ class Hook:
         self._running = False
         self._pending: dict[str, Any] | None = None  # the metrics of a validation that was not reported yet
         self._seen = 0  # the trainer's iteration at the last step
-
-    @property
-    def value(self) -> float | None:
-        """The value of the weights that the model has: what an objective returns."""
-        return self._follow.value
-
-    @property
-    def best(self) -> Point | None:
-        """The first of the best points."""
-        return self._follow.best
-
-    @property
-    def points(self) -> list[Point]:
-        """What was validated, what was before a resume included."""
-        return self._follow.points
-
-    @property
-    def why(self) -> str:
-        """The reason when the criterion ended the training, else ""."""
-        return self._follow.why
 
     def attach(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 
 from whet.errors import UsageError
 from whet.stop import Stop
-from whet.train.hooks.follow import Follow, Stretch, missing
+from whet.train.hooks.follow import Follow, Followed, Stretch, missing
 from whet.tune.trial import Point
 
 try:
@@ -26,7 +26,7 @@ except ImportError as e:
 __all__ = ["Hook"]
 
 
-class Hook(keras.callbacks.Callback):  # type: ignore[misc]
+class Hook(Followed, keras.callbacks.Callback):  # type: ignore[misc]
     """Attach `model.fit` to a study, or stop it by a criterion. Put it last among the callbacks.
 
     run: what the objective was handed, None outside a study; goal: the metric as Keras logs it and its direction, None: the
@@ -67,26 +67,6 @@ class Hook(keras.callbacks.Callback):  # type: ignore[misc]
         self._training: _Training | None = None
         self._own: Any = None  # the epoch at which the model was to begin
         self._at: dict[bytes, Point] = {}  # by a mark of the weights
-
-    @property
-    def value(self) -> float | None:
-        """The value of the weights that the model has: what an objective returns."""
-        return self._follow.value
-
-    @property
-    def best(self) -> Point | None:
-        """The first of the best points."""
-        return self._follow.best
-
-    @property
-    def points(self) -> list[Point]:
-        """What was validated, what was before a resume included."""
-        return self._follow.points
-
-    @property
-    def why(self) -> str:
-        """The reason when the criterion ended the training, else ""."""
-        return self._follow.why
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Go on from the trial's checkpoint; nothing is trained when nothing is left to do."""

@@ -7,9 +7,8 @@ from typing import Any
 
 from whet.errors import UsageError
 from whet.stop import Stop
-from whet.train.hooks.follow import Follow, Stretch, missing
+from whet.train.hooks.follow import Follow, Followed, Stretch, missing
 from whet.train.hooks.lightning_state import LightningParts
-from whet.tune.trial import Point
 
 _OLD = "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules  # the same under its former name
 try:
@@ -26,7 +25,7 @@ except ImportError as e:
 __all__ = ["Hook"]
 
 
-class Hook(Callback):  # type: ignore[misc]
+class Hook(Followed, Callback):  # type: ignore[misc]
     """Attach a training of Lightning's to a study, or stop it by a criterion: give it to the trainer's `callbacks`.
 
     run: what the objective was handed, None outside a study; goal: the logged metric and its direction, None: the study's;
@@ -72,26 +71,6 @@ class Hook(Callback):  # type: ignore[misc]
         self._training: LightningParts | None = None
         self._going = True
         self._due = False  # the epoch ended with a validation, to be reported when all else of it is done
-
-    @property
-    def value(self) -> float | None:
-        """The value of the weights that the module has: what an objective returns."""
-        return self._follow.value
-
-    @property
-    def best(self) -> Point | None:
-        """The first point with the best finite value."""
-        return self._follow.best
-
-    @property
-    def points(self) -> list[Point]:
-        """What was validated."""
-        return self._follow.points
-
-    @property
-    def why(self) -> str:
-        """The reason when `stop` ended the training, else ""."""
-        return self._follow.why
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Refuse what is not one process, and take the last place: what the others note of an epoch is part of the state."""
